@@ -1,0 +1,104 @@
+"""The words every room speaks: findings, their evidence, and the edits that mend them.
+
+Rows and columns are 1-based and count characters of the *source text* a rule saw. For a notebook that text is the
+concatenation of its code cells; `tricklint.source` maps it back to a cell and a row within it when a finding is shown.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+DOCS_URL = "https://tricklint.dev/rules/"
+
+
+class Severity(enum.Enum):
+    """How much a finding matters; ordered, `ADVICE < WARNING < ERROR`."""
+
+    ADVICE = "advice"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        return ("advice", "warning", "error").index(self.value)
+
+
+class FixLevel(enum.Enum):
+    """How far a fix may be trusted: `SAFE` keeps results bit for bit, `RECIPE` changes training exactly as the rule
+    says and nothing else, `UNSAFE` wants the author's eye."""
+
+    SAFE = "safe"
+    RECIPE = "recipe"
+    UNSAFE = "unsafe"
+
+    @property
+    def rank(self) -> int:
+        return ("safe", "recipe", "unsafe").index(self.value)
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """A place in a text: 1-based row, 1-based column (in characters)."""
+
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace the text from `location` up to (not including) `end_location` of `path` by `content`."""
+
+    path: Path
+    location: Location
+    end_location: Location
+    content: str
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One rewrite, applied whole or not at all. `reason` says why a fix is not safe (empty when it is)."""
+
+    level: FixLevel
+    message: str
+    edits: tuple[Edit, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A line that supports a finding: where the model was built, frozen, optimised …"""
+
+    path: Path
+    location: Location
+    end_location: Location
+    message: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake at one place. `evidence` is ordered as a reader should meet it."""
+
+    code: str
+    name: str
+    severity: Severity
+    message: str
+    path: Path
+    location: Location
+    end_location: Location
+    evidence: tuple[Evidence, ...] = ()
+    fix: Fix | None = None
+    pedantic: bool = False
+    confirmed: str = field(default="", compare=False)  # set when a traced model agrees: "traced: …"
+
+    @property
+    def url(self) -> str:
+        return f"{DOCS_URL}{self.name}"
+
+    def with_fix(self, fix: Fix | None) -> Finding:
+        return replace(self, fix=fix)
+
+    @property
+    def sort_key(self) -> tuple[str, int, int, str]:
+        return (str(self.path), self.location.row, self.location.column, self.code)

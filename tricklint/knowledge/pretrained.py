@@ -1,0 +1,89 @@
+"""Constructors that give a model pretrained weights, and what says so in their arguments.
+
+Sources: torchvision.models, timm, transformers, segmentation_models_pytorch, efficientnet_pytorch, pretrainedmodels, monai.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PretrainedRow:
+    """flags: arguments that load weights when true or named; positions: where `pretrained` stands; always: no flag needed;
+    head: arguments that replace the head when given; vision: images with the weights' own mean and std."""
+
+    flags: tuple[str, ...] = ()
+    position: int | None = None
+    always: bool = False
+    default_on: bool = False
+    head: tuple[str, ...] = ()
+    family: str = ""
+    vision: bool = True
+
+
+TORCHVISION_TASKS = ("torchvision.models.segmentation.", "torchvision.models.detection.")
+_TABLE: tuple[tuple[str, PretrainedRow], ...] = (
+    ("torchvision.models.segmentation.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=())),
+    ("torchvision.models.detection.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=(), vision=False)),
+    ("torchvision.models.video.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision")),
+    ("torchvision.models.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision")),
+    ("timm.create_model", PretrainedRow(("pretrained",), 1, family="timm", head=("num_classes",))),
+    ("timm.models.create_model", PretrainedRow(("pretrained",), 1, family="timm", head=("num_classes",))),
+    ("timm.models.factory.create_model", PretrainedRow(("pretrained",), 1, family="timm", head=("num_classes",))),
+    ("timm.models.", PretrainedRow(("pretrained",), 0, family="timm", head=("num_classes",))),
+    ("torch.hub.load", PretrainedRow(("pretrained", "weights"), None, family="hub")),
+    ("segmentation_models_pytorch.", PretrainedRow(
+        ("encoder_weights",), None, family="smp", head=("classes", "encoder_name"), default_on=True)),
+    ("efficientnet_pytorch.EfficientNet.from_pretrained", PretrainedRow(
+        always=True, family="efficientnet", head=("num_classes",))),
+    ("pretrainedmodels.__dict__", PretrainedRow(("pretrained",), None, family="cadene", default_on=True)),
+    ("pretrainedmodels.", PretrainedRow(("pretrained",), 1, family="cadene", default_on=True)),
+    ("monai.networks.nets.", PretrainedRow(("pretrained",), None, family="monai", vision=False)),
+)  # fmt: skip
+_NOT_MODELS = ("list_models", "get_weight", "_Weights", "get_model_weights", "list_modules", "transforms", "helpers", "IntermediateLayerGetter", "model_parameters", "layers.", "registry", "load_checkpoint", "is_model", "list_pretrained")
+TASK_AUTO = "transformers."
+
+
+def row_of(name: str) -> PretrainedRow | None:
+    """The row for a constructor's dotted name, or None when it builds no pretrained model."""
+    if name.endswith(".from_pretrained"):
+        owner = name.rpartition(".")[0].rpartition(".")[2]
+        if name.startswith(("efficientnet_pytorch.",)):
+            return _by_prefix(name)
+        if not transformer_model(owner):
+            return None
+        return PretrainedRow(always=True, family="transformers", vision=False, head=())
+    if name.endswith(("_Weights", "_weights")) or any(part in name for part in _NOT_MODELS):
+        return None
+    return _by_prefix(name)
+
+
+def _by_prefix(name: str) -> PretrainedRow | None:
+    for prefix, row in _TABLE:
+        if name == prefix or (prefix.endswith(".") and name.startswith(prefix) and len(name) > len(prefix)):
+            tail = name[len(prefix) :]
+            if prefix.endswith(".") and "." in tail and not tail.split(".")[-1][:1].isalpha():
+                return None
+            return row
+    return None
+
+
+def transformer_model(owner: str) -> bool:
+    """`BertModel`, `AutoModelForX` build models; `BertTokenizer`, `AutoConfig` do not."""
+    if any(word in owner for word in ("Tokenizer", "Config", "Processor", "FeatureExtractor", "Pipeline", "Scheduler")):
+        return False
+    return "Model" in owner or "For" in owner or owner.endswith(("Encoder", "Decoder", "Transformer"))
+
+
+def transformer_has_new_head(owner: str) -> bool:
+    """Classes whose head is new when loaded from a plain checkpoint."""
+    return any(word in owner for word in ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering",
+                                          "ForMultipleChoice", "ForImageClassification", "ForAudioClassification"))  # fmt: skip
+
+
+HEAD_NAMES = frozenset((
+    "fc", "classifier", "head", "heads", "last_linear", "_fc", "AuxLogits", "output", "top", "dense", "logits", "fc_out",
+    "classification_head", "linear", "segmentation_head", "roi_heads", "aux_classifier", "fc8", "head_drop", "final",
+    "output_layer", "out", "proj", "_classifier", "cls",
+))  # fmt: skip

@@ -1,0 +1,130 @@
+"""The files of a project as modules: what an import statement means, on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tricklint.source.tree import Tree
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from tricklint.program.values import Value
+    from tricklint.source.text import Source
+
+
+class FileModule:
+    """One file of the program: its tree, its namespace once it was run, its `if __name__ == "__main__"` blocks."""
+
+    def __init__(self, source: Source) -> None:
+        self.path: Path = source.path
+        self.source = source
+        self.names: dict[str, Value] = {}
+        self.state = "new"  # new, running, done
+        self.main_blocks: list[cst.If] = []
+        self.star_exports: list[FileModule] = []
+        self.imported_by: set[Path] = set()
+        self.imports: set[Path] = set()
+
+    @cached_property
+    def tree(self) -> Tree:
+        return Tree(self.path, self.source.text)
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.name == "__init__.py"
+
+    def __repr__(self) -> str:
+        return f"FileModule({self.path.name})"
+
+
+class Project:
+    """Finds the file behind a dotted name, the way Python would from a script's folder, then the import roots."""
+
+    def __init__(
+        self,
+        sources: Mapping[Path, Source],
+        import_roots: Sequence[Path],
+        load: Callable[[Path], Source | None],
+    ) -> None:
+        self.sources = dict(sources)
+        self.import_roots = tuple(import_roots)
+        self._load = load
+        self._modules: dict[Path, FileModule | None] = {}
+        self._found: dict[tuple[Path, str], Path | None] = {}
+        self.broken: dict[Path, str] = {}
+
+    def module(self, path: Path) -> FileModule | None:
+        """The module of a file, or None when it cannot be read or parsed."""
+        if path in self._modules:
+            return self._modules[path]
+        module: FileModule | None = None
+        source = self.sources.get(path) or self._load(path)
+        if source is not None:
+            module = FileModule(source)
+            try:
+                module.tree  # noqa: B018 (parse now, to know whether it can be)
+            except Exception as error:  # libcst raises several kinds; the file's own screen has told the user already
+                self.broken[path] = f"{type(error).__name__}: {error}"
+                module = None
+        self._modules[path] = module
+        return module
+
+    def loaded(self) -> Iterable[FileModule]:
+        return [module for module in self._modules.values() if module is not None]
+
+    def _exists(self, path: Path) -> bool:
+        return path in self.sources or path.is_file()
+
+    def _under(self, root: Path, parts: Sequence[str]) -> Path | None:
+        base = root.joinpath(*parts)
+        for candidate in (base / "__init__.py", base.with_suffix(".py")) if parts else (base / "__init__.py",):
+            if self._exists(candidate):
+                return candidate
+        return None
+
+    def find(self, dotted: str, importer: Path) -> Path | None:
+        """The file that `import dotted` in `importer` means, or None when it is no file of the project."""
+        key = (importer.parent, dotted)
+        if key not in self._found:
+            self._found[key] = self._search(dotted, importer)
+        return self._found[key]
+
+    def _search(self, dotted: str, importer: Path) -> Path | None:
+        parts = dotted.split(".")
+        roots = [importer.parent, *self.import_roots]
+        top = [root for root in self.import_roots if root in importer.parents]
+        if top:  # the folders between the file and the outermost import root: a script may be started in any of them
+            outermost = min(top, key=lambda root: len(root.parts))
+            for parent in importer.parents:
+                roots.append(parent)
+                if parent == outermost:
+                    break
+        for root in roots:
+            found = self._under(root, parts)
+            if found is not None and found != importer:
+                return found
+            # a namespace package: a folder without __init__.py
+            if (root / parts[0]).is_dir() and len(parts) > 1:
+                found = self._under(root, parts)
+                if found is not None:
+                    return found
+        return None
+
+    def is_namespace(self, dotted: str, importer: Path) -> Path | None:
+        """A folder without `__init__.py` that `import dotted` may mean."""
+        for root in (importer.parent, *self.import_roots):
+            folder = root.joinpath(*dotted.split("."))
+            if folder.is_dir() and any(folder.glob("*.py")):
+                return folder
+        return None
+
+    def relative(self, level: int, dotted: str, importer: Path) -> Path | None:
+        """The file of `from ..dotted import …`."""
+        folder = importer.parent
+        for _ in range(level - 1):
+            folder = folder.parent
+        return self._under(folder, dotted.split(".") if dotted else [])

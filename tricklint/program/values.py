@@ -1,0 +1,374 @@
+"""What a name may stand for while a program is followed.
+
+Values are either immutable (`Const`, `Ref`, `Unknown`, …) or heap objects (`Obj` and below) whose `fields` are only
+written through `Interpreter.write`, which keeps a journal so that a branch can be taken back.
+`Unknown` is a value of its own: it spreads through every operation and no rule fires on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union as TypingUnion
+
+import libcst as cst
+
+if TYPE_CHECKING:
+    from tricklint.program.modules import FileModule
+
+
+class Value:
+    """Base of everything the interpreter passes around."""
+
+    __slots__ = ()
+
+
+class Unknown(Value):
+    """Nothing is known: it came from outside, or the code could not be followed."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str = "") -> None:
+        self.what = what
+
+    def __repr__(self) -> str:
+        return f"Unknown({self.what})"
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Value):
+    """A Python constant. `default` marks one that the user may override (a command line default, a parameter's)."""
+
+    value: Any
+    default: bool = False
+
+
+NONE = Const(None)
+TRUE = Const(True)
+FALSE = Const(False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Value):
+    """Something of a library, by its dotted name: `torch.nn.Linear`."""
+
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Func(Value):
+    """A function of the program; `owner` is the class it was defined in."""
+
+    node: TypingUnion[cst.FunctionDef, cst.Lambda]
+    file: FileModule
+    closure: tuple[dict[str, Value], ...]
+    owner: Class | None = None
+    decorators: tuple[Value, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.node.name.value if isinstance(self.node, cst.FunctionDef) else "<lambda>"
+
+    def __repr__(self) -> str:
+        return f"Func({self.name})"
+
+
+@dataclass(slots=True, eq=False)
+class Class(Value):
+    """A class of the program."""
+
+    node: cst.ClassDef
+    file: FileModule
+    bases: tuple[Value, ...]
+    fields: dict[str, Value] = field(default_factory=dict)
+    decorators: tuple[Value, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.node.name.value
+
+    def mro(self) -> Iterator[Value]:
+        """This class, then its bases depth first (good enough for the mixins of training code)."""
+        seen: set[int] = set()
+        stack: list[Value] = [self]
+        while stack:
+            at = stack.pop(0)
+            if id(at) in seen:
+                continue
+            seen.add(id(at))
+            yield at
+            if isinstance(at, Class):
+                stack[:0] = at.bases
+
+    def lookup(self, name: str) -> Value | None:
+        for at in self.mro():
+            if isinstance(at, Class) and name in at.fields:
+                return at.fields[name]
+        return None
+
+    def libraries(self) -> tuple[str, ...]:
+        """Dotted names of the library classes it descends from."""
+        return tuple(at.name for at in self.mro() if isinstance(at, Ref))
+
+    @property
+    def knows_bases(self) -> bool:
+        return not any(isinstance(at, Unknown) for at in self.mro())
+
+    def __repr__(self) -> str:
+        return f"Class({self.name})"
+
+
+@dataclass(slots=True, eq=False)
+class Bound(Value):
+    """A method of a heap object: a program's `Func` with its `self`, or a library method by name."""
+
+    self: Value
+    func: Func | None
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Partial(Value):
+    func: Value
+    args: tuple[Value, ...]
+    kwargs: dict[str, Value]
+
+
+@dataclass(slots=True, eq=False)
+class Super(Value):
+    self: Value
+    owner: Class
+
+
+class Obj(Value):
+    """A heap object: identity matters, and `fields` may change."""
+
+    __slots__ = ("fields", "file", "node")
+
+    def __init__(self, node: cst.CSTNode | None = None, file: FileModule | None = None) -> None:
+        self.node = node
+        self.file = file
+        self.fields: dict[Any, Any] = {}
+
+
+class Instance(Obj):
+    """What calling a class gives. `cls` is a `Class` of the program or a `Ref` to a library's class or factory."""
+
+    __slots__ = ("args", "cls", "kind", "kwargs", "made_in", "notes", "open_kwargs", "seq")
+
+    def __init__(self, cls: Value, node: cst.CSTNode | None, file: FileModule | None) -> None:
+        super().__init__(node, file)
+        self.cls = cls
+        self.kind = ""  # "module", "optimizer", "loss", "loader", … as the knowledge tables say; "" for plain objects
+        self.args: tuple[Value, ...] = ()
+        self.kwargs: dict[str, Value] = {}
+        self.open_kwargs = False  # **something unknown was passed
+        self.notes: dict[str, Any] = {}  # facts about the object: written once, by effects
+        self.made_in: Class | None = None  # the program's class whose method built it
+        self.seq = 0
+
+    @property
+    def library(self) -> str:
+        """Dotted name of the library class behind it, or ""."""
+        return self.cls.name if isinstance(self.cls, Ref) else ""
+
+    @property
+    def label(self) -> str:
+        if isinstance(self.cls, Class):
+            return self.cls.name
+        return self.library.rpartition(".")[2]
+
+    def __repr__(self) -> str:
+        return f"Instance({self.label}, {self.kind})"
+
+
+class Sequence(Obj):
+    """A list, tuple or set. `open` means that it may hold more than `items`."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str, items: tuple[Value, ...], open: bool = False, node: Any = None, file: Any = None):
+        super().__init__(node, file)
+        self.kind = kind
+        self.fields["items"] = items
+        self.fields["open"] = open
+
+    @property
+    def items(self) -> tuple[Value, ...]:
+        return self.fields["items"]
+
+    @property
+    def open(self) -> bool:
+        return self.fields["open"]
+
+    def __repr__(self) -> str:
+        return f"{self.kind}{list(self.items)}{'…' if self.open else ''}"
+
+
+class Dict(Obj):
+    """A dict with constant keys; `open` when it may hold others."""
+
+    __slots__ = ("open",)
+
+    def __init__(self, node: Any = None, file: Any = None, open: bool = False) -> None:
+        super().__init__(node, file)
+        self.open = open
+
+    def __repr__(self) -> str:
+        return f"Dict({self.fields})"
+
+
+class Namespace(Obj):
+    """`argparse.Namespace`, a config object: attributes with default values, others unknown."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pred:
+    """One test on a parameter or module while a loop goes over many of them.
+
+    ops: name_contains, name_startswith, name_endswith, name_in, name_equals (args: strings), ndim (operator, number),
+    isinstance (dotted names), classname_contains, hasattr, requires_grad, not_none, id_in (args: other ParamSets),
+    and, or (args: Preds), unknown.
+    """
+
+    op: str
+    args: tuple[Any, ...] = ()
+    negated: bool = False
+
+    def __invert__(self) -> Pred:
+        return Pred(self.op, self.args, not self.negated)
+
+
+@dataclass(slots=True, eq=False)
+class ParamSet(Value):
+    """Parameters (or modules) below `root`, narrowed by `preds`.
+
+    kind: "param" or "module". `elem` is one symbolic element while a loop goes over the set; `named` gives pairs.
+    `names` stands for the names alone. `attr` narrows params to that attribute of the modules ("weight", "bias").
+    """
+
+    root: Value
+    kind: str
+    preds: tuple[Pred, ...] = ()
+    elem: bool = False
+    named: bool = False
+    recurse: bool = True
+    names: bool = False
+    prefix: str = ""  # the path of the submodule the set was taken from, when the root is not it
+    node: cst.CSTNode | None = None
+
+    def narrowed(self, *preds: Pred) -> ParamSet:
+        return ParamSet(
+            self.root, self.kind, self.preds + preds, self.elem, self.named, self.recurse, self.names, self.prefix, self.node
+        )
+
+    def but(self, **changes: Any) -> ParamSet:
+        kept = {name: changes.get(name, getattr(self, name)) for name in ParamSet.__slots__}
+        return ParamSet(**kept)
+
+
+@dataclass(slots=True, eq=False)
+class Test(Value):
+    """A condition on a symbolic element, not decidable for the set as a whole."""
+
+    __test__ = False
+    pred: Pred
+
+
+class Tensor(Value):
+    """A tensor that flows: which operation made it, of which inputs. The inputs are a small data-flow graph."""
+
+    __slots__ = ("attrs", "file", "grad", "inputs", "module", "node", "op", "result")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: tuple[Value, ...] = (),
+        module: Instance | None = None,
+        node: cst.CSTNode | None = None,
+        file: FileModule | None = None,
+        grad: bool = False,
+        **attrs: Any,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.module = module
+        self.node = node
+        self.file = file
+        self.grad = grad  # an autograd graph hangs on it
+        self.attrs = attrs
+        self.result: Value | None = None  # for op "call": what the module's forward returned
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.op}{', ' + self.module.label if self.module else ''})"
+
+
+class Union(Value):
+    """One of several values. With `sure`, the first is the one of the default path; else any may be."""
+
+    __slots__ = ("sure", "values")
+
+    def __init__(self, values: tuple[Value, ...], sure: bool = False) -> None:
+        self.values = values
+        self.sure = sure
+
+    def __repr__(self) -> str:
+        return f"Union{self.values}"
+
+
+MAX_UNION = 48
+
+
+def same(a: Value, b: Value) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, Const) and isinstance(b, Const):
+        return type(a.value) is type(b.value) and a.value == b.value
+    if isinstance(a, Ref) and isinstance(b, Ref):
+        return a.name == b.name
+    return isinstance(a, Unknown) and isinstance(b, Unknown)
+
+
+def members(value: Value | None) -> tuple[Value, ...]:
+    """The alternatives a value stands for."""
+    if value is None:
+        return ()
+    return value.values if isinstance(value, Union) else (value,)
+
+
+def join(first: Value, *others: Value, sure: bool = False) -> Value:
+    """One value for several; `first` stays first, and is the default path's when `sure`."""
+    kept: list[Value] = []
+    for value in (first, *others):
+        for member in members(value):
+            if not any(same(member, old) for old in kept):
+                kept.append(member)
+    if len(kept) == 1:
+        return kept[0]
+    return Union(tuple(kept[:MAX_UNION]), sure and not (isinstance(first, Union) and not first.sure))
+
+
+def first(value: Value | None) -> Value | None:
+    """The value of the default path; `UNKNOWN` when several are equally likely."""
+    if isinstance(value, Union):
+        return value.values[0] if value.sure else UNKNOWN
+    return value
+
+
+def instances(value: Value | None, kind: str = "") -> Iterator[Instance]:
+    for member in members(value):
+        if isinstance(member, Instance) and (not kind or member.kind == kind):
+            yield member
+
+
+def number(value: Value | None) -> float | int | None:
+    """The number a value is on the default path, or None when it is unknown."""
+    value = first(value)
+    if isinstance(value, Const) and isinstance(value.value, (int, float)) and not isinstance(value.value, bool):
+        return value.value
+    return None
