@@ -136,10 +136,15 @@ class Tree:
     @cached_property
     def _line_starts(self) -> list[int]:
         starts, at = [0], 0
-        for line in self.text.splitlines(keepends=True) if "\r" not in self.text else _lines(self.text):
+        if "\r" not in self.text:  # str.splitlines would also end a line at a form feed or U+2028
+            for line in self.text.split("\n")[:-1]:
+                at += len(line) + 1
+                starts.append(at)
+            return starts
+        for line in _lines(self.text):
             at += len(line)
             starts.append(at)
-        return starts
+        return starts if self.text.endswith(("\n", "\r")) else starts[:-1]
 
     def location(self, offset: int) -> Location:
         row = bisect_right(self._line_starts, offset)

@@ -1,0 +1,191 @@
+"""Apply fixes in memory: whole fixes, none that meet, never so that a file stops parsing, again to a fixpoint."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tricklint.finding import Edit, Finding, Fix, FixLevel
+from tricklint.fix.edits import EditError, Lines, apply_edits, meet
+from tricklint.source.text import Source, SourceError
+
+Sources = dict[Path, Source]
+# What a fix is, wherever it stands: rows move as other fixes are made, so the text of the flagged line stands for them.
+Key = tuple[str, str, str, str, tuple[str, ...]]
+
+
+@dataclass
+class FixResult:
+    """`changed` holds only files whose text differs; `remaining` are the findings of the last pass; `reverted` says of
+    each fix that was given up what it broke."""
+
+    changed: Sources = field(default_factory=dict)
+    applied: list[Finding] = field(default_factory=list)
+    remaining: list[Finding] = field(default_factory=list)
+    reverted: list[tuple[Finding, str]] = field(default_factory=list)
+
+
+def fix_sources(
+    sources: Mapping[Path, Source],
+    findings_of: Callable[[Sources], list[Finding]],
+    max_level: FixLevel,
+    max_passes: int = 10,
+) -> FixResult:
+    """Mend `sources` with every fix up to `max_level`.
+
+    `findings_of` is asked again after each pass, so a fix that met another one gets its turn, and a finding that a
+    fix brings to light is mended too. It stops when nothing is left to do, or after `max_passes`.
+    """
+    now: Sources = dict(sources)
+    result = FixResult()
+    given_up: set[Key] = set()
+    seen = {_state(now, sources)}
+    result.remaining = findings_of(now)
+    for _ in range(max_passes):
+        wanted = [
+            (finding, finding.fix)
+            for finding in sorted(result.remaining, key=lambda f: f.sort_key)
+            if finding.fix is not None
+            and finding.fix.level.rank <= max_level.rank
+            and _key(now, finding, finding.fix) not in given_up
+        ]
+        accepted, refused = _choose(now, wanted)
+        accepted, broken, texts = _make(now, accepted)
+        for finding, fix, why in (*refused, *broken):
+            given_up.add(_key(now, finding, fix))
+            result.reverted.append((finding, why))
+        if not accepted:
+            if broken and wanted:
+                continue  # others may have stepped back for the fixes that were given up
+            break
+        before = now
+        now = {**now, **texts}
+        state = _state(now, sources)
+        if state in seen:  # a fix that undoes another, or changes nothing
+            now = before
+            break
+        seen.add(state)
+        result.applied += [finding for finding, _fix in accepted]
+        result.remaining = findings_of(now)
+    result.changed = {path: source for path, source in now.items() if source.text != sources[path].text}
+    return result
+
+
+def _state(now: Sources, sources: Mapping[Path, Source]) -> int:
+    return hash(tuple((path, source.text) for path, source in now.items() if source.text != sources[path].text))
+
+
+def _key(now: Sources, finding: Finding, fix: Fix) -> Key:
+    source = now.get(finding.path)
+    line = Lines(source.text).line(finding.location.row).strip() if source is not None else ""
+    return (finding.code, str(finding.path), line, fix.message, tuple(edit.content for edit in fix.edits))
+
+
+Wanted = list[tuple[Finding, Fix]]
+Refused = list[tuple[Finding, Fix, str]]
+
+
+def _choose(now: Sources, wanted: Wanted) -> tuple[Wanted, Refused]:
+    """The fixes of one pass: in order, each whole, none that meets an accepted one in any file."""
+    taken: dict[Path, list[tuple[int, int]]] = {}
+    lines: dict[Path, Lines] = {}
+    accepted: Wanted = []
+    refused: Refused = []
+    for finding, fix in wanted:
+        spans: list[tuple[Path, tuple[int, int]]] = []
+        why = "" if fix.edits else "the fix holds no edit"
+        for edit in fix.edits:
+            source = now.get(edit.path)
+            if source is None:
+                why = f"{edit.path} is not among the files that were read"
+                break
+            lines.setdefault(edit.path, Lines(source.text))
+            try:
+                span = lines[edit.path].span(edit)
+            except EditError as error:
+                why = str(error)
+                break
+            if _crosses_cells(source, edit.location.row, edit.end_location.row):
+                why = "the rewrite would cross the border of a notebook cell"
+                break
+            spans.append((edit.path, span))
+        if why:
+            refused.append((finding, fix, why))
+        elif not any(meet(span, other) for path, span in spans for other in taken.get(path, ())):
+            for path, span in spans:
+                taken.setdefault(path, []).append(span)
+            accepted.append((finding, fix))
+    return accepted, refused
+
+
+def _crosses_cells(source: Source, row: int, end_row: int) -> bool:
+    return source.is_notebook and not any(
+        cell.first_row <= row and end_row < cell.first_row + cell.rows for cell in source.cells
+    )
+
+
+def _make(now: Sources, accepted: Wanted) -> tuple[Wanted, Refused, Sources]:
+    """Make the edits. A fix after which a file no longer parses is given up, with its edits in other files."""
+    broken: Refused = []
+    while True:
+        texts, problem = _texts(now, [fix for _, fix in accepted])
+        if problem is None:
+            return accepted, broken, texts
+        path, why = problem
+        touching = [(finding, fix) for finding, fix in accepted if any(edit.path == path for edit in fix.edits)]
+        # One bad fix must not cost its neighbours: those that are fine alone stay, unless only their sum is wrong.
+        bad = [(finding, fix) for finding, fix in touching if _texts(now, [fix])[1] is not None] or touching
+        broken += [(finding, fix, why) for finding, fix in bad]
+        accepted = [pair for pair in accepted if not any(pair[0] is finding for finding, _ in bad)]
+
+
+def _texts(now: Sources, fixes: Iterable[Fix]) -> tuple[Sources, tuple[Path, str] | None]:
+    """The files that `fixes` touch with their new texts, or the first of them that breaks and how."""
+    edits: dict[Path, list[Edit]] = {}
+    for fix in fixes:
+        for edit in fix.edits:
+            edits.setdefault(edit.path, []).append(edit)
+    changed: Sources = {}
+    for path, mine in edits.items():
+        old = now[path]
+        try:
+            new = apply_edits(old.text, mine)
+        except EditError as error:
+            return changed, (path, str(error))
+        why = syntax_problem(old.text, new)
+        if why:
+            return changed, (path, why)
+        try:
+            changed[path] = old.with_text(new)
+        except SourceError as error:  # a character that the file's encoding lacks, a lost border between cells
+            return changed, (path, error.message)
+    return changed, None
+
+
+def syntax_problem(old: str, new: str) -> str:
+    """Why `new` must not take the place of `old`: libcst cannot parse it, or Python no longer can (empty: it may)."""
+    import libcst
+
+    try:
+        libcst.parse_module(new.lstrip("\f"))
+    except Exception as error:  # libcst raises more than ParserSyntaxError, such as RecursionError
+        where = f" in row {error.raw_line}" if isinstance(error, libcst.ParserSyntaxError) else ""
+        return f"the rewritten file would not parse{where}"
+    try:
+        _compile(new)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        try:
+            _compile(old)
+        except (SyntaxError, ValueError, RecursionError):
+            return ""  # this Python could not read the original either: it knows another grammar
+        return f"the rewritten file would not parse in row {getattr(error, 'lineno', '?')}"
+    return ""
+
+
+def _compile(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning of the user's own strings
+        ast.parse(text)
