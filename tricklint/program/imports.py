@@ -1,0 +1,164 @@
+"""Imports and names: files run when they are imported, libraries become dotted names. A mixin of the interpreter."""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING
+
+from tricklint.knowledge.names import canonical
+from tricklint.program.modules import FileModule
+from tricklint.program.values import UNKNOWN, Class, Const, Func, Ref, Value, join
+
+if TYPE_CHECKING:
+    from tricklint.program.interpreter import Interpreter
+
+_BUILTINS = frozenset(dir(builtins))
+DYNAMIC_LIMIT = 48
+
+
+class ModuleValue(Value):
+    """A file of the program as a value; `as_dict` is its `__dict__`."""
+
+    __slots__ = ("as_dict", "module")
+
+    def __init__(self, module: FileModule, as_dict: bool = False) -> None:
+        self.module = module
+        self.as_dict = as_dict
+
+    def __repr__(self) -> str:
+        return f"ModuleValue({self.module.path.name})"
+
+
+class Imports:
+    def import_module(self: Interpreter, dotted: str) -> Value:
+        path = self.project.find(dotted, self.file.path)
+        if path is not None:
+            module = self.run_file(path)
+            if module is not None:
+                return ModuleValue(module)
+            return UNKNOWN
+        return Ref(canonical(dotted))
+
+    def run_file(self: Interpreter, path) -> FileModule | None:  # type: ignore[no-untyped-def]
+        """Run a file once, as an import would."""
+        from tricklint.program.interpreter import FALL, Frame
+
+        module = self.project.module(path)
+        if module is None:
+            return None
+        if self.frames:
+            module.imported_by.add(self.file.path)
+            self.file.imports.add(path)
+        if module.state == "new":
+            module.state = "running"
+            outer_path, outer_loops, outer_journal = self.path, self.loops, self.journal
+            grad, depth = self.grad, self.forward_depth
+            # an import runs once, whatever branch it stands in
+            self.path, self.loops, self.journal, self.grad, self.forward_depth = [], [], None, True, 0
+            frame = Frame(None, module, module.names, (), 0)
+            self.frames.append(frame)
+            try:
+                for statement in module.tree.module.body:
+                    if self.run(statement) != FALL:
+                        break
+            finally:
+                self.frames.pop()
+                self.path, self.loops, self.journal = outer_path, outer_loops, outer_journal
+                self.grad, self.forward_depth = grad, depth
+                module.state = "done"
+        return module
+
+    def import_star(self: Interpreter, level: int, dotted: str) -> None:
+        path = self._from_path(level, dotted)
+        if path is None:
+            return
+        module = self.run_file(path)
+        if module is None:
+            return
+        self.file.star_exports.append(module)
+        listed = module.names.get("__all__")
+        from tricklint.program.values import Sequence
+
+        names = None
+        if isinstance(listed, Sequence) and not listed.open:
+            names = {item.value for item in listed.items if isinstance(item, Const)}
+        for name, value in list(module.names.items()):
+            if (name in names) if names is not None else not name.startswith("_"):
+                self.bind(name, value)
+
+    def _from_path(self: Interpreter, level: int, dotted: str):  # type: ignore[no-untyped-def]
+        if level:
+            return self.project.relative(level, dotted, self.file.path)
+        return self.project.find(dotted, self.file.path)
+
+    def import_name(self: Interpreter, level: int, dotted: str, name: str) -> Value:
+        path = self._from_path(level, dotted)
+        if path is not None:
+            module = self.run_file(path)
+            if module is None:
+                return UNKNOWN
+            found = module.names.get(name)
+            if found is not None:
+                return found
+            if module.is_package:
+                below = self.project.relative(1, name, module.path)
+                if below is not None:
+                    inner = self.run_file(below)
+                    return ModuleValue(inner) if inner is not None else UNKNOWN
+            return UNKNOWN
+        if level:  # `from . import x` in a folder without __init__.py
+            inner_path = self.project.relative(level, f"{dotted}.{name}" if dotted else name, self.file.path)
+            if inner_path is not None:
+                inner = self.run_file(inner_path)
+                return ModuleValue(inner) if inner is not None else UNKNOWN
+            return UNKNOWN
+        below = self.project.find(f"{dotted}.{name}", self.file.path)
+        if below is not None:
+            inner = self.run_file(below)
+            return ModuleValue(inner) if inner is not None else UNKNOWN
+        return Ref(canonical(f"{dotted}.{name}"))
+
+    def module_attribute(self: Interpreter, value: ModuleValue, name: str) -> Value:
+        module = value.module
+        if name == "__dict__":
+            return ModuleValue(module, as_dict=True)
+        found = module.names.get(name)
+        if found is not None:
+            return found
+        if module.is_package:
+            below = self.project.relative(1, name, module.path)
+            if below is not None:
+                inner = self.run_file(below)
+                if inner is not None:
+                    return ModuleValue(inner)
+        return UNKNOWN
+
+    def dynamic_member(self: Interpreter, value: ModuleValue, index: Value) -> Value:
+        """`models.__dict__[args.arch]`, `getattr(models, name)`: every callable it may be when the name is unknown."""
+        from tricklint.program.values import first
+
+        at = first(index)
+        names = value.module.names
+        others: list[Value] = [
+            made
+            for name, made in names.items()
+            if isinstance(made, (Func, Class)) and not name.startswith("_") and not (isinstance(at, Const) and at.value == name)
+        ][:DYNAMIC_LIMIT]
+        if isinstance(at, Const) and isinstance(at.value, str):
+            found = self.module_attribute(ModuleValue(value.module), at.value)
+            if not at.default:
+                return found
+            return join(found, *others, sure=True)
+        return join(*others) if others else UNKNOWN
+
+    def global_name(self: Interpreter, file: FileModule, name: str) -> Value | None:
+        found = file.names.get(name)
+        if found is not None:
+            return found
+        if name == "__name__":
+            return UNKNOWN
+        if name == "__file__":
+            return UNKNOWN
+        if name in _BUILTINS:
+            return Ref("builtins." + name)
+        return None

@@ -1,0 +1,228 @@
+"""The abstract interpreter: it runs the program on values that are known as far as the source tells.
+
+A branch whose condition follows from defaults is run first, the others after it on a copy of the state; what they write
+is taken back and joined. Every event remembers the branches and loops it stands in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence as Seq
+from typing import Any
+
+import libcst as cst
+
+from tricklint.program.calls import Calls
+from tricklint.program.events import Event, Loop, Step
+from tricklint.program.expressions import Expressions
+from tricklint.program.modules import FileModule, Project
+from tricklint.program.statements import Statements
+from tricklint.program.values import (
+    UNKNOWN,
+    Const,
+    Func,
+    Instance,
+    Value,
+    join,
+)
+
+FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
+_MISSING = object()
+
+
+class BudgetSpent(Exception):
+    """An entry took more steps than it may: what it would still have shown stays unknown."""
+
+
+class Frame:
+    """One call: local names, what it returned so far, where its path began."""
+
+    __slots__ = ("closure", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
+
+    def __init__(
+        self,
+        func: Func | None,
+        file: FileModule,
+        names: dict[str, Value],
+        closure: tuple[dict[str, Value], ...],
+        path_length: int,
+    ) -> None:
+        self.func = func
+        self.file = file
+        self.locals = names
+        self.closure = closure
+        self.path_length = path_length
+        self.returns: list[tuple[Value, bool | None]] = []
+        self.self: Value | None = None
+        self.grad: bool | None = True
+        self.globals: frozenset[str] | set[str] = frozenset()
+
+
+class Interpreter(Statements, Expressions, Calls):
+    """State of one run over a project; the mixins hold statements, expressions and calls."""
+
+    max_depth = 14
+
+    def __init__(self, project: Project, budget: int = 30_000) -> None:
+        self.project = project
+        self.budget = budget
+        self.steps = 0
+        self.frames: list[Frame] = []
+        self.path: list[Step] = []
+        self.loops: list[Loop] = []
+        self.journal: list[tuple[dict[Any, Any], Any, Any]] | None = None
+        self.events: list[Event] = []
+        self.grad: bool | None = True
+        self.entry = ""
+        self.covered: set[int] = set()  # ids of function nodes that ran
+        self.incomplete: set[str] = set()  # entries whose budget was spent
+        self.classes: list[Any] = []
+        self.seq = 0
+        self.forward_depth = 0
+        self.silent = 0  # >0: events are not recorded (a replay for a value only)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    @property
+    def file(self) -> FileModule:
+        return self.frames[-1].file
+
+    def write(self, fields: dict[Any, Any], key: Any, value: Any) -> None:
+        """The only way that names, attributes and items change."""
+        if self.journal is not None:
+            self.journal.append((fields, key, fields.get(key, _MISSING)))
+        fields[key] = value
+
+    def tick(self) -> None:
+        self.steps += 1
+        if self.steps > self.budget:
+            raise BudgetSpent
+
+    def emit(self, kind: str, node: cst.CSTNode, subject: Value, **data: Any) -> Event | None:
+        if self.silent:
+            return None
+        self.seq += 1
+        event = Event(
+            kind,
+            node,
+            self.file,
+            subject,
+            self.seq,
+            tuple(self.path),
+            tuple(self.loops),
+            tuple(frame.func for frame in self.frames if frame.func is not None),
+            self.grad,
+            self.entry,
+            data,
+        )
+        self.events.append(event)
+        return event
+
+    # -- branches ------------------------------------------------------------------------------------------------------
+
+    def fork(self, alternatives: Seq[tuple[Callable[[], int], Step]], decided: bool) -> int:
+        """Run every alternative from the same state and join what they leave behind.
+
+        The first alternative is the default path's when `decided`. Returns how the whole ends.
+        """
+        outer = self.journal
+        results: list[tuple[int, dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]], Step]] = []
+        try:
+            for run, step in alternatives:
+                log: list[tuple[dict[Any, Any], Any, Any]] = []
+                self.journal = log
+                length = len(self.path)
+                self.path.append(step)
+                try:
+                    status = run()
+                finally:
+                    del self.path[length:]
+                    finals: dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]] = {}
+                    for fields, key, _ in log:
+                        finals[id(fields), key] = (fields, key, fields.get(key, _MISSING))
+                    for fields, key, old in reversed(log):
+                        if old is _MISSING:
+                            fields.pop(key, None)
+                        else:
+                            fields[key] = old
+                results.append((status, finals, step))
+        finally:
+            self.journal = outer
+        live = [result for result in results if result[0] == FALL]
+        if not live:
+            return results[0][0]
+        keys: dict[tuple[int, Any], tuple[dict[Any, Any], Any]] = {}
+        for _, finals, _ in live:
+            for ident, (fields, key, _) in finals.items():
+                keys.setdefault(ident, (fields, key))
+        sure = decided and live[0] is results[0]
+        for ident, (fields, key) in keys.items():
+            base = fields.get(key, _MISSING)
+            values = [finals[ident][2] if ident in finals else base for _, finals, _ in live]
+            merged = self._merge(values, sure)
+            if merged is not _MISSING:
+                self.write(fields, key, merged)
+        if results[0][0] != FALL and decided:
+            # the default path ended here: what follows is judged on the branch in which it exists
+            self.path.append(live[0][2])
+        elif len(live) < len(results):
+            # the rest runs only for the elements (or cases) that did not leave
+            for _, _, step in live:
+                if step.pred is not None:
+                    self.path.append(step)
+        return FALL
+
+    @staticmethod
+    def _merge(values: list[Any], sure: bool) -> Any:
+        present = [value for value in values if value is not _MISSING]
+        if not present:
+            return _MISSING
+        if not isinstance(present[0], Value):
+            if isinstance(present[0], tuple):  # items of a sequence
+                kept = list(present[0])
+                for other in present[1:]:
+                    kept.extend(item for item in other if not any(item is old for old in kept))
+                return tuple(kept)
+            if isinstance(present[0], bool):
+                return any(present)
+            return present[0]
+        if sure and isinstance(present[0], Const) and all(isinstance(value, Const) for value in present):
+            return present[0]
+        return join(*present, sure=sure)
+
+    # -- scopes --------------------------------------------------------------------------------------------------------
+
+    def lookup(self, name: str) -> Value | None:
+        frame = self.frames[-1]
+        found = frame.locals.get(name)
+        if found is not None:
+            return found
+        for scope in frame.closure:
+            found = scope.get(name)
+            if found is not None:
+                return found
+        return self.global_name(frame.file, name)
+
+    @contextlib.contextmanager
+    def inside(self, frame: Frame) -> Iterator[Frame]:
+        loops, path = self.loops, len(self.path)
+        self.frames.append(frame)
+        grad = self.grad
+        try:
+            yield frame
+        finally:
+            self.frames.pop()
+            self.loops = loops
+            del self.path[path:]
+            self.grad = grad
+
+    def class_of(self, value: Value) -> str:
+        """Dotted name of the library class a heap object is, or ""."""
+        return value.library if isinstance(value, Instance) else ""
+
+
+__all__ = ["BREAK", "CONTINUE", "FALL", "RAISE", "RETURN", "UNKNOWN", "BudgetSpent", "Frame", "Interpreter"]

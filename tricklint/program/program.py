@@ -1,0 +1,302 @@
+"""A project, run: the values it makes and the events on them, ready for rules to ask."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence as Seq
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+
+from tricklint.finding import Evidence, Finding, Fix
+from tricklint.program.calls import CallArgs
+from tricklint.program.events import Event
+from tricklint.program.interpreter import BudgetSpent, Frame, Interpreter
+from tricklint.program.modules import FileModule, Project
+from tricklint.program.objects import submodules
+from tricklint.program.params import roots_of
+from tricklint.program.values import UNKNOWN, Class, Const, Func, Instance, Value, members
+from tricklint.source.tree import Tree
+
+if TYPE_CHECKING:
+    from tricklint.rule import Rule
+    from tricklint.source.text import Source
+
+# Words of which a file must hold one before its code is followed as a start (others are followed when imported)
+FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
+
+
+class Program:
+    """The files of a project, followed from `roots`.
+
+    sources: every file in reach, by absolute path. roots: files to start from. import_roots: folders that absolute
+    imports are searched in. load: reads a file that is not in `sources` (None when it cannot).
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[Path, Source],
+        roots: Iterable[Path],
+        import_roots: Seq[Path],
+        load: Callable[[Path], Source | None],
+        settings: Any = None,
+    ) -> None:
+        self.sources = sources
+        self.settings = settings
+        self.facts: Any = None
+        self.problems: list[Any] = []
+        self.project = Project(sources, import_roots, load)
+        self.interpreter = Interpreter(self.project)
+        self.roots = [path for path in roots if path in sources]
+        self.crashes: list[tuple[Path, str]] = []
+        followed = [path for path in self.roots if FOLLOWED.search(sources[path].text)]
+        for path in followed:
+            self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
+        for path in followed:
+            self._run_rest(path)
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def _enter(self, path: Path, name: str, run: Callable[[], object]) -> None:
+        at = self.interpreter
+        at.steps, at.entry = 0, name
+        at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
+        try:
+            run()
+        except (BudgetSpent, RecursionError):
+            at.incomplete.add(name)
+        except Exception as error:
+            if DEBUG:
+                raise
+            self.crashes.append((path, f"{type(error).__name__}: {error}"))
+            at.incomplete.add(name)
+        finally:
+            at.frames, at.path, at.loops, at.journal = [], [], [], None
+
+    def _run_script(self, path: Path) -> None:
+        at = self.interpreter
+        module = at.run_file(path)
+        if module is None:
+            return
+        for block in module.main_blocks:
+            frame = Frame(None, module, module.names, (), 0)
+            with at.inside(frame):
+                at.run_body(block.body)
+
+    def _run_rest(self, path: Path) -> None:
+        """Functions and classes of a file that nothing has called: each is an entry of its own."""
+        module = self.project.module(path)
+        if module is None:
+            return
+        at = self.interpreter
+        for value in list(module.names.values()):
+            if isinstance(value, Func) and value.file is module and id(value.node) not in at.covered:
+                if isinstance(value.node, cst.FunctionDef):
+                    self._enter(path, f"def {value.name}", lambda value=value: self._run_function(module, value))
+        for value in list(module.names.values()):
+            if isinstance(value, Class) and value.file is module:
+                self._enter(path, f"class {value.name}", lambda value=value: self._run_class(module, value))
+
+    def _run_function(self, module: FileModule, func: Func) -> None:
+        at = self.interpreter
+        with at.inside(Frame(None, module, module.names, (), 0)):
+            at.invoke(func, None, CallArgs(), func.node)
+
+    def _run_class(self, module: FileModule, cls: Class) -> None:
+        at = self.interpreter
+        methods = [f for f in cls.fields.values() if isinstance(f, Func) and id(f.node) not in at.covered]
+        kind = at.kind_of_class(cls)
+        if not methods or kind == "optimizer":
+            return
+        lightning = "lightning.LightningModule" in cls.libraries()
+        with at.inside(Frame(None, module, module.names, (), 0)):
+            made = next((i for i in reversed(self._instances) if i.cls is cls), None)
+            if made is None:
+                made_value = at.instantiate(cls, CallArgs(), cls.node)
+                if not isinstance(made_value, Instance):
+                    return
+                made = made_value
+                made.notes["imagined"] = True
+            if lightning:
+                at.run_lightning(made, cls.node)
+            for func in methods:
+                if id(func.node) in at.covered or func.name.startswith("__"):
+                    continue
+                if kind == "module" and func.name == "forward":
+                    at.forward(made, CallArgs(), cls.node)
+                else:
+                    at.invoke(func, made, CallArgs(), func.node)
+
+    @property
+    def _instances(self) -> list[Instance]:
+        return [event.subject for event in self.interpreter.events if event.kind == "built"]  # type: ignore[misc]
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = defaultdict(list)
+        for event in self.interpreter.events:
+            found[event.kind].append(event)
+        return found
+
+    def events(self, *kinds: str) -> list[Event]:
+        """Events of the given kinds, in the order in which they happen."""
+        if len(kinds) == 1:
+            return self._by_kind.get(kinds[0], [])
+        found = [event for kind in kinds for event in self._by_kind.get(kind, [])]
+        return sorted(found, key=lambda event: event.seq)
+
+    def complete(self, event: Event) -> bool:
+        """The entry that an event belongs to was followed to its end."""
+        return event.entry not in self.interpreter.incomplete
+
+    def tree(self, where: FileModule | Path) -> Tree:
+        module = where if isinstance(where, FileModule) else self.project.module(where)
+        assert module is not None
+        return module.tree
+
+    @property
+    def trees(self) -> Iterator[Tree]:
+        """Trees of the files that the inquiry starts from."""
+        for path in self.roots:
+            module = self.project.module(path)
+            if module is not None:
+                yield module.tree
+
+    @cached_property
+    def trained(self) -> dict[int, tuple[Instance, list[Event]]]:
+        """Every module that an optimizer or a trainer is given, by id, with the events that say so."""
+        found: dict[int, tuple[Instance, list[Event]]] = {}
+        for event in self.events("optimizer", "trainer", "group_added"):
+            values: list[Value] = []
+            if event.kind == "optimizer":
+                values = [group.params for group in event.subject.notes["groups"]]  # type: ignore[attr-defined]
+            elif event.kind == "trainer":
+                values = [event.subject]
+            for value in values:
+                for root in roots_of(value):
+                    for _, module in submodules(root):
+                        found.setdefault(id(module), (module, []))[1].append(event)
+        return found
+
+    def trained_by(self, module: Instance) -> list[Event]:
+        entry = self.trained.get(id(module))
+        return entry[1] if entry is not None else []
+
+    def trained_models(self) -> list[TrainedModel]:
+        """Classes and factories whose instances are trained, with the constructor arguments that are known."""
+        found: dict[tuple[str, str], TrainedModel] = {}
+        for event in self.events("optimizer", "trainer"):
+            values = (
+                [group.params for group in event.subject.notes["groups"]] if event.kind == "optimizer" else [event.subject]  # type: ignore[attr-defined]
+            )
+            for value in values:
+                for root in roots_of(value):
+                    if isinstance(root.cls, Class):
+                        model = TrainedModel.of(root)
+                        found.setdefault((str(model.path), model.qualname), model)
+        return list(found.values())
+
+    # -- findings ------------------------------------------------------------------------------------------------------
+
+    def finding(
+        self,
+        rule: Rule,
+        file: FileModule,
+        node: cst.CSTNode,
+        message: str,
+        evidence: Iterable[Evidence | None] = (),
+        fix: Fix | None = None,
+        **changes: Any,
+    ) -> Finding:
+        """A finding of `rule` at `node`."""
+        if isinstance(node, (cst.ClassDef, cst.FunctionDef)):
+            start, end = file.tree.header_span(node)
+        else:
+            start, end = file.tree.span(node)
+        return Finding(
+            code=rule.code,
+            name=rule.name,
+            severity=changes.pop("severity", rule.severity),
+            message=message,
+            path=file.path,
+            location=start,
+            end_location=end,
+            evidence=tuple(item for item in evidence if item is not None),
+            fix=fix,
+            **changes,
+        )
+
+    def evidence(self, file: FileModule | None, node: cst.CSTNode | None, message: str) -> Evidence | None:
+        if file is None or node is None:
+            return None
+        if isinstance(node, (cst.ClassDef, cst.FunctionDef)):
+            start, end = file.tree.header_span(node)
+        else:
+            start, end = file.tree.span(node)
+        return Evidence(file.path, start, end, message)
+
+    def row_loops(self) -> list[Any]:
+        """Loops over `DataFrame.iterrows()` in the files the inquiry starts from."""
+        from tricklint.program.frames import frame_loops
+
+        found = []
+        for path in self.roots:
+            if "iterrows" in self.sources[path].text:
+                module = self.project.module(path)
+                if module is not None:
+                    found.extend(frame_loops(module.tree))
+        return found
+
+
+class TrainedModel:
+    """A class of the program that is trained, and how its constructor is called."""
+
+    def __init__(self, path: Path, qualname: str, args: list[Any], kwargs: dict[str, Any], known: bool, line: int) -> None:
+        self.path, self.qualname, self.args, self.kwargs, self.known, self.line = path, qualname, args, kwargs, known, line
+
+    @classmethod
+    def of(cls, instance: Instance) -> TrainedModel:
+        made = instance.cls
+        assert isinstance(made, Class)
+        args = [plain(value) for value in instance.args]
+        kwargs = {name: plain(value) for name, value in instance.kwargs.items()}
+        known = not instance.open_kwargs and not any(v is _NO for v in (*args, *kwargs.values()))
+        start, _ = made.file.tree.header_span(made.node)
+        return cls(
+            made.file.path,
+            made.name,
+            [v for v in args if v is not _NO],
+            {k: v for k, v in kwargs.items() if v is not _NO},
+            known,
+            start.row,
+        )
+
+
+_NO = object()
+DEBUG = False
+
+
+def plain(value: Value) -> Any:
+    """The Python value of constants and containers of them; `_NO` for anything else."""
+    from tricklint.program.values import Dict, Sequence, first
+
+    at = first(value)
+    if isinstance(at, Const):
+        return at.value
+    if isinstance(at, Sequence) and not at.open:
+        items = [plain(item) for item in at.items]
+        if any(item is _NO for item in items):
+            return _NO
+        return {"list": list, "tuple": tuple, "set": set}[at.kind](items)
+    if isinstance(at, Dict) and not at.open:
+        fields = {key: plain(item) for key, item in at.fields.items()}
+        return _NO if any(item is _NO for item in fields.values()) else fields
+    return _NO
+
+
+__all__ = ["UNKNOWN", "Program", "TrainedModel", "members"]
