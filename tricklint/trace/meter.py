@@ -1,0 +1,120 @@
+"""One forward, watched: bytes autograd keeps for a sample, parameters it reaches, shapes on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from tricklint.trace.ladder import Inputs
+from tricklint.trace.recorder import named_tensors
+
+
+class _FusedAttention(torch.autograd.Function):
+    """What a fused attention kernel keeps: q, k, v, the output and one number a row, not the L × L weights."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        rows = query.new_empty(query.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, out, rows)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError("for counting only")
+
+
+class FusedAttentionMode(TorchFunctionMode):
+    """On meta, scaled_dot_product_attention counts as the fused kernel a GPU takes (meta itself takes the math)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.scaled_dot_product_attention:
+            query, key, value = (list(args) + [kwargs.get(n) for n in ("query", "key", "value")[len(args) :]])[:3]
+            if isinstance(query, torch.Tensor) and query.is_meta and query.shape[-3:-2] == key.shape[-3:-2]:
+                return _FusedAttention.apply(query, key, value)
+        return func(*args, **kwargs)
+
+
+class Meter:
+    """`with meter:` around a forward, then `meter.finish(output)`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.seen: dict[int, int] = {}  # storage → bytes
+        self.holding: list[Any] = []
+        self.constant = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
+        self.reached: set[str] | None = None
+        self.saved = 0
+        self._stack = ExitStack()
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.constant and storage._cdata not in self.seen:
+            self.seen[storage._cdata] = storage.nbytes()
+            self.holding.append(storage)
+        return tensor
+
+    def __enter__(self) -> Meter:
+        self._stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, lambda t: t))
+        self._stack.enter_context(torch.enable_grad())
+        self._stack.enter_context(FusedAttentionMode())
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stack.close()
+
+    def finish(self, output: Any) -> None:
+        """Add up what was saved and walk the autograd graph back to the parameters it reaches."""
+        self.saved = sum(self.seen.values())
+        names = {id(p): n for n, p in self.model.named_parameters()}
+        frozen = not any(p.requires_grad for p in self.model.parameters())
+        reached: set[str] = set()
+        stack = [t.grad_fn for _, t in named_tensors(output) if t.grad_fn is not None]
+        seen = set(stack)
+        while stack:
+            function = stack.pop()
+            variable = getattr(function, "variable", None)
+            if variable is not None and id(variable) in names:
+                reached.add(names[id(variable)])
+            for upper, _ in function.next_functions:
+                if upper is not None and upper not in seen:
+                    seen.add(upper)
+                    stack.append(upper)
+        self.reached = None if frozen or not seen else reached
+        self.holding.clear()
+
+
+def batch_of(inputs: Inputs) -> int:
+    """The batch size of `inputs`: the first side of the first tensor, 1 when there is none."""
+    for value in (*inputs.args, *inputs.kwargs.values()):
+        for _, tensor in named_tensors(value):
+            if tensor.dim():
+                return max(1, int(tensor.shape[0]))
+    return 1
+
+
+@contextmanager
+def shapes_of(model: nn.Module) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Output shapes by module path, filled while the forward runs inside."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    handles = []
+    for path, module in model.named_modules():
+
+        def hook(_module: nn.Module, _args: Any, output: Any, path: str = path) -> None:
+            first = next(named_tensors(output), None)
+            if first is not None:
+                shapes.setdefault(path, tuple(first[1].shape))
+
+        handles.append(module.register_forward_hook(hook))
+    try:
+        yield shapes
+    finally:
+        for handle in handles:
+            handle.remove()

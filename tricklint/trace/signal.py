@@ -1,0 +1,86 @@
+"""How large the signal is behind each layer when training begins: one real forward at init, on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from tricklint.trace.facts import ModelFacts
+from tricklint.trace.inputs import make
+from tricklint.trace.ladder import one_line
+from tricklint.trace.recorder import named_tensors
+from tricklint.trace.twin import strip_hooks
+
+LIMIT = 20_000_000  # parameters
+ELEMENTS = 4_000_000  # of one input tensor
+
+
+def measure_signal(model: nn.Module, facts: ModelFacts, copy_model: bool = False, limit: int = LIMIT) -> None:
+    """Fill `output_std` of each layer fact: the standard deviation of its output for standard normal inputs (token
+    ids and masks are ones), in train mode, batch of two. `facts.signal_note` says why when it was not measured.
+
+    With `copy_model` the forward runs on a CPU copy, and neither the model nor the random state changes.
+    """
+    if not facts.inputs:
+        facts.signal_note = "no forward ran"
+        return
+    if facts.total > limit:
+        facts.signal_note = f"not measured: {facts.total / 1e6:.0f} M parameters"
+        return
+    if any(p.is_meta for p in model.parameters()):
+        facts.signal_note = "not measured: weights on meta"
+        return
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            if copy_model:
+                model = copy.deepcopy(model).cpu().float()
+                strip_hooks(model)
+            model.train()
+            _run(model, facts)
+    except Exception as error:
+        facts.signal_note = f"not measured: {type(error).__name__}: {one_line(error)}"
+
+
+def _run(model: nn.Module, facts: ModelFacts) -> None:
+    args, kwargs = [], {}
+    for fact in facts.inputs:
+        value = make(_smaller(fact.shape), getattr(torch, fact.dtype), "cpu")
+        if fact.name.startswith("input "):
+            args.append(value)
+        else:
+            kwargs[fact.name] = value
+    stds: dict[str, float] = {}
+    handles = []
+    modules = dict(model.named_modules())
+    for layer in facts.layers:
+        if layer.path in modules:
+            handles.append(modules[layer.path].register_forward_hook(_noting(layer.path, stds)))
+    try:
+        model(*args, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for layer in facts.layers:
+        if layer.path in stds:
+            layer.output_std = float(f"{stds[layer.path]:.4g}")
+    if not stds:
+        facts.signal_note = "no layer ran as a module"
+
+
+def _smaller(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape
+
+
+def _noting(path: str, stds: dict[str, float]) -> Any:
+    def hook(_module: nn.Module, _args: Any, output: Any) -> None:  # returns None: an answer would replace the output
+        first = next(named_tensors(output), None)
+        if first is not None and first[1].is_floating_point() and first[1].numel() > 1:
+            stds.setdefault(path, first[1].float().std().item())
+
+    return hook

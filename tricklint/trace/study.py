@@ -1,0 +1,83 @@
+"""The whole look at one model on meta: graph, one watched forward, facts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tricklint.trace.extract import Source, extract, fixed_bytes, site_of
+from tricklint.trace.facts import MemoryFact, ModelFacts
+from tricklint.trace.initwatch import Drawn
+from tricklint.trace.ladder import Inputs, climb, one_line
+from tricklint.trace.meter import Meter, batch_of, shapes_of
+from tricklint.trace.ops import Outline
+from tricklint.trace.read import read
+
+
+def watched_forward(
+    model: nn.Module, candidates: Sequence[Inputs]
+) -> tuple[Inputs, Meter, dict[str, tuple[int, ...]]] | str:
+    """The first of `candidates` whose forward runs, with what was seen; else why the likeliest one failed."""
+    why = "no input shape is known"
+    for index, inputs in enumerate(candidates):
+        meter = Meter(model)
+        try:
+            with warnings.catch_warnings(), shapes_of(model) as shapes:
+                warnings.simplefilter("ignore")
+                with meter:
+                    output = model(*inputs.args, **inputs.kwargs)
+                meter.finish(output)
+            return inputs, meter, shapes
+        except Exception as error:
+            if index == 0:
+                why = f"{type(error).__name__}: {one_line(error)}"
+    return why
+
+
+def study(
+    model: nn.Module,
+    candidates: Sequence[Inputs],
+    target: str,
+    *,
+    drawn: Callable[[torch.Tensor], Drawn | None] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    source: Source = site_of,
+    live: nn.Module | None = None,
+    export: bool = True,
+    on_outline: Callable[[Outline], Any] | None = None,
+) -> ModelFacts:
+    """Facts about `model`, whose tensors should be on meta (`live` is the real one, when there is one)."""
+    model.train()
+    run = watched_forward(model, candidates)
+    options = [run[0]] if not isinstance(run, str) else list(candidates[:1])
+    traced = climb(model, options, export=export)
+    outline = read(traced)
+    if on_outline is not None:
+        on_outline(outline)
+    inputs = meter = None
+    shapes: dict[str, tuple[int, ...]] = {}
+    if not isinstance(run, str):
+        inputs, meter, shapes = run
+    facts = extract(
+        model,
+        outline,
+        target,
+        reached=meter.reached if meter else None,
+        drawn=drawn,
+        shapes=shapes,
+        inputs=inputs,
+        optimizer=optimizer,
+        source=source,
+        live=live,
+    )
+    if meter is None:
+        facts.notes.append(f"no forward ran ({run}): shapes and memory unknown")
+    elif inputs is not None:
+        states = facts.optimizer.state_per_parameter if facts.optimizer else 2
+        shape = next((i.shape for i in facts.inputs), ())
+        facts.memory = MemoryFact(meter.saved // batch_of(inputs), fixed_bytes(model, states), shape)
+    return facts
