@@ -1,0 +1,1 @@
+"""Trick 4: no Python loops over data frames."""

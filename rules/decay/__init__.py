@@ -1,0 +1,1 @@
+"""Trick 6: no weight decay on biases and norms."""

@@ -1,0 +1,186 @@
+"""Weight decay on biases and norm parameters.
+
+## What it does
+Finds an optimizer whose weight decay is not zero (given, by a default, or implied: AdamW's is 0.01) and that is handed
+all parameters of a model in one piece, so that biases and the scales and shifts of norm layers are decayed like weight
+matrices. Decay is followed through command line defaults, config classes, helper functions and files.
+
+## Why it costs
+Weight decay stands for a prior on weight matrices. A bias has no scale to keep small, and a norm layer's scale undoes
+whatever size the weights before it have; pulling both towards zero only pulls the network away from the fit. "Bag of
+Tricks" trains with no bias decay for this reason, and so do BERT, ViT, ConvNeXt and most current recipes. The gain is
+large on small data sets and norm-heavy nets, and small or nothing on long ImageNet runs: measure it with `--verify`.
+
+## When not to follow it
+When a published recipe that you reproduce decays everything (torchvision's references do), when the decay is so small
+that it does nothing, or when a run is resumed from an optimizer checkpoint: the saved state has the old param groups.
+
+## Example
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 2))
+decay, no_decay = [], []
+for name, param in model.named_parameters():
+    if param.requires_grad:
+        (no_decay if param.ndim < 2 or name.endswith("bias") else decay).append(param)
+optimizer = torch.optim.AdamW([{"params": decay}, {"params": no_decay, "weight_decay": 0.0}], lr=1e-3, weight_decay=0.05)
+```
+
+## Fix level
+recipe. Every parameter that was optimised still is, once, with the same learning rate; only the decay of biases, norms
+and other vectors goes. It is unsafe where later code picks a param group by its number or loads an optimizer's state,
+and there is no fix where the parameters come in groups that the code builds itself.
+
+## Evidence
+`tricklint verify --recipe vgg-digits` trains the slides' ladder: baseline, + Xavier, + no bias decay.
+
+## References
+- He et al., Bag of Tricks for Image Classification with Convolutional Neural Networks, 2018, section 3.1
+- Jia et al., Highly Scalable Deep Learning Training System, 2018, section 3.2 (no decay on bias and norms)
+- https://docs.pytorch.org/docs/stable/optim.html#per-parameter-options
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, roots
+from tricklint.program.events import Event
+from tricklint.program.values import Instance, ParamSet
+from tricklint.rule import Rule
+
+
+class DecayOnBiasNorm(Rule):
+    code = "TRK601"
+    name = "decay-on-bias-norm"
+    summary = "weight decay pulls biases and norm scales towards zero; only weight matrices want it"
+    severity = Severity.WARNING
+    fix_level = FixLevel.RECIPE
+    trick = "6 - No bias decay"
+    triggers = ("optim", "weight_decay", "AdamW", "configure_optimizers")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
+        for event in program.events("optimizer"):
+            optimizer = event.subject
+            assert isinstance(optimizer, Instance)
+            if id(event.node) in seen or (optimizer.notes.get("factory") and not optimizer.notes["groups"]):
+                continue
+            groups = decayed_groups(optimizer)
+            groups = [group for group in groups if any(has_vectors(root) for root in roots(group.sets))]
+            if not groups:
+                continue
+            seen.add(id(event.node))
+            yield self.report(program, event, optimizer, groups)
+
+    def report(self, program: Program, event: Event, optimizer: Instance, groups: list[DecayedGroup]) -> Finding:
+        group = groups[0]
+        models = roots(group.sets)
+        label = optimizer.label if optimizer.label.isidentifier() else "the optimizer"
+        how = "its default weight decay" if group.implied else "weight_decay"
+        owner = models[0].label or "the model"
+        message = f"{label} applies {how} {group.decay:g} to the biases and norms of {owner} as well as to its weights"
+        if optimizer.notes.get("factory"):
+            message = (
+                f"{label} is handed bare parameters, so it cannot tell biases and norms apart: "
+                f"weight decay {group.decay:g} applies to all of them"
+            )
+        evidence: list[Evidence | None] = [
+            program.evidence(model.file, model.node, f"{model.label or 'the model'} is built here")
+            for model in models[:2]
+            if model.node is not None and not isinstance(model.node, cst.ClassDef)
+        ]
+        passed = optimizer.kwargs.get("weight_decay")
+        del passed
+        fix = self.mend(program, event, optimizer) if len(optimizer.notes["groups"]) == 1 else None
+        return program.finding(self, event.file, event.node, message, evidence, fix)
+
+    def mend(self, program: Program, event: Event, optimizer: Instance) -> Fix | None:
+        tree = event.file.tree
+        call = event.node
+        if not isinstance(call, cst.Call) or optimizer.notes.get("own") or optimizer.notes.get("factory"):
+            return None
+        argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), None)
+        if argument is None:
+            if not call.args or call.args[0].star or call.args[0].keyword is not None:
+                return None
+            argument = call.args[0]
+        model = named_source(argument.value, optimizer)
+        if model is None:
+            return None
+        source = tree.code(model)
+        scope = next((up for up in tree.ancestors(call) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
+        names = [build.name_for(tree, scope, wanted) for wanted in ("decay", "no_decay", "name", "param")]
+        decay, no_decay, name, param = names
+        lines = [
+            f"{decay}, {no_decay} = [], []",
+            f"for {name}, {param} in {source}.named_parameters():",
+            f"    if {param}.requires_grad:",
+            f'        ({no_decay} if {param}.ndim < 2 or {name}.endswith("bias") else {decay}).append({param})',
+        ]
+        before = build.insert_before(tree, call, lines)
+        if before is None:
+            return None
+        groups = f'[{{"params": {decay}}}, {{"params": {no_decay}, "weight_decay": 0.0}}]'
+        level, reason = FixLevel.RECIPE, "biases and norms are no longer decayed"
+        if any(e.subject is optimizer for e in program.events("group_option")):
+            level, reason = FixLevel.UNSAFE, "later code sets an option of a param group by its number"
+        elif any(e.subject is optimizer for e in program.events("optimizer_loaded")):
+            level, reason = FixLevel.UNSAFE, "an optimizer state is loaded, and saved states have the old param groups"
+        return Fix(
+            level,
+            "split the parameters into a group with decay and one without",
+            (*before, *build.replace(tree, argument.value, groups)),
+            reason,
+        )
+
+
+def named_source(argument: cst.BaseExpression, optimizer: Instance) -> cst.BaseExpression | None:
+    """The model expression whose `named_parameters()` give what `argument` gives: `net` of `net.parameters()`,
+    `filter(lambda p: p.requires_grad, net.parameters())`, `[p for p in net.parameters() if p.requires_grad]`."""
+    groups = optimizer.notes["groups"]
+    if len(groups) != 1 or groups[0].options:
+        return None
+    params = groups[0].params
+    sets = [params] if isinstance(params, ParamSet) else list(getattr(params, "items", ()))
+    if len(sets) != 1 or not isinstance(sets[0], ParamSet):
+        return None
+    if any(pred.op != "requires_grad" or pred.negated for pred in sets[0].preds):
+        return None
+    at: cst.BaseExpression = argument
+    while True:
+        if isinstance(at, cst.Call) and isinstance(at.func, cst.Attribute):
+            if at.func.attr.value == "parameters" and not at.args and is_plain(at.func.value):
+                return at.func.value
+            return None
+        if isinstance(at, cst.Call) and isinstance(at.func, cst.Name) and at.func.value in ("list", "tuple", "filter", "iter"):
+            if not at.args:
+                return None
+            at = at.args[-1].value
+        elif isinstance(at, (cst.ListComp, cst.GeneratorExp)) and at.for_in.inner_for_in is None:
+            at = at.for_in.iter
+        else:
+            return None
+
+
+def is_plain(node: cst.BaseExpression) -> bool:
+    """A name or dotted name: it may be written twice without being run twice."""
+    while isinstance(node, cst.Attribute):
+        node = node.value
+    return isinstance(node, cst.Name)

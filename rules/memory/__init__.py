@@ -1,0 +1,1 @@
+"""Trick 3: out of memory."""

@@ -1,0 +1,1 @@
+"""Trick 2: normalise features, and scale them again."""

@@ -1,0 +1,1 @@
+"""Trick 1: transfer learning."""

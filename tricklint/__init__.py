@@ -1,0 +1,3 @@
+"""tricklint: the linter for training recipes."""
+
+__version__ = "0.1.0"

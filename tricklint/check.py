@@ -1,0 +1,74 @@
+"""The pipeline: files become a program, rules ask it questions, findings are mended and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tricklint import mend
+from tricklint.inquiry import ask
+from tricklint.report import Report
+from tricklint.rule import Rule, RuleError, discover
+from tricklint.selection import select
+from tricklint.settings import Settings, SettingsError
+from tricklint.source.cache import Cache
+from tricklint.source.text import Source
+from tricklint.universe import read_universe, screen_universe, texts_of
+from tricklint.unused_ignore import UnusedIgnore
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run does beside checking: `fix` mends files, `diff` shows how, `add_ignore` silences every finding.
+    `stdin` is the text of one file that is not read from disk, nor written to it."""
+
+    fix: bool = False
+    diff: bool = False
+    add_ignore: bool = False
+    cache: bool = True
+    stdin: Source | None = None
+
+    @property
+    def only_look(self) -> bool:
+        return not (self.fix or self.diff or self.add_ignore)
+
+
+def run(paths: Sequence[Path], settings: Settings, options: Options = Options()) -> Report:
+    """Check `paths`. Raises SettingsError when the configuration is wrong; anything else that goes wrong is a problem
+    in the report, and the rest is still checked."""
+    known = known_rules(settings)
+    rules = [rule for rule in select(known, settings) if settings.trace or not rule.needs_trace]
+    universe, raws = read_universe(paths, settings, options.stdin)
+    report = Report(files_checked=len(universe.asked), rules=known)
+
+    # Facts about real models depend on more than files: a traced run is not remembered.
+    cache = Cache.of(settings, known, enabled=options.cache and not settings.trace and not options.stdin)
+    key = cache.result_key(universe.digests, universe.asked, settings)
+    remembered = cache.result(key) if options.only_look else None
+    if remembered:
+        report.findings, report.problems, report.suppressed = remembered
+        report.sources = texts_of(raws, mend.paths_of(report.findings))
+        return report
+
+    screen_universe(universe, raws, rules, cache)
+    found = ask(universe, known, rules)
+    report.findings, report.suppressed = found.findings, found.suppressed
+    report.problems = [*universe.problems, *found.problems]
+    report.sources = universe.sources
+    if not found.problems:
+        cache.keep_result(key, report.findings, report.problems, report.suppressed, universe.looked_beyond)
+
+    if options.add_ignore:
+        mend.add_ignores(report)
+    elif options.fix or options.diff:
+        mend.fix(report, universe, lambda now: ask(universe, known, rules, now).findings, options)
+    return report
+
+
+def known_rules(settings: Settings) -> list[Rule]:
+    """Every rule there is, sorted by code. Raises SettingsError when one cannot be loaded."""
+    try:
+        return [UnusedIgnore(), *discover(settings.rule_paths)]
+    except RuleError as error:
+        raise SettingsError(str(error)) from None

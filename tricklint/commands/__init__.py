@@ -1,0 +1,1 @@
+"""The commands of `tricklint.cli`, one file each."""

@@ -1,0 +1,124 @@
+"""Build the Program, ask every rule, and take out what was not asked for or is suppressed."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tricklint.finding import Finding
+from tricklint.rule import Rule
+from tricklint.selection import matches
+from tricklint.settings import Settings
+from tricklint.source.files import Globs
+from tricklint.source.ignores import may_ignore
+from tricklint.source.text import Problem, Source
+from tricklint.universe import Universe
+from tricklint.unused_ignore import Suppressions, UnusedIgnore
+
+if TYPE_CHECKING:
+    from tricklint.program import Program
+
+
+@dataclass
+class Found:
+    findings: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    suppressed: int = 0
+
+
+def ask(
+    universe: Universe, known: Sequence[Rule], rules: Sequence[Rule], sources: Mapping[Path, Source] | None = None
+) -> Found:
+    """All findings for the files asked for. `sources`: other texts than the universe's own, while files are mended."""
+    sources = universe.sources if sources is None else sources
+    found = Found()
+    _run_rules(universe, rules, sources, found)
+    settings = universe.settings
+    found.findings = [
+        finding
+        for finding in dict.fromkeys(found.findings)
+        if finding.path in universe.asked and (settings.pedantic or not finding.pedantic)
+    ]
+    _suppress(universe, known, rules, sources, found)
+    found.findings.sort(key=lambda finding: finding.sort_key)
+    return found
+
+
+def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found) -> None:
+    if not universe.roots:
+        return
+    from tricklint.program import Program
+
+    settings = universe.settings
+    try:
+        program = Program(sources, universe.roots, universe.import_roots(), universe.load, settings=settings)
+        if settings.trace:
+            _add_facts(program, settings, found)
+    except Exception as error:
+        found.problems.append(_crash("the interpreter", error))
+        return
+    found.problems += program.problems
+    for rule in rules:
+        try:
+            for finding in rule.check(program):
+                found.findings.append(finding)
+        except Exception as error:
+            found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
+
+
+def _add_facts(program: Program, settings: Settings, found: Found) -> None:
+    """`--trace`: what the project's real models show. What could not be traced is a problem; the rest goes on."""
+    try:
+        from tricklint.trace import facts_for
+
+        program.facts = facts_for(program, settings)
+    except ImportError as error:
+        message = f"--trace needs {error.name}: pip install 'tricklint[trace]'"
+        found.problems.append(Problem(None, None, message if error.name else f"--trace: {error}"))
+
+
+def _crash(what: str, error: Exception) -> Problem:
+    """One line for a bug of ours; TRICKLINT_TRACEBACK=1 shows the rest."""
+    if os.environ.get("TRICKLINT_TRACEBACK"):
+        traceback.print_exception(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    message = str(error).splitlines()[0] if str(error) else ""
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return Problem(None, None, f"{what} crashed ({where}): {type(error).__name__}: {message}; please report")
+
+
+def _suppress(
+    universe: Universe, known: Sequence[Rule], rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found
+) -> None:
+    settings = universe.settings
+    per_file = [(Globs(settings.root, [pattern]), selectors) for pattern, selectors in settings.per_file_ignores]
+
+    def switched_off(path: Path) -> list[str]:
+        return [selector for globs, selectors in per_file if globs.verdict(str(path)) for selector in selectors]
+
+    by_code = {rule.code: rule for rule in known}
+    suppressions = Suppressions(known, rules)
+    kept = []
+    for finding in found.findings:
+        rule = by_code.get(finding.code)
+        if rule and matches(switched_off(finding.path), rule):
+            continue
+        if finding.path in sources and suppressions.suppressed(finding, sources[finding.path]):
+            found.suppressed += 1
+        else:
+            kept.append(finding)
+    found.findings = kept
+    if not any(isinstance(rule, UnusedIgnore) for rule in rules):
+        return
+    for path in universe.asked:
+        source = sources.get(path)
+        if source is None or not may_ignore(source):
+            continue
+        off = switched_off(path)
+        for finding in suppressions.unused(source, [rule for rule in known if matches(off, rule)]):
+            if not matches(off, by_code[finding.code]) and not suppressions.suppressed(finding, source):
+                found.findings.append(finding)

@@ -1,0 +1,104 @@
+"""What a run does to files: fixes written or shown as a diff, and ignore comments added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tricklint.finding import Finding
+from tricklint.report import Report
+from tricklint.source import ignores
+from tricklint.source.text import Problem, Source, SourceError, read_bytes
+from tricklint.universe import Universe
+
+if TYPE_CHECKING:
+    from tricklint.check import Options
+
+FindingsOf = Callable[[Mapping[Path, Source]], list[Finding]]
+
+
+def paths_of(findings: Iterable[Finding]) -> set[Path]:
+    """The files that findings and their evidence stand in."""
+    return {place.path for finding in findings for place in (finding, *finding.evidence)}
+
+
+def fix(report: Report, universe: Universe, findings_of: FindingsOf, options: Options) -> None:
+    """Mend everything up to the fix level, to a fixpoint in memory, then write it or show the diff."""
+    from tricklint.fix.diff import unified
+    from tricklint.fix.engine import fix_sources
+
+    first = report.findings
+    untouchable: set[Path] = set()
+
+    def ask_again(now: Mapping[Path, Source]) -> list[Finding]:
+        unchanged = all(source is universe.sources.get(path) for path, source in now.items())
+        findings = first if unchanged else findings_of(now)
+        return [_within(finding, universe.asked - untouchable) for finding in findings]
+
+    result = fix_sources(universe.sources, ask_again, universe.settings.fix_level)
+    stale = _changed_on_disk(result.changed, universe, report) if options.fix and not options.stdin else set()
+    if stale:  # a fix is made whole or not at all, so those that touch such a file are not made at all
+        untouchable |= stale
+        result = fix_sources(universe.sources, ask_again, universe.settings.fix_level)
+
+    report.findings, report.fixed = result.remaining, result.applied
+    report.notes += [f"{_at(finding)}: fix not made: {why}" for finding, why in result.reverted]
+    report.sources = {**universe.sources, **result.changed}
+    for path, changed in sorted(result.changed.items()):
+        if options.diff:
+            report.diffs.append(unified(universe.sources[path], changed.text))
+        elif not options.stdin:
+            _write(universe.sources[path], changed.text, report)
+
+
+def _at(finding: Finding) -> str:
+    from tricklint.report import shown_path
+
+    return f"{shown_path(finding.path)}:{finding.location.row}: {finding.code}"
+
+
+def _within(finding: Finding, allowed: Iterable[Path]) -> Finding:
+    """A fix that would rewrite a file nobody asked to be checked is not made."""
+    if finding.fix and not {edit.path for edit in finding.fix.edits} <= set(allowed):
+        return replace(finding, fix=None)
+    return finding
+
+
+def _changed_on_disk(changed: Iterable[Path], universe: Universe, report: Report) -> set[Path]:
+    stale = set()
+    for path in changed:
+        try:
+            if read_bytes(path)[0] == universe.sources[path].data:
+                continue
+            report.problems.append(Problem(path, None, "changed on disk since it was read; not rewritten"))
+        except SourceError as error:
+            report.problems.append(error.problem)
+        stale.add(path)
+    return stale
+
+
+def _write(old: Source, text: str, report: Report) -> None:
+    """A file that could not be written is a problem, and its findings are not mended."""
+    from tricklint.fix.write import FixError, write_source
+
+    try:
+        write_source(old, text)
+    except FixError as error:
+        report.problems.append(Problem(None, None, str(error)))
+        report.findings += [finding for finding in report.fixed if finding.path == old.path]
+        report.fixed = [finding for finding in report.fixed if finding.path != old.path]
+
+
+def add_ignores(report: Report) -> None:
+    """Append an ignore comment for every finding; the findings are then suppressed."""
+    by_path: dict[Path, list[Finding]] = {}
+    for finding in report.findings:
+        by_path.setdefault(finding.path, []).append(finding)
+    for path, findings in by_path.items():
+        source = report.sources[path]
+        _write(source, ignores.with_comments(source, findings), report)
+    report.suppressed += len(report.findings)
+    report.notes.append(f"Added ignore comments for {len(report.findings)} findings in {len(by_path)} files")
+    report.findings = []

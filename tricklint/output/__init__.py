@@ -1,0 +1,27 @@
+"""How a report is shown: one module a format, each with `render(report, settings) -> str`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tricklint.report import Report
+    from tricklint.settings import Settings
+
+_MODULES = {
+    "text": "text",
+    "concise": "concise",
+    "json": "json_",
+    "sarif": "sarif",
+    "github": "github",
+    "gitlab": "gitlab",
+    "junit": "junit",
+}
+
+
+def render(report: Report, settings: Settings) -> str:
+    """The report in `settings.output_format`, ready to be printed."""
+    module = importlib.import_module(f"tricklint.output.{_MODULES[settings.output_format]}")
+    text: str = module.render(report, settings)
+    return text

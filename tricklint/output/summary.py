@@ -1,0 +1,61 @@
+"""The last line of what a person reads, and the table of `--statistics`."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tricklint.finding import FixLevel
+from tricklint.output.style import Style
+from tricklint.report import Report, fixable
+from tricklint.settings import Settings
+
+
+def count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def summary(report: Report, settings: Settings, style: Style) -> str:
+    """Found 5 findings (3 fixable with --fix, 1 more with --unsafe-fixes) in 4 files"""
+    mended = f"Mended {count(len(report.fixed), 'finding')}" if report.fixed else ""
+    if not report.findings:
+        checked = f"in {count(report.files_checked, 'file')}"
+        if mended:
+            return style.good(f"{mended}, none left {checked}")
+        if report.problems:
+            return f"No findings {checked} (see the problems above)"
+        return style.good(f"All clean {checked}") if report.files_checked else "No Python files or notebooks to check"
+    files = len({finding.path for finding in report.findings})
+    line = style.bold(f"Found {count(len(report.findings), 'finding')}")
+    if mended:
+        line = f"{style.good(mended)}; {style.bold(count(len(report.findings), 'finding') + ' left')}"
+    return f"{line}{_offers(report, settings)} in {count(files, 'file')}"
+
+
+def _offers(report: Report, settings: Settings) -> str:
+    now = fixable(report.findings, settings.fix_level)
+    unsafe = fixable(report.findings, FixLevel.UNSAFE) - now
+    offers = []
+    if now:
+        offers.append(f"{now} fixable with --fix")
+    if unsafe:
+        offers.append(f"{unsafe} {'more ' if now else 'fixable '}with --unsafe-fixes")
+    return f" ({', '.join(offers)})" if offers else ""
+
+
+def statistics(report: Report, settings: Settings) -> str:
+    """How often each rule spoke, most first."""
+    counts = Counter((finding.code, finding.name, finding.severity) for finding in report.findings)
+    can = Counter(f.code for f in report.findings if f.fix and f.fix.level.rank <= settings.fix_level.rank)
+    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0][0]))
+    width = max((len(str(number)) for _, number in rows), default=1)
+    return "\n".join(
+        f"{number:>{width}}  {code}  {name} ({severity.value}){f', {can[code]} fixable' if can[code] else ''}"
+        for (code, name, severity), number in rows
+    )
+
+
+def would_fix(report: Report) -> str:
+    """The last line of `--diff`."""
+    if not report.fixed:
+        return f"Nothing to mend; {count(len(report.findings), 'finding')} left"
+    return f"Would mend {count(len(report.fixed), 'finding')}; {count(len(report.findings), 'finding')} would be left"

@@ -1,0 +1,142 @@
+"""Which files: paths → Python files and notebooks, past ignore files, virtual environments and symbolic links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tricklint.settings import Settings
+from tricklint.source.text import Problem
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+SUFFIXES = (".py", ".ipynb")
+_IGNORE_FILES = (".gitignore", ".git/info/exclude")
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines)
+
+
+class Globs:
+    """gitignore patterns that start at one folder."""
+
+    def __init__(self, folder: Path, lines: Iterable[str]) -> None:
+        self.prefix = f"{folder}{os.sep}"
+        self._lines = [line for line in lines if line.strip() and not line.startswith("#")]
+
+    @cached_property
+    def _spec(self) -> GitIgnoreSpec:
+        return _spec(self._lines)
+
+    def verdict(self, path: str) -> bool | None:
+        """True: ignored, False: taken back by a `!` pattern, None: no pattern says anything."""
+        if not self._lines or not path.startswith(self.prefix):
+            return None
+        return self._spec.check_file(path[len(self.prefix) :].replace(os.sep, "/")).include
+
+
+def _ignore_globs(folder: Path) -> Iterator[Globs]:
+    for name in _IGNORE_FILES:
+        try:
+            yield Globs(folder, (folder / name).read_text(encoding="utf-8", errors="replace").splitlines())
+        except OSError:
+            continue
+
+
+def _above(folder: Path) -> list[Globs]:
+    """Ignore files from the repository's top down to `folder`; only the folder's own outside a repository."""
+    top = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder)
+    chain = [f for f in (*reversed(folder.parents), folder) if f == top or top in f.parents]
+    return [globs for f in chain for globs in _ignore_globs(f)]
+
+
+def _ignored(path: str, globs: list[Globs]) -> bool:
+    for one in reversed(globs):  # the deepest ignore file speaks first
+        verdict = one.verdict(path)
+        if verdict is not None:
+            return verdict
+    return False
+
+
+class Excludes:
+    """`exclude` and `extend-exclude`: gitignore patterns from the project's root; bare names hold anywhere."""
+
+    def __init__(self, settings: Settings) -> None:
+        from tricklint.settings import DEFAULT_EXCLUDE
+
+        usual = frozenset(DEFAULT_EXCLUDE)
+        self._names = usual.intersection(settings.exclude)
+        self._globs = Globs(settings.root, [glob for glob in settings.exclude if glob not in usual])
+
+    def match(self, path: str, *, folder: bool = False) -> bool:
+        """Whether this very file or folder is excluded (not whether a folder above it is)."""
+        return os.path.basename(path) in self._names or bool(self._globs.verdict(path + "/" if folder else path))
+
+    def inside(self, path: Path) -> bool:
+        """Whether a file, or any folder above it, is excluded."""
+        return self.match(str(path)) or any(self.match(str(folder), folder=True) for folder in path.parents)
+
+
+def _walk(folder: Path, excludes: Excludes, globs: list[Globs], problems: list[Problem]) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        problems.append(Problem(folder, None, f"cannot be read: {error.strerror}"))
+        return
+    for entry in entries:
+        if entry.name.endswith(SUFFIXES):
+            if not (excludes.match(entry.path) or _ignored(entry.path, globs)) and not _is_folder(entry, True):
+                yield Path(entry.path)
+        # Links to folders are not followed: what they lead to is met where it stands, and loops end here.
+        elif _is_folder(entry, False) and not excludes.match(entry.path, folder=True):
+            if _ignored(entry.path + "/", globs) or _is_environment(entry.path):
+                continue
+            below = Path(entry.path)
+            yield from _walk(below, excludes, [*globs, *_ignore_globs(below)], problems)
+
+
+def _is_environment(folder: str) -> bool:
+    """Whether a folder is a virtual environment (venv, virtualenv, conda), whatever its name."""
+    return any(os.path.exists(os.path.join(folder, mark)) for mark in ("pyvenv.cfg", "conda-meta"))
+
+
+def _is_folder(entry: os.DirEntry[str], follow: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:
+        return False
+
+
+def collect(paths: Iterable[Path], settings: Settings) -> tuple[list[Path], list[Problem]]:
+    """The files under `paths`, absolute and sorted, each once, and what was wrong with the paths. A file that is named
+    itself is always taken, unless `force_exclude` is on."""
+    excludes = Excludes(settings)
+    found: dict[Path, None] = {}
+    problems: list[Problem] = []
+    for given in paths:
+        path = Path(os.path.abspath(given))
+        if settings.force_exclude and excludes.inside(path):
+            continue
+        try:
+            path.stat()
+        except OSError as error:
+            problems.append(Problem(Path(given), None, _cause(error)))
+            continue
+        if path.is_dir():
+            found.update(dict.fromkeys(_walk(path, excludes, _above(path), problems)))
+        else:
+            found[path] = None
+    return sorted(found), problems
+
+
+def _cause(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    return f"cannot be read: {error.strerror or error}"

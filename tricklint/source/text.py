@@ -1,0 +1,193 @@
+"""A file's bytes and the text that rules see."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tricklint.finding import Location
+
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_BLANK = re.compile(rb"^[ \t\f]*(?:#.*)?$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something the tool could not do, in one line. `row` is 1-based, within `cell` when that is given."""
+
+    path: Path | None
+    row: int | None
+    message: str
+    cell: int | None = None
+
+
+class SourceError(Exception):
+    """A file cannot be read as source text: `path`, `row` (None when no row is to blame) and one clear line."""
+
+    def __init__(self, path: Path, row: int | None, message: str) -> None:
+        super().__init__(f"{path}:{row}: {message}" if row else f"{path}: {message}")
+        self.path = path
+        self.row = row
+        self.message = message
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.path, self.row, self.message)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell of a notebook: its index over all cells from 0, and the rows of `Source.text` that it fills."""
+
+    index: int
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A Python file or notebook as it was read. `text` is what rules see: decoded, without a byte order mark, newlines
+    as they are; for a notebook its code cells in order (see `tricklint.source.notebook`)."""
+
+    path: Path
+    data: bytes
+    text: str
+    encoding: str = "utf-8"
+    newline: str = "\n"
+    is_notebook: bool = False
+    cells: tuple[Cell, ...] = ()
+    mtime_ns: int = 0
+    size: int = 0
+    problems: tuple[Problem, ...] = ()  # cells that could not be parsed and are left out of `text`
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        """Raises SourceError."""
+        data, mtime_ns, size = read_bytes(path)
+        return cls.from_bytes(path, data, mtime_ns, size)
+
+    @classmethod
+    def from_bytes(cls, path: Path, data: bytes, mtime_ns: int = 0, size: int | None = None) -> Source:
+        """Raises SourceError when the bytes are no text, or no notebook."""
+        size = len(data) if size is None else size
+        if path.suffix == ".ipynb":
+            from tricklint.source import notebook
+
+            return notebook.parse(path, data, mtime_ns, size)
+        encoding = _encoding(path, data)
+        text = _decode(path, data, encoding)
+        return cls(path, data, text, encoding, dominant_newline(text), mtime_ns=mtime_ns, size=size)
+
+    @classmethod
+    def from_text(cls, path: Path, text: str) -> Source:
+        """A source that stands in no file yet (an editor's buffer, a test)."""
+        return cls.from_bytes(path, text.encode())
+
+    def with_text(self, text: str) -> Source:
+        """The same file with another text: encoding, notebook structure and the read's time stamp are kept. Raises
+        SourceError when the text cannot be written back (a character the encoding lacks, a lost cell boundary)."""
+        changed = type(self).from_bytes(self.path, self.encode(text), self.mtime_ns, self.size)
+        return replace(changed, problems=self.problems)
+
+    def encode(self, text: str) -> bytes:
+        """The bytes of this file if it held `text`: for a notebook only changed cells differ. Raises SourceError."""
+        if self.is_notebook:
+            from tricklint.source import notebook
+
+            return notebook.write_back(self, text)
+        try:
+            return text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            row = text.count("\n", 0, error.start) + 1
+            message = f"{text[error.start]!r} cannot be written in {self.encoding}"
+            raise SourceError(self.path, row, message) from None
+
+    def place(self, location: Location) -> tuple[int | None, Location]:
+        """Where a row of `text` stands for a reader: (None, the same), or in a notebook (cell, row within it)."""
+        if not self.is_notebook:
+            return None, location
+        for cell in reversed(self.cells):
+            if cell.first_row <= location.row:
+                return cell.index, Location(min(location.row - cell.first_row, cell.rows) + 1, location.column)
+        return (self.cells[0].index if self.cells else 0), Location(1, location.column)
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.data)
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The rows of `text` without their ends, as Python counts them (a form feed ends no row)."""
+        return _LINE_END.split(self.text)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def read_bytes(path: Path) -> tuple[bytes, int, int]:
+    """(data, mtime in ns, size). Raises SourceError."""
+    import stat
+
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # asked before opening: opening a pipe would wait for ever
+            raise SourceError(path, None, "is no regular file")
+        return path.read_bytes(), status.st_mtime_ns, status.st_size
+    except OSError as error:
+        raise SourceError(path, None, f"cannot be read: {error.strerror or error}") from None
+
+
+def dominant_newline(text: str) -> str:
+    crlf = text.count("\r\n")
+    lf = text.count("\n") - crlf
+    cr = text.count("\r") - crlf
+    if crlf > max(lf, cr):
+        return "\r\n"
+    return "\r" if cr > lf else "\n"
+
+
+def _encoding(path: Path, data: bytes) -> str:
+    """PEP 263: a byte order mark, else a coding cookie in the first two lines, else UTF-8."""
+    marked = data.startswith(codecs.BOM_UTF8)
+    if not marked and b"coding" not in data[:400]:
+        return "utf-8"
+    for row, line in enumerate(data[3 if marked else 0 :].splitlines()[:2], 1):
+        cookie = _COOKIE.match(line)
+        if cookie:
+            name = cookie[1].decode("ascii")
+            try:
+                known = codecs.lookup(name).name
+            except LookupError:
+                raise SourceError(path, row, f"unknown encoding {name!r}") from None
+            if marked and known != "utf-8":
+                raise SourceError(path, row, f"the coding cookie says {name}, the byte order mark says UTF-8")
+            if not marked:
+                return known
+        if not _BLANK.match(line):
+            break
+    return "utf-8-sig" if marked else "utf-8"
+
+
+def _decode(path: Path, data: bytes, encoding: str) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SourceError(path, 1, "is UTF-16; Python reads UTF-8 or what a coding cookie names")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        name = encoding.removesuffix("-sig").upper()
+        hint = "" if encoding.startswith("utf-8") and b"coding" in data[:400] else " and no coding cookie names another"
+        message = f"byte 0x{data[error.start]:02x} in column {column} is not {name}{hint}"
+        raise SourceError(path, row, message) from None
+    except (LookupError, ValueError, TypeError) as error:  # codecs that are no text encodings, like "hex"
+        raise SourceError(path, 1, f"encoding {encoding!r} cannot be decoded: {error}") from None
+    if "\0" in text:
+        raise SourceError(path, text.count("\n", 0, text.index("\0")) + 1, "holds a null byte")
+    return text
