@@ -242,14 +242,15 @@ class Program:
 
     def row_loops(self) -> list[Any]:
         """Loops over `DataFrame.iterrows()` in the files the inquiry starts from."""
-        from tricklint.program.frames import frame_loops
+        from tricklint.program.frames import foreign_in, frame_loops
 
+        foreign = foreign_in((path, source.text) for path, source in self.sources.items())
         found = []
         for path in self.roots:
             if "iterrows" in self.sources[path].text:
                 module = self.project.module(path)
                 if module is not None:
-                    found.extend(frame_loops(module.tree))
+                    found.extend(frame_loops(module.tree, foreign))
         return found
 
 

@@ -1,0 +1,193 @@
+"""Python loops over the rows of a data frame.
+
+## What it does
+Finds loops and comprehensions over `DataFrame.iterrows()` (also below `enumerate`, `zip` and progress bars) and says
+which of four rewrites each one wants: *column* (take the list of a column, or a zip of them), *vectorise* (let whole
+columns compute), *itertuples* (named tuples instead of rows), or *human* (the row is used as a whole: rows that are
+passed on, printed, changed, or whose columns are not named by literals).
+
+## Why it costs
+`iterrows()` builds a new Series for each row: an index, a block, a dtype that fits all columns. That is some 10 µs
+a row before the loop does anything, and where one column is text each value becomes a Python object. Collecting one column of
+10⁵ rows takes seconds this way and under a millisecond with `df["id"].tolist()`. The row also lies about types: beside
+a float column an int column arrives as floats, and 2⁵³ + 1 is no longer itself.
+
+## When not to follow it
+For frames of a few dozen rows nothing is gained. Keep the loop where the row is wanted as a Series, and where the body
+costs milliseconds anyway (downloading, decoding images): there the rewrite is only tidier.
+
+## Example
+```python
+import os
+
+import pandas as pd
+
+
+def image_paths(df: pd.DataFrame, root: str) -> list[str]:
+    paths = []
+    for _, row in df.iterrows():
+        if row["split"] == "train":
+            paths.append(os.path.join(root, row["file"]))
+    return paths
+```
+
+## After the fix
+```python
+import os
+
+import pandas as pd
+
+
+def image_paths(df: pd.DataFrame, root: str) -> list[str]:
+    paths = []
+    for split, file in zip(df["split"].tolist(), df["file"].tolist()):
+        if split == "train":
+            paths.append(os.path.join(root, file))
+    return paths
+```
+
+## Fix level
+safe where the code shows that every value and its type stay the same: the value is used as text in a way that raises for
+anything else, it is only compared with a literal, or the row is known to hold text and the frame comes from `read_csv`
+or a literal (unique names, no pandas nullable dtypes). Else unsafe, and the reason says what may differ: `iterrows()`
+hands out NumPy scalars, upcast to a common type, when all columns are numbers, while columns and named tuples give each
+column's own Python values; and a column name that stands twice gives a Series in a row, an error or the first of the two after
+the fix. Frames are expected to have the columns that the loop reads, also when they have no rows. No fix where the row
+escapes or is changed, where the frame is written to inside the loop, where loop variables are used after it, and where
+a sum's rounding would change.
+
+## Evidence
+`python bench/iterrows.py` prints the ratio of the loop and its rewrite for 10³ to 10⁵ rows (the slides: 17.1 s : 0.94 ms).
+
+## References
+- https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.iterrows.html (Notes: dtypes, copies)
+- https://pandas.pydata.org/docs/user_guide/enhancingperf.html
+- https://pandas.pydata.org/docs/reference/api/pandas.DataFrame.itertuples.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.fix.build import Edits
+from tricklint.program import Program
+from tricklint.program.frames import RowLoop, Use
+from tricklint.program.frames_body import Body, body_of
+from tricklint.program.frames_values import inexact_reads, repeatable_columns
+from tricklint.rule import Rule
+from tricklint.rules.dataframes import rewrites
+
+_ADVICE = {
+    "column": "collect from columns",
+    "vectorise": "compute on whole columns",
+    "itertuples": "use itertuples()",
+    "human": "needs a human",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`fix_class`: column, vectorise, itertuples or human. `why`: what keeps the loop from a rewrite, or what may differ
+    after it. `edits` is None when there is no fix."""
+
+    fix_class: str
+    why: str = ""
+    place: Use | None = None
+    edits: Edits | None = None
+    safe: bool = False
+
+
+class IterrowsLoop(Rule):
+    code = "TRK401"
+    name = "iterrows-loop"
+    summary = "a Python loop over data frame rows; columns or named tuples do the same hundreds of times faster"
+    severity = Severity.WARNING
+    fix_level = FixLevel.SAFE
+    trick = "4 - Dataframe loops"
+    triggers = ("iterrows",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        for loop in program.row_loops():
+            yield self.report(loop)
+
+    def report(self, loop: RowLoop) -> Finding:
+        verdict = judge(loop)
+        kind = "comprehension" if loop.is_comprehension else "loop"
+        message = f"this {kind} builds a Series for every row of {_shown(loop)}: {_ADVICE[verdict.fix_class]}"
+        if verdict.edits is None and verdict.why:
+            message += f" ({verdict.why})"
+        fix = None
+        if verdict.edits is not None:
+            level = FixLevel.SAFE if verdict.safe else FixLevel.UNSAFE
+            fix = Fix(level, f"{verdict.fix_class}: {_fix_message(verdict, loop)}", verdict.edits, verdict.why)
+        evidence: tuple[Evidence, ...] = ()
+        if verdict.place is not None:
+            evidence = (Evidence(loop.tree.path, *loop.tree.span(verdict.place.node), verdict.place.what),)
+        start, end = loop.tree.span(loop.call)
+        return Finding(self.code, self.name, self.severity, message, loop.tree.path, start, end, evidence, fix)
+
+
+def _shown(loop: RowLoop) -> str:
+    code = " ".join(loop.tree.code(loop.frame).split())
+    return code if len(code) <= 40 else "the frame"
+
+
+def _fix_message(verdict: Verdict, loop: RowLoop) -> str:
+    if verdict.fix_class == "itertuples":
+        return "iterate named tuples"
+    if verdict.fix_class == "vectorise":
+        return "count over the whole column"
+    labels = rewrites.column_names(loop) or []
+    if not labels:
+        return "iterate the index"
+    return "take the column's list" if len(labels) == 1 else "iterate the columns side by side"
+
+
+# -- the ladder ------------------------------------------------------------------------------------------------------
+
+
+def judge(loop: RowLoop) -> Verdict:
+    """The first rung of the ladder that fits, with its edits where they are certain to do the same."""
+    whole = body_of(loop)
+    if whole in (Body.SUM, Body.ASSIGN) and not (loop.escapes or loop.dynamic or loop.stores or loop.leaks):
+        why = "the sum of a column rounds in another order" if whole is Body.SUM else "the frame is written to row by row"
+        return Verdict("vectorise", why)
+    blocked = next(iter((*loop.escapes, *loop.stores, *loop.dynamic, *loop.frame_stores, *loop.leaks)), None)
+    if blocked is not None:
+        return Verdict("human", blocked.what, blocked)
+    labels = rewrites.column_names(loop)
+    if labels is None:
+        return Verdict("human", "columns are read by position, and their names are not shown")
+    if whole is Body.COUNT:
+        edits = rewrites.to_count(loop)
+        if edits is not None:
+            return Verdict("vectorise", _COUNT_REASON, edits=edits)
+    fits = rewrites.fits_itertuples(labels)
+    if not labels or whole is Body.COLLECT or (whole is Body.GATHER and not fits):
+        return _with_level(loop, "column", rewrites.to_columns(loop), labels)
+    if fits:
+        return _with_level(loop, "itertuples", rewrites.to_itertuples(loop), labels)
+    return Verdict("human", "a column's name is no attribute of a named tuple")
+
+
+_COUNT_REASON = "a comparison with a whole column may treat other types of it (dates, categories, nullable numbers) otherwise"
+
+
+def _with_level(loop: RowLoop, fix_class: str, edits: Edits | None, labels: list[str]) -> Verdict:
+    if edits is None:
+        return Verdict(fix_class, "the code around it cannot be rewritten whole")
+    if not labels:
+        return Verdict(fix_class, edits=edits, safe=True)
+    reasons = []
+    if inexact_reads(loop):
+        reasons.append(
+            "where all columns are numbers, iterrows() upcasts them to one type and hands out NumPy scalars; "
+            "this hands out each column's own Python values"
+        )
+    if repeatable_columns(loop):
+        reasons.append("a column name that stands twice gives a Series in a row")
+    if any(isinstance(read.column, int) for read in loop.reads):
+        reasons.append("positions in a row are labels since pandas 3")
+    return Verdict(fix_class, "; ".join(reasons), edits=edits, safe=not reasons)

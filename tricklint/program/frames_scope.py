@@ -1,0 +1,169 @@
+"""Uses of a name within a piece of code, and what imports call things: enough scoping for loops over frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.source.tree import Tree, children, walk
+
+Scope = cst.FunctionDef | cst.Lambda | cst.Module | cst.ClassDef
+Comprehension = cst.ListComp | cst.SetComp | cst.DictComp | cst.GeneratorExp
+_COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
+
+
+def dotted(node: cst.CSTNode | None) -> str:
+    """`a.b.c` of a name or an attribute chain; empty for anything else."""
+    if isinstance(node, cst.Name):
+        return node.value
+    if isinstance(node, cst.Attribute):
+        left = dotted(node.value)
+        return f"{left}.{node.attr.value}" if left else ""
+    return ""
+
+
+def imports_of(tree: Tree) -> dict[str, str]:
+    """What each imported name of the file stands for, wherever the import is: `osp` -> `os.path`."""
+    found: dict[str, str] = {}
+    for node in walk(tree.module):
+        if isinstance(node, cst.Import):
+            for alias in node.names:
+                full = dotted(alias.name)
+                if alias.asname is not None:
+                    found[dotted(alias.asname.name)] = full
+                else:
+                    found[full.split(".")[0]] = full.split(".")[0]
+        elif isinstance(node, cst.ImportFrom) and not isinstance(node.names, cst.ImportStar):
+            module = "." * len(node.relative) + dotted(node.module)
+            for alias in node.names:
+                name = dotted(alias.asname.name) if alias.asname is not None else dotted(alias.name)
+                found[name] = f"{module}.{dotted(alias.name)}"
+    return found
+
+
+def qualified(node: cst.CSTNode, imports: dict[str, str]) -> str:
+    """The full name of a function or class by the file's imports; empty when its root is not imported."""
+    name = dotted(node)
+    root, _, rest = name.partition(".")
+    if root not in imports:
+        return ""
+    return f"{imports[root]}.{rest}" if rest else imports[root]
+
+
+def names_of(target: cst.CSTNode) -> set[str]:
+    """Names that a target binds."""
+    if isinstance(target, cst.Name):
+        return {target.value}
+    if isinstance(target, (cst.Tuple, cst.List)):
+        return set().union(*(names_of(element.value) for element in target.elements))
+    return set()
+
+
+def binds(node: cst.CSTNode, name: str) -> bool:
+    """Whether a function, lambda or comprehension has a variable of its own called `name`."""
+    if isinstance(node, (cst.FunctionDef, cst.Lambda)):
+        params = node.params
+        if any(param.name.value == name for param in (*params.params, *params.kwonly_params, *params.posonly_params)):
+            return True
+        stars = (params.star_arg, params.star_kwarg)
+        if any(isinstance(star, cst.Param) and star.name.value == name for star in stars):
+            return True
+        return isinstance(node, cst.FunctionDef) and name in _assigned_in(node.body)
+    if isinstance(node, _COMPREHENSIONS):
+        each: cst.CompFor | None = node.for_in
+        while each is not None:
+            if name in names_of(each.target):
+                return True
+            each = each.inner_for_in
+    return False
+
+
+def _assigned_in(body: cst.CSTNode) -> set[str]:
+    bound: set[str] = set()
+    released: set[str] = set()
+    stack: list[cst.CSTNode] = [body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (cst.AssignTarget, cst.AnnAssign, cst.AugAssign, cst.For, cst.NamedExpr)):
+            bound |= names_of(node.target)
+        elif isinstance(node, cst.AsName):
+            bound |= names_of(node.name)
+        elif isinstance(node, (cst.Global, cst.Nonlocal)):
+            released |= {item.name.value for item in node.names}
+        elif isinstance(node, (cst.FunctionDef, cst.ClassDef)):
+            bound.add(node.name.value)
+            continue
+        elif isinstance(node, (cst.Lambda, *_COMPREHENSIONS)):
+            continue
+        stack.extend(children(node))
+    return bound - released
+
+
+def uses(region: cst.CSTNode, name: str) -> Iterator[cst.Name]:
+    """Every read or write of the variable `name` below `region`, in source order.
+
+    Attribute names, keyword names and variables of the same name in inner functions and comprehensions are others.
+    """
+    if isinstance(region, cst.Name):
+        if region.value == name:
+            yield region
+        return
+    if isinstance(region, cst.Attribute):
+        yield from uses(region.value, name)
+        return
+    if isinstance(region, cst.Arg):
+        yield from uses(region.value, name)
+        return
+    if isinstance(region, (cst.ImportAlias, cst.ImportFrom, cst.Import)):
+        return
+    if isinstance(region, (cst.FunctionDef, cst.Lambda)) and binds(region, name):
+        parts: list[cst.CSTNode] = list(getattr(region, "decorators", ()))
+        parts += [p.default for p in (*region.params.params, *region.params.kwonly_params) if p.default is not None]
+        for part in parts:
+            yield from uses(part, name)
+        return
+    if isinstance(region, _COMPREHENSIONS) and binds(region, name):
+        yield from uses(region.for_in.iter, name)
+        return
+    for child in children(region):
+        if isinstance(region, (cst.FunctionDef, cst.ClassDef)) and child is region.name:
+            continue
+        if isinstance(region, cst.Param) and child is region.name:
+            continue
+        yield from uses(child, name)
+
+
+def variables(region: cst.CSTNode) -> set[str]:
+    """Every name below `region` that is a variable, a parameter, a function or an import (no attribute or keyword)."""
+    found: set[str] = set()
+    stack: list[cst.CSTNode] = [region]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, cst.Name):
+            found.add(node.value)
+        elif isinstance(node, (cst.Attribute, cst.Arg)):
+            stack.append(node.value)
+        else:
+            stack.extend(children(node))
+    return found
+
+
+def is_stored(tree: Tree, node: cst.CSTNode) -> bool:
+    """Whether an expression is assigned to, deleted or bound, alone or as a part of a target."""
+    at, up = node, tree.parent(node)
+    while isinstance(up, (cst.Element, cst.StarredElement, cst.Tuple, cst.List)):
+        at, up = up, tree.parent(up)
+    if isinstance(up, (cst.AssignTarget, cst.AsName, cst.Del, cst.NameItem)):
+        return True
+    if isinstance(up, (cst.AugAssign, cst.AnnAssign, cst.For, cst.CompFor, cst.NamedExpr)):
+        return up.target is at
+    return False
+
+
+def scope_of(tree: Tree, node: cst.CSTNode) -> cst.FunctionDef | cst.Lambda | cst.ClassDef | cst.Module:
+    """The innermost function, class or module that `node` stands in."""
+    for up in tree.ancestors(node):
+        if isinstance(up, (cst.FunctionDef, cst.Lambda, cst.ClassDef)):
+            return up
+    return tree.module
