@@ -398,8 +398,14 @@ class Calls(Objects, Params, Library, Imports):
                     return Bound(value.self, found, name) if isinstance(found, Func) else found
         return Bound(value.self, None, "super." + name)
 
-    def decorated(self: Interpreter, func: Func) -> Value:
-        return func
+    def decorated(self: Interpreter, made: Value, decorators: tuple[Value, ...], node: cst.CSTNode) -> Value:
+        """Apply the program's own decorators (registries, wrappers); those of libraries keep what they decorate."""
+        for decorator in reversed(decorators):
+            if isinstance(decorator, Func) or (isinstance(decorator, Bound) and decorator.func is not None):
+                result = self.call(decorator, CallArgs([made]), node)
+                if isinstance(result, (Func, Class)):
+                    made = result
+        return made
 
     def call_instance(self: Interpreter, callee: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
         if callee.kind in ("module", "loss"):

@@ -27,6 +27,7 @@ from tricklint.program.values import (
     Pred,
     Ref,
     Sequence,
+    Super,
     Tensor,
     Test,
     Union,
@@ -132,6 +133,8 @@ class Expressions:
                 if name[:1].islower():
                     return Ref(canonical(f"{base}.{name}"))
             return UNKNOWN
+        if isinstance(value, Super):
+            return self.super_attribute(value, name)
         if isinstance(value, ParamSet):
             return self.paramset_attribute(value, name, node)
         if isinstance(value, Tensor):

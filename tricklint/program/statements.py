@@ -412,7 +412,7 @@ class Statements:
     def run_functiondef(self: Interpreter, node: cst.FunctionDef) -> int:
         decorators = tuple(self.eval(d.decorator) for d in node.decorators)
         func = Func(node, self.file, self.closure(), None, decorators)
-        self.bind(node.name.value, self.decorated(func))
+        self.bind(node.name.value, self.decorated(func, decorators, node))
         return FALL
 
     def closure(self: Interpreter) -> tuple[dict[str, Value], ...]:
@@ -432,7 +432,7 @@ class Statements:
         made = Class(node, self.file, tuple(kept), decorators=decorators)
         self.classes.append(made)
         self.run_class_body(made, node)
-        self.bind(node.name.value, made)
+        self.bind(node.name.value, self.decorated(made, decorators, node))
         return FALL
 
     def base_of(self: Interpreter, member: Value) -> Value:

@@ -1,0 +1,263 @@
+"""Which activation follows a layer, read off the data flow: through norms, dropout, pooling, reshaping and additions.
+
+The graph is walked forwards on the default path: a branch that the defaults do not take consumes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+from tricklint.knowledge import layers
+from tricklint.program.objects import submodules
+from tricklint.program.values import Class, Const, Dict, Instance, Sequence, Tensor, Union, Value, members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tricklint.program.program import Program
+
+Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "selu", "none"]
+
+# Functions and tensor methods, by the last part of their name
+_FUNCTIONS: dict[str, str] = {
+    "relu": "relu", "relu_": "relu", "relu6": "relu", "clamp_min": "relu", "elu": "relu", "elu_": "relu", "celu": "relu",
+    "gelu": "relu", "silu": "relu", "mish": "relu", "hardswish": "relu", "softplus": "relu", "swish": "relu",
+    "leaky_relu": "leaky_relu", "leaky_relu_": "leaky_relu", "prelu": "leaky_relu", "rrelu": "leaky_relu",
+    "selu": "selu", "selu_": "selu", "tanh": "tanh", "tanh_": "tanh", "hardtanh": "tanh", "softsign": "tanh",
+    "tanhshrink": "tanh", "sigmoid": "sigmoid", "sigmoid_": "sigmoid", "hardsigmoid": "sigmoid", "logsigmoid": "sigmoid",
+    "expit": "sigmoid",
+}  # fmt: skip
+# What hands the signal on: its size may change, the layer before stays the one whose output an activation sees
+_PASSES = frozenset(
+    """input view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze squeeze_ unsqueeze_
+    contiguous t index item chunk split unbind cat concat stack mean sum max amax add add_ sub subtract sub_ to float half
+    double bfloat16 type type_as cuda cpu clone expand expand_as repeat repeat_interleave view_as reshape_as narrow select
+    index_select gather flip roll pad requires_grad_ masked_fill masked_fill_ where
+    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d interpolate upsample pixel_shuffle
+    dropout dropout1d dropout2d dropout3d alpha_dropout batch_norm layer_norm group_norm instance_norm rms_norm
+    local_response_norm rearrange negate reduce""".split()
+)
+# What takes the signal into another product of weights (or a normaliser of the output): nothing non-linear came before
+_LINEAR = frozenset(
+    """matmul bmm mm baddbmm addmm mv einsum linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d
+    conv_transpose3d scaled_dot_product_attention softmax log_softmax gumbel_softmax""".split()
+)
+_IGNORED = frozenset("detach number numpy argmax argsort topk sort dim eq ne gt lt ge le norm".split())
+_ENDS = "end"
+_LOSS = "loss"
+_GATES = frozenset(("sigmoid", "softmax", "hardsigmoid"))
+
+
+class _Graph:
+    """Who consumes which tensor, over all that the program computed on its default path."""
+
+    def __init__(self, program: Program) -> None:
+        self.consumers: dict[int, list[Tensor]] = defaultdict(list)
+        self.results: dict[int, list[Tensor]] = defaultdict(list)  # what forward returned → the calls that gave it
+        self.calls: dict[int, list[Tensor]] = defaultdict(list)  # module → its calls
+        self.imagined: set[int] = set()  # modules of classes that the program never builds
+        self._seen: set[int] = set()
+        self._kept: list[Value] = []  # holds what the ids above stand for
+        for event in program.events("built"):
+            module = event.subject
+            if not isinstance(module, Instance):
+                continue
+            if isinstance(module.notes.get("output"), Value):
+                self._add(module.notes["output"])
+            if "imagined" in module.notes:
+                self.imagined.update(id(part) for _, part in submodules(module))
+        for event in program.events("loss", "backward", "forward"):
+            if event.possible:
+                self._add(event.subject)
+                for value in event.data.get("inputs", ()):
+                    self._add(value)
+
+    def _add(self, root: Value) -> None:
+        stack = [root]
+        while stack:
+            for tensor in _tensors(stack.pop()):
+                if id(tensor) in self._seen:
+                    continue
+                self._seen.add(id(tensor))
+                self._kept.append(tensor)
+                if tensor.op == "call" and tensor.module is not None:
+                    self.calls[id(tensor.module)].append(tensor)
+                if tensor.result is not None:
+                    for inner in _tensors(tensor.result):
+                        self.results[id(inner)].append(tensor)
+                    stack.append(tensor.result)
+                for value in tensor.inputs:
+                    for source in _tensors(value):
+                        self.consumers[id(source)].append(tensor)
+                    stack.append(value)
+
+    def entries(self, call: Tensor, source: Tensor) -> list[Tensor]:
+        """The tensors by which `source` enters the body of the module that `call` calls (its body ran once)."""
+        assert call.module is not None
+        position = next((i for i, value in enumerate(call.inputs) if any(t is source for t in _tensors(value))), None)
+        found: list[Tensor] = []
+        for other in self.calls[id(call.module)]:
+            if position is None or position >= len(other.inputs):
+                continue
+            for value in _tensors(other.inputs[position]):
+                found += [t for t in self.consumers[id(value)] if t.op == "input" and t.node is other.node]
+        return found
+
+    def after(self, tensor: Tensor) -> set[str | None]:
+        """What the signal meets next, over all ways it takes: names of activations, "none", "loss", "end" or None."""
+        found: set[str | None] = set()
+        seen: set[int] = set()
+        stack = [tensor]
+        while stack:
+            at = stack.pop()
+            if id(at) in seen:
+                continue
+            seen.add(id(at))
+            takers = self.consumers.get(id(at), [])
+            calls = self.results.get(id(at), [])
+            if not takers and not calls:
+                found.add(_ENDS)
+                continue
+            stack.extend(calls)
+            swish = any(_is_swish(taker, at) for taker in takers)
+            if swish:
+                found.add("relu")
+            for taker in takers:
+                if swish and (taker.op in ("multiply", "mul") or _activation(taker) == "sigmoid"):
+                    continue
+                self._meet(taker, at, found, stack)
+        return found
+
+    def _meet(self, taker: Tensor, at: Tensor, found: set[str | None], stack: list[Tensor]) -> None:
+        activation = _activation(taker)
+        tail = taker.op
+        if activation is not None:
+            found.add(activation)
+        elif taker.op == "loss":
+            found.add(_LOSS)
+        elif taker.module is not None and taker.op == "call":
+            self._enter(taker, at, found, stack)
+        elif tail in _PASSES or (tail == "unknown" and taker.attrs.get("name", "").startswith("einops.")):
+            stack.append(taker)
+        elif tail in ("multiply", "mul", "divide", "div", "mul_", "div_"):
+            if _scales(taker, at):
+                stack.append(taker)
+            else:
+                found.add(None)
+        elif tail in _LINEAR or tail == "matrixmultiply":
+            found.add("none")
+        elif tail not in _IGNORED:
+            found.add(None)
+
+    def _enter(self, taker: Tensor, at: Tensor, found: set[str | None], stack: list[Tensor]) -> None:
+        module = taker.module
+        assert module is not None
+        name = _library(module)
+        if module.kind == "loss":
+            found.add(_LOSS)
+        elif taker.result is not None:
+            inside = self.entries(taker, at)
+            if inside:
+                stack.extend(inside)
+            else:
+                found.add(None)
+        elif name in layers.NORM or name in layers.DROPOUT or name in layers.PASSIVE or name.endswith(("DropPath",)):
+            stack.append(taker)
+        elif name in layers.WEIGHTED or name in layers.RECURRENT or name in layers.ATTENTION or name in layers.SOFTMAX:
+            found.add("none")
+        else:
+            found.add(None)
+
+
+def following(program: Program, layer: Instance) -> Activation | None:
+    """The activation that the output of `layer` meets next, as `nn.init.calculate_gain` groups them.
+
+    "relu" stands for its smooth relatives too (ELU, GELU, SiLU …). "none": the output goes into the loss, another
+    layer, a softmax, or out of the model as it is. None: not known, or several that ask for different gains.
+    """
+    graph = _graph_of(program)
+    found: set[str | None] = set()
+    calls = graph.calls.get(id(layer), [])
+    for call in calls:
+        found |= graph.after(call)
+    if not found or None in found:
+        return None
+    active = found - {"none", _ENDS, _LOSS}
+    if not active:
+        # the signal leaves the model as it is; of a class that nothing builds, nobody knows what takes it
+        return None if found == {_ENDS} and id(layer) in graph.imagined else "none"
+    if len(active) > 1 or (active & {"tanh", "sigmoid"} and found & {"none"}):
+        return None
+    if _LOSS in found and active & {"tanh", "sigmoid"}:  # logits go into the loss, their sigmoid into a metric
+        return "none"
+    return active.pop()  # type: ignore[return-value]
+
+
+_GRAPHS: WeakKeyDictionary[Program, _Graph] = WeakKeyDictionary()
+
+
+def _graph_of(program: Program) -> _Graph:
+    graph = _GRAPHS.get(program)
+    if graph is None:
+        graph = _GRAPHS[program] = _Graph(program)
+    return graph
+
+
+def _tensors(value: Value | None) -> Iterator[Tensor]:
+    """The tensors that a value stands for on the default path, also those in a tuple, list or dict."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Union):
+        for member in value.values[:1] if value.sure else value.values:
+            yield from _tensors(member)
+    elif isinstance(value, Sequence):
+        for item in value.items:
+            yield from _tensors(item)
+    elif isinstance(value, Dict):
+        for item in value.fields.values():
+            yield from _tensors(item)
+
+
+def _library(module: Instance) -> str:
+    """The library class whose forward runs when `module` is called, or ""."""
+    if isinstance(module.cls, Class) and module.cls.lookup("forward") is None:
+        return next(iter(module.cls.libraries()), "")
+    return module.library
+
+
+def _activation(tensor: Tensor) -> str | None:
+    if tensor.op == "call" and tensor.module is not None:
+        return layers.ACTIVATIONS.get(_library(tensor.module))
+    return _FUNCTIONS.get(tensor.op)
+
+
+def _is_swish(taker: Tensor, at: Tensor) -> bool:
+    """`x * sigmoid(x)`."""
+    if taker.op not in ("multiply", "mul"):
+        return False
+    return any(
+        _activation(other) == "sigmoid" and any(t is at for value in other.inputs for t in _tensors(value))
+        for value in taker.inputs
+        for other in _tensors(value)
+    )
+
+
+def _scales(taker: Tensor, at: Tensor) -> bool:
+    """A product of `at` and a number, a parameter or a gate between 0 and 1."""
+    for value in taker.inputs:
+        for other in members(value):
+            if isinstance(other, Const) or other is at:
+                continue
+            if not isinstance(other, Tensor):
+                return False
+            if any(t is at for t in _tensors(value)):
+                continue
+            while other.op in _PASSES and other.inputs and isinstance(other.inputs[0], Tensor):
+                other = other.inputs[0]
+            gate = other.result if isinstance(other.result, Tensor) else other
+            if other.op != "parameter" and gate.op not in _GATES and _activation(gate) != "sigmoid":
+                return False
+    return True
