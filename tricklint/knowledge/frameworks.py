@@ -45,3 +45,17 @@ HARMLESS_PREFIXES = (
     "ema_pytorch.", "timm.utils.", "timm.data.", "datasets.", "evaluate.", "lightning.callbacks", "lightning.loggers",
     "ignite.handlers", "ignite.metrics", "ignite.contrib",
 )  # fmt: skip
+# What `from fastai.vision import *` binds, of the names that matter here (fastai v1 and v2)
+FASTAI_NAMES = frozenset((
+    "create_cnn", "cnn_learner", "vision_learner", "unet_learner", "Learner", "ImageDataBunch", "ImageList", "ImageItemList",
+    "ImageDataLoaders", "DataBlock", "ImageClassifierData", "ConvLearner", "get_transforms", "imagenet_stats", "cifar_stats",
+    "mnist_stats", "models", "Normalize", "aug_transforms",
+))  # fmt: skip
+
+
+def star_owner(name: str, libraries: list[str]) -> str:
+    """The library whose `import *` bound `name`; "" when that cannot be told."""
+    fastai = [library for library in libraries if library.partition(".")[0] == "fastai"]
+    if fastai and name in FASTAI_NAMES:
+        return next((library for library in fastai if library.startswith("fastai.vision")), "fastai.vision")
+    return libraries[0] if len(set(libraries)) == 1 and libraries[0].startswith(("torch.", "torchvision.")) else ""

@@ -44,6 +44,8 @@ MODULE_BASES = frozenset(
         "lightning.LightningDataModule",
     )
 )  # fmt: skip
+# Packages whose objects turn an image into the tensor that a model is fed with
+IMAGE_TRANSFORMS = ("torchvision.transforms.", "albumentations.", "timm.data.")
 _DATACLASS = frozenset(("dataclasses.dataclass", "pydantic.dataclasses.dataclass", "attr.s", "attrs.define", "attr.dataclass",
                         "chex.dataclass", "flax.struct.dataclass"))  # fmt: skip
 
@@ -415,6 +417,8 @@ class Calls(Objects, Params, Library, Imports):
             if isinstance(method, Func):
                 return self.invoke(method, callee, args, node)
             return self.call_unknown(args, node, callee.label)
+        if callee.library.startswith(IMAGE_TRANSFORMS):
+            return Tensor("image", tuple(args.all()), None, node, self.file, pipeline=callee)
         return self.call_unknown(args, node, callee.library)
 
 

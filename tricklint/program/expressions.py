@@ -129,6 +129,8 @@ class Expressions:
             found = value.lookup(name)
             if found is not None:
                 return found
+            if name == "load_from_checkpoint" and "lightning.LightningModule" in value.libraries():
+                return Bound(value, None, name)
             for base in value.libraries():
                 if name[:1].islower():
                     return Ref(canonical(f"{base}.{name}"))
@@ -186,7 +188,7 @@ class Expressions:
             return join(*value.items) if value.items else UNKNOWN
         if isinstance(value, Dict):
             at = first(index)
-            if isinstance(at, Const) and _hashable(at.value):
+            if isinstance(at, Const) and _hashable(at.value) and (at.value in value.fields or not at.default):
                 return value.fields.get(at.value, UNKNOWN)
             return join(*value.fields.values()) if value.fields else UNKNOWN
         if isinstance(value, Tensor):
@@ -194,7 +196,7 @@ class Expressions:
         if isinstance(value, Instance):
             return self.instance_item(value, index, node)
         if isinstance(value, ParamSet):
-            return value.but(elem=True) if sliced is None else value.narrowed(Pred("unknown"))
+            return value.but(elem=True) if sliced is None else value.narrowed(Pred("unknown", ("slice",)))
         if isinstance(value, Namespace):
             at = first(index)
             if isinstance(at, Const) and isinstance(at.value, str):
@@ -340,6 +342,8 @@ class Expressions:
             if isinstance(other, Tensor) and other.op == "data":
                 return UNKNOWN
             return Const(negative, isinstance(left, Union) or isinstance(right, Union))
+        if _not_given(a) or _not_given(b):
+            return UNKNOWN
         if isinstance(a, Const) and isinstance(b, Const):
             default = a.default or b.default
             try:
@@ -573,6 +577,11 @@ class _Any:
 
 def _is_none(value: Any) -> bool:
     return isinstance(value, Const) and value.value is None
+
+
+def _not_given(value: Any) -> bool:
+    """An option whose default is None: whoever names a choice has given another value."""
+    return isinstance(value, Const) and value.value is None and value.default
 
 
 def _hashable(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING
 
+from tricklint.knowledge.frameworks import star_owner
 from tricklint.knowledge.names import canonical
 from tricklint.program.modules import FileModule
 from tricklint.program.values import UNKNOWN, Class, Const, Func, Ref, Value, join
@@ -71,10 +72,13 @@ class Imports:
     def import_star(self: Interpreter, level: int, dotted: str) -> None:
         path = self._from_path(level, dotted)
         if path is None:
+            if not level:
+                self.file.star_libraries.append(canonical(dotted))
             return
         module = self.run_file(path)
         if module is None:
             return
+        self.file.star_libraries.extend(module.star_libraries)
         self.file.star_exports.append(module)
         listed = module.names.get("__all__")
         from tricklint.program.values import Sequence
@@ -161,4 +165,7 @@ class Imports:
             return UNKNOWN
         if name in _BUILTINS:
             return Ref("builtins." + name)
+        if file.star_libraries:
+            owner = star_owner(name, file.star_libraries)
+            return Ref(canonical(f"{owner}.{name}")) if owner else None
         return None

@@ -352,6 +352,8 @@ class Library:
             return self.const_method(value, name, args, node)
         if isinstance(value, Attr):
             return UNKNOWN
+        if isinstance(value, Class) and name == "load_from_checkpoint":
+            return self.restored(value, args, node)
         if isinstance(value, Instance):
             if name.startswith("super."):
                 return self.super_method(value, name[6:], args, node)
@@ -375,12 +377,27 @@ class Library:
         if tensors:
             return Tensor("unknown", tuple(args.all()), None, node, self.file, True)
         if isinstance(value, Instance) and not isinstance(value.cls, Class) and not value.kind:
+            value.notes.setdefault("methods", []).append(name)
             made = self.plain(f"{value.library}().{name}", args, node)
             made.notes["of"] = value
             if value.library.startswith("pandas") or value.notes.get("frame"):
                 made.notes["frame"] = True
             return made
         return UNKNOWN
+
+    def restored(self: Interpreter, cls: Class, args: CallArgs, node: cst.CSTNode) -> Value:
+        """A Lightning module as its checkpoint describes it: arguments that are not given come from there."""
+        from tricklint.program.calls import CallArgs as Args
+
+        given = Args([], {k: v for k, v in args.kwargs.items() if k not in ("checkpoint_path", "map_location", "strict")})
+        given.open_kwargs = True
+        made = self.instantiate(cls, given, node)
+        if isinstance(made, Instance):
+            source = self.plain("lightning.checkpoint", args, node)
+            source.kind = "checkpoint"
+            made.notes.setdefault("loaded", []).append((node, source, self.file, tuple(self.path)))
+            self.emit("loaded", node, made, weights=source)
+        return made
 
     def super_method(self: Interpreter, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if name == "__init__":

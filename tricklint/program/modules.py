@@ -26,6 +26,7 @@ class FileModule:
         self.state = "new"  # new, running, done
         self.main_blocks: list[cst.If] = []
         self.star_exports: list[FileModule] = []
+        self.star_libraries: list[str] = []  # libraries of which `import *` bound names that nothing lists
         self.imported_by: set[Path] = set()
         self.imports: set[Path] = set()
 

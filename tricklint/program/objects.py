@@ -142,8 +142,8 @@ class Objects:
                     self.initialise(member, "assign", [value], node, which=name)
                 elif name == "require_grad":
                     self.emit("noop_freeze", node, member, attribute=name, value=self.truth(value)[0])
-                elif name == "eps" or name == "momentum":
-                    pass
+                elif name in ("track_running_stats", "momentum") and member.kind == "module":
+                    self.emit("norm_stats", node, member, attribute=name, value=value)
             elif isinstance(member, Tensor) and name == "requires_grad":
                 self.emit("froze", node, member, value=self.truth(value)[0], pred=None)
             else:
@@ -158,6 +158,8 @@ class Objects:
             return
         if name in ("weight", "bias") and self.is_layer(member) and member.kind == "module":
             self.initialise(member, "assign", [value], node, which=name)
+        if name in ("track_running_stats", "momentum") and member.library in layers.BATCH_NORM:
+            self.emit("norm_stats", node, member, attribute=name, value=value)
         old = member.fields.get(name)
         if member.kind == "module":
             if isinstance(value, Sequence):
@@ -205,7 +207,9 @@ class Objects:
             if isinstance(at, Const) and isinstance(at.value, str) and at.value in value.fields:
                 return value.fields[at.value]
         if value.kind == "loader_item":
-            return Tensor("data", (), None, node, self.file)
+            at = first(index)
+            key = at.value if isinstance(at, Const) else None
+            return Tensor("data", (), None, node, self.file, loader=value.notes.get("loader"), key=key)
         if value.kind == "dataset":
             return Tensor("data", (), None, node, self.file)
         return UNKNOWN

@@ -191,7 +191,8 @@ class Statements:
             elif isinstance(member, ParamSet) and member.named and member.elem and count == 2:
                 options.append([member.but(names=True, named=False), member.but(named=False)])
             elif isinstance(member, Instance) and member.kind == "loader_item":
-                options.append([Tensor("data", (), None, member.node, member.file)] * count)
+                loader = member.notes.get("loader")
+                options.append([Tensor("data", (), None, member.node, member.file, loader=loader, key=i) for i in range(count)])
         if not options:
             return [UNKNOWN] * count
         if len(options) == 1:
