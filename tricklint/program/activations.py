@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "selu", "none"]
 
 # Functions and tensor methods, by the last part of their name
-_FUNCTIONS: dict[str, str] = {
-    "relu": "relu", "relu_": "relu", "relu6": "relu", "clamp_min": "relu", "elu": "relu", "elu_": "relu", "celu": "relu",
-    "gelu": "relu", "silu": "relu", "mish": "relu", "hardswish": "relu", "softplus": "relu", "swish": "relu",
-    "leaky_relu": "leaky_relu", "leaky_relu_": "leaky_relu", "prelu": "leaky_relu", "rrelu": "leaky_relu",
-    "selu": "selu", "selu_": "selu", "tanh": "tanh", "tanh_": "tanh", "hardtanh": "tanh", "softsign": "tanh",
-    "tanhshrink": "tanh", "sigmoid": "sigmoid", "sigmoid_": "sigmoid", "hardsigmoid": "sigmoid", "logsigmoid": "sigmoid",
-    "expit": "sigmoid",
-}  # fmt: skip
+_GROUPS = {
+    "relu": """relu relu_ relu6 clamp_min elu elu_ celu gelu silu silu_ mish hardswish softplus swish""",
+    "leaky_relu": "leaky_relu leaky_relu_ prelu rrelu",
+    "selu": "selu selu_",
+    "tanh": "tanh tanh_ hardtanh softsign tanhshrink",
+    "sigmoid": "sigmoid sigmoid_ hardsigmoid logsigmoid expit",
+}
+_FUNCTIONS = {word: group for group, words in _GROUPS.items() for word in words.split()}
 # What hands the signal on: its size may change, the layer before stays the one whose output an activation sees
 _PASSES = frozenset(
     """input view reshape flatten unflatten permute transpose swapaxes movedim squeeze unsqueeze squeeze_ unsqueeze_
-    contiguous t index item chunk split unbind cat concat stack mean sum max amax add add_ sub subtract sub_ to float half
-    double bfloat16 type type_as cuda cpu clone expand expand_as repeat repeat_interleave view_as reshape_as narrow select
-    index_select gather flip roll pad requires_grad_ masked_fill masked_fill_ where
+    contiguous t index item chunk split unbind cat concat stack mean sum max amax add add_ sub subtract sub_ to
+    float half double bfloat16 type type_as cuda cpu clone expand expand_as repeat repeat_interleave view_as
+    reshape_as narrow select index_select gather flip roll pad requires_grad_ masked_fill masked_fill_ where
     max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
-    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d interpolate upsample pixel_shuffle
-    dropout dropout1d dropout2d dropout3d alpha_dropout batch_norm layer_norm group_norm instance_norm rms_norm
-    local_response_norm rearrange negate reduce""".split()
+    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d interpolate upsample
+    pixel_shuffle dropout dropout1d dropout2d dropout3d alpha_dropout batch_norm layer_norm group_norm
+    instance_norm rms_norm local_response_norm rearrange negate reduce""".split()
 )
 # What takes the signal into another product of weights (or a normaliser of the output): nothing non-linear came before
 _LINEAR = frozenset(
