@@ -1,1 +1,1 @@
-"""The rules, one file each, in a folder per trick. Installed as `tricklint.rules`, found by `tricklint.rule.discover`."""
+"""The rules, one file each, a folder per trick; installed as `tricklint.rules`, found by `tricklint.rule.discover`."""

@@ -55,7 +55,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
 
     settings = universe.settings
     try:
-        program = Program(sources, universe.roots, universe.import_roots(), universe.load, settings=settings)
+        program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
         if settings.trace:
             _add_facts(program, settings, found)
     except Exception as error:

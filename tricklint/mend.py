@@ -21,7 +21,7 @@ FindingsOf = Callable[[Mapping[Path, Source]], list[Finding]]
 
 def paths_of(findings: Iterable[Finding]) -> set[Path]:
     """The files that findings and their evidence stand in."""
-    return {place.path for finding in findings for place in (finding, *finding.evidence)}
+    return {path for finding in findings for path in (finding.path, *(evidence.path for evidence in finding.evidence))}
 
 
 def fix(report: Report, universe: Universe, findings_of: FindingsOf, options: Options) -> None:

@@ -7,6 +7,7 @@ layer wins. An unknown key is an error that names the nearest key; a wrong type 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -350,11 +351,12 @@ class _Layer:
 
 
 def _loads(text: str) -> dict[str, Any]:
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
+    else:
         import tomli as tomllib
-    return tomllib.loads(text)
+    table: dict[str, Any] = tomllib.loads(text)
+    return table
 
 
 def _check(table: dict[str, Any], base: Path, origin: str, text: str = "") -> _Layer:

@@ -95,7 +95,8 @@ def screen_universe(universe: Universe, raws: Mapping[Path, Raw], rules: Iterabl
     known = cache.screened(words)
     with quiet_parsing():
         for path, raw in raws.items():
-            source, problems = None, []
+            source: Source | None = None
+            problems: list[Problem] = []
             try:
                 source = Source.from_bytes(path, raw.data, raw.mtime_ns, raw.size)
                 problems += source.problems

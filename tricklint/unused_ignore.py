@@ -1,8 +1,8 @@
 """Reports ignore comments that silence nothing, or that name no rule.
 
 ## What it does
-Finds `# tricklint: ignore[...]` and `# tricklint: ignore-file[...]` comments whose rules report nothing there, that name
-a rule which does not exist, or that are misspelt.
+Finds `# tricklint: ignore[...]` and `# tricklint: ignore-file[...]` comments whose rules report nothing there, that
+name a rule which does not exist, or that are misspelt.
 
 ## Why it costs
 A comment that outlives its mistake hides the next one on that line.

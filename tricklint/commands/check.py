@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -12,10 +13,11 @@ from tricklint import settings as configuration
 from tricklint.finding import FixLevel, Severity
 from tricklint.settings import OUTPUT_FORMATS, Settings, SettingsError
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _SEVERITIES = click.Choice([severity.value for severity in Severity])
 
 
-def _selectors(name: str, help_line: str) -> Any:
+def _selectors(name: str, help_line: str) -> Callable[[_F], _F]:
     return click.option(f"--{name}", multiple=True, metavar="RULES", help=help_line)
 
 

@@ -12,7 +12,7 @@ from tricklint.settings import Settings
 
 
 def render(report: Report, settings: Settings) -> str:
-    return json.dumps([*_findings(report)], indent=2, ensure_ascii=False)
+    return json.dumps(_findings(report), indent=2)
 
 
 def _findings(report: Report) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ import ast
 import json
 import re
 from dataclasses import dataclass
-from json.decoder import scanstring
 from pathlib import Path
 
 from tricklint.source import magics
@@ -50,7 +49,7 @@ def _members(raw: str, position: int) -> list[tuple[str, int, int]]:
     found = []
     position = _skip(raw, position + 1)
     while raw[position] != "}":
-        key, position = scanstring(raw, position + 1, True)
+        key, position = _DECODER.raw_decode(raw, position)
         start = _skip(raw, _skip(raw, position) + 1)
         _, end = _DECODER.raw_decode(raw, start)
         found.append((key, start, end))
@@ -157,7 +156,10 @@ def _read(path: Path, raw_cells: list[_RawCell]) -> _Reading:
     while any(f"[cell {index}]{dots}" in cell.text for cell in raw_cells for index in range(len(raw_cells))):
         dots += "."
     parts: list[str] = []
-    cells, replaced, markers, problems = [], [], [], []
+    cells: list[Cell] = []
+    replaced: list[str] = []
+    markers: list[str] = []
+    problems: list[Problem] = []
     row = 1
     for index, raw in enumerate(raw_cells):
         magic = magics.cell_magic(raw.text)

@@ -1,0 +1,36 @@
+# make demo: the main job on a small project · make test: every test · make lint: ruff and mypy
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TEST_INSTALLED := $(VENV)/.test-installed
+
+.PHONY: demo test lint clean
+
+# `tricklint check` exits 1 when it finds something, which is what the demo is for; 2 would be a failure.
+demo: $(INSTALLED)
+	@echo '$$ tricklint check fixtures/pills'
+	@$(BIN)/tricklint check fixtures/pills || test $$? -eq 1
+
+test: $(TEST_INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(TEST_INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The stamps make both environments last until what goes into them changes.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints-test.txt -e .
+	touch $@
+
+$(TEST_INSTALLED): pyproject.toml requirements-test.txt constraints-test.txt $(INSTALLED) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints-test.txt -r requirements-test.txt -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
