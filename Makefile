@@ -25,11 +25,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints-test.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints-test.txt -e '.[trace]'
 	touch $@
 
 $(TEST_INSTALLED): pyproject.toml requirements-test.txt constraints-test.txt $(INSTALLED) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints-test.txt -r requirements-test.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints-test.txt -r requirements-test.txt -e '.[trace]'
 	touch $@
 
 clean:

@@ -100,6 +100,4 @@ def rules(output_format: str) -> None:
         off = "" if one.on_by_default else " (off by default)"
         off += " (needs --trace)" if one.needs_trace else ""
         click.echo(f"  {one.code}  {one.name:{width}}  {severity}  {fix:7} {one.summary}{off}", color=style.coloured)
-    click.echo(
-        "\ncode, name, severity, level of the fix, summary; `tricklint rule CODE` prints a page", file=sys.stdout
-    )
+    click.echo("\ncode, name, severity, level of the fix, summary; `tricklint rule CODE` prints a page")

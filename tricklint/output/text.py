@@ -87,7 +87,8 @@ def _in_reading_order(finding: Finding) -> list[Finding | Evidence]:
     """The finding's own file first, its rows from top to bottom; evidence in other files as the rule ordered it."""
     here = [evidence for evidence in finding.evidence if evidence.path == finding.path]
     there = [evidence for evidence in finding.evidence if evidence.path != finding.path]
-    return [*sorted([finding, *here], key=lambda spot: (spot.location, spot is not finding)), *there]
+    first: list[Finding | Evidence] = [finding, *here]
+    return [*sorted(first, key=lambda spot: (spot.location, spot is not finding)), *there]
 
 
 def _notes(
