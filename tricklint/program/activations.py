@@ -58,6 +58,7 @@ class _Graph:
         self.consumers: dict[int, list[Tensor]] = defaultdict(list)
         self.results: dict[int, list[Tensor]] = defaultdict(list)  # what forward returned → the calls that gave it
         self.calls: dict[int, list[Tensor]] = defaultdict(list)  # module → its calls
+        self.inner: set[int] = set()  # modules that are part of another
         self.imagined: set[int] = set()  # modules of classes that the program never builds
         self._seen: set[int] = set()
         self._kept: list[Value] = []  # holds what the ids above stand for
@@ -67,6 +68,7 @@ class _Graph:
                 continue
             if isinstance(module.notes.get("output"), Value):
                 self._add(module.notes["output"])
+            self.inner.update(id(part) for path, part in submodules(module) if path)
             if "imagined" in module.notes:
                 self.imagined.update(id(part) for _, part in submodules(module))
         for event in program.events("loss", "backward", "forward"):
@@ -110,9 +112,9 @@ class _Graph:
         """What the signal meets next, over all ways it takes: names of activations, "none", "loss", "end" or None."""
         found: set[str | None] = set()
         seen: set[int] = set()
-        stack = [tensor]
+        stack = [(tensor, False)]
         while stack:
-            at = stack.pop()
+            at, outside = stack.pop()
             if id(at) in seen:
                 continue
             seen.add(id(at))
@@ -120,56 +122,51 @@ class _Graph:
             calls = self.results.get(id(at), [])
             if not takers and not calls:
                 found.add(_ENDS)
-                continue
-            stack.extend(calls)
+            for call in calls:
+                stack.append((call, outside or id(call.module) not in self.inner))
             swish = any(_is_swish(taker, at) for taker in takers)
             if swish:
                 found.add("relu")
             for taker in takers:
                 if swish and (taker.op in ("multiply", "mul") or _activation(taker) == "sigmoid"):
                     continue
-                self._meet(taker, at, found, stack)
+                met = self._meet(taker, at)
+                if isinstance(met, list):
+                    stack.extend((each, outside) for each in met)
+                elif met != "ignored":  # outside the whole model, what is no activation is the end of the way
+                    found.add(_ENDS if met is None and outside else met)
         return found
 
-    def _meet(self, taker: Tensor, at: Tensor, found: set[str | None], stack: list[Tensor]) -> None:
+    def _meet(self, taker: Tensor, at: Tensor) -> list[Tensor] | str | None:
+        """What `at` meets at `taker`: a name, None, or the tensors by which its signal goes on."""
         activation = _activation(taker)
-        tail = taker.op
         if activation is not None:
-            found.add(activation)
-        elif taker.op == "loss":
-            found.add(_LOSS)
-        elif taker.module is not None and taker.op == "call":
-            self._enter(taker, at, found, stack)
-        elif tail in _PASSES or (tail == "unknown" and taker.attrs.get("name", "").startswith("einops.")):
-            stack.append(taker)
-        elif tail in ("multiply", "mul", "divide", "div", "mul_", "div_"):
-            if _scales(taker, at):
-                stack.append(taker)
-            else:
-                found.add(None)
-        elif tail in _LINEAR or tail == "matrixmultiply":
-            found.add("none")
-        elif tail not in _IGNORED:
-            found.add(None)
+            return activation
+        if taker.op == "loss":
+            return _LOSS
+        if taker.module is not None and taker.op == "call":
+            return self._enter(taker, at)
+        if taker.op in _PASSES or (taker.op == "unknown" and taker.attrs.get("name", "").startswith("einops.")):
+            return [taker]
+        if taker.op in ("multiply", "mul", "divide", "div", "mul_", "div_"):
+            return [taker] if _scales(taker, at) else None
+        if taker.op in _LINEAR or taker.op == "matrixmultiply":
+            return "none"
+        return "ignored" if taker.op in _IGNORED else None
 
-    def _enter(self, taker: Tensor, at: Tensor, found: set[str | None], stack: list[Tensor]) -> None:
+    def _enter(self, taker: Tensor, at: Tensor) -> list[Tensor] | str | None:
         module = taker.module
         assert module is not None
         name = _library(module)
         if module.kind == "loss":
-            found.add(_LOSS)
-        elif taker.result is not None:
-            inside = self.entries(taker, at)
-            if inside:
-                stack.extend(inside)
-            else:
-                found.add(None)
-        elif name in layers.NORM or name in layers.DROPOUT or name in layers.PASSIVE or name.endswith(("DropPath",)):
-            stack.append(taker)
-        elif name in layers.WEIGHTED or name in layers.RECURRENT or name in layers.ATTENTION or name in layers.SOFTMAX:
-            found.add("none")
-        else:
-            found.add(None)
+            return _LOSS
+        if taker.result is not None:
+            return self.entries(taker, at) or None
+        if name in layers.NORM or name in layers.DROPOUT or name in layers.PASSIVE or name.endswith(("DropPath",)):
+            return [taker]
+        if name in layers.WEIGHTED or name in layers.RECURRENT or name in layers.ATTENTION or name in layers.SOFTMAX:
+            return "none"
+        return None
 
 
 def following(program: Program, layer: Instance) -> Activation | None:
