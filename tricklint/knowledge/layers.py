@@ -85,6 +85,14 @@ LOSS_FUNCTIONS = {
     "torchvision.ops.sigmoid_focal_loss": "focal",
     "torchvision.ops.focal_loss.sigmoid_focal_loss": "focal",
 }
+# Tensor operations whose result carries no gradient, whatever goes in
+INTEGER_OPS = frozenset((
+    "argmax", "argmin", "argsort", "eq", "ne", "gt", "ge", "lt", "le", "equal", "isnan", "isinf", "isfinite", "long", "int",
+    "bool", "byte", "short", "nonzero", "bincount", "zeros_like", "ones_like", "rand_like", "randn_like", "full_like",
+    "new_zeros", "new_ones", "multinomial", "bernoulli", "empty_like", "logical_and", "logical_or", "logical_not",
+))  # fmt: skip
+# Operations that give a pair of values and their indices (when a dimension is named)
+VALUES_AND_INDICES = frozenset(("max", "min", "topk", "sort", "kthvalue", "median", "mode", "cummax", "cummin"))
 OUT_FEATURES = {**dict.fromkeys(LINEAR, 1), **dict.fromkeys(CONV, 1), NN + "Bilinear": 2, NN + "LazyLinear": 0}
 
 

@@ -83,7 +83,53 @@ class Calls(Objects, Params, Library, Imports):
         if isinstance(node.func, cst.Name) and node.func.value == "super":
             return self.super_value(node)
         callee = self.eval(node.func)
+        if isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("eval", "train"):
+            callee = self.guess_model(node, node.func) or callee
         return self.call(callee, self.arguments(node), node)
+
+    def guess_model(self: Interpreter, node: cst.Call, func: cst.Attribute) -> Value | None:
+        """`x.eval()` and `x.train()` on something unknown say that it is a model: from here on it is known as one."""
+        if len(node.args) > (func.attr.value == "train") or not self.is_statement(node):
+            return None
+        made = Instance(Ref("<unknown>.Model"), node, self.file)
+        made.kind = "guessed"
+        if not self.place_guess(func.value, made):
+            return None
+        return Bound(made, None, func.attr.value)
+
+    def place_guess(self: Interpreter, node: cst.CSTNode, made: Value) -> bool:
+        if isinstance(node, cst.Name):
+            if node.value == "self":
+                return False
+            self.bind(node.value, made)
+            return True
+        if isinstance(node, cst.Attribute):
+            owner = self.eval(node.value)
+            if isinstance(owner, Unknown):
+                owner = Namespace(node, self.file)
+                if not self.place_guess(node.value, owner):
+                    return False
+            if isinstance(owner, (Instance, Namespace)):
+                self.write(owner.fields, node.attr.value, made)
+                return True
+        return False
+
+    def guessed_method(self: Interpreter, model: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+        """A method of something that is only known to be a model."""
+        if name in ("train", "eval"):
+            train: bool | None = name == "train"
+            if train and args.positional:
+                train = self.truth(args.positional[0])[0]
+            self.emit("mode", node, model, train=train)
+            return model
+        if name in ("to", "cuda", "cpu", "half", "float", "double", "bfloat16"):
+            return model
+        if name == "zero_grad":
+            self.emit("zero_grad", node, model)
+        elif name == "forward":
+            return self.forward(model, args, node)
+        self.call_unknown(args, node, f"<unknown>.Model.{name}")
+        return UNKNOWN
 
     def arguments(self: Interpreter, node: cst.Call) -> CallArgs:
         args = CallArgs()
@@ -165,6 +211,7 @@ class Calls(Objects, Params, Library, Imports):
         names = self.bind_arguments(func, self_value, args)
         frame = Frame(func, func.file, names, func.closure, len(self.path))
         frame.self = self_value
+        frame.call = (self.file, node)
         self.covered.add(id(func.node))
         with self.inside(frame):
             self.decorate_frame(func)
@@ -410,7 +457,7 @@ class Calls(Objects, Params, Library, Imports):
         return made
 
     def call_instance(self: Interpreter, callee: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
-        if callee.kind in ("module", "loss"):
+        if callee.kind in ("module", "loss", "guessed"):
             return self.forward(callee, args, node)
         if isinstance(callee.cls, Class):
             method = callee.cls.lookup("__call__")

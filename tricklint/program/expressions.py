@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
+from tricklint.knowledge import layers
 from tricklint.knowledge.names import canonical
 from tricklint.program.events import Step
 from tricklint.program.values import (
@@ -192,7 +193,8 @@ class Expressions:
                 return value.fields.get(at.value, UNKNOWN)
             return join(*value.fields.values()) if value.fields else UNKNOWN
         if isinstance(value, Tensor):
-            return Tensor("index", (value,), value.module, node, self.file, value.grad)
+            indices = value.op in layers.VALUES_AND_INDICES and isinstance(index, Const) and index.value == 1
+            return Tensor("index", (value,), value.module, node, self.file, value.grad and not indices)
         if isinstance(value, Instance):
             return self.instance_item(value, index, node)
         if isinstance(value, ParamSet):
@@ -235,6 +237,7 @@ class Expressions:
             for member in members(side):
                 if isinstance(member, Tensor):
                     grad = member.grad or any(isinstance(m, Tensor) and m.grad for m in members(other))
+                    grad = grad and self.grad is not False
                     inputs = (left, right)
                     module = member.module
                     return Tensor(op.lower(), inputs, module, node, self.file, grad)

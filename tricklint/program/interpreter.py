@@ -37,7 +37,7 @@ class BudgetSpent(Exception):
 class Frame:
     """One call: local names, what it returned so far, where its path began."""
 
-    __slots__ = ("closure", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
+    __slots__ = ("call", "closure", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
 
     def __init__(
         self,
@@ -54,8 +54,10 @@ class Frame:
         self.path_length = path_length
         self.returns: list[tuple[Value, bool | None]] = []
         self.self: Value | None = None
+        self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
         self.grad: bool | None = True
         self.globals: frozenset[str] | set[str] = frozenset()
+        self.call: tuple[cst.CSTNode, FileModule] | None = None  # the call that opened it, and the file it stands in
 
 
 class Interpreter(Statements, Expressions, Calls):
@@ -79,6 +81,7 @@ class Interpreter(Statements, Expressions, Calls):
         self.classes: list[Any] = []
         self.seq = 0
         self.forward_depth = 0
+        self.root_grad: bool | None = True  # whether autograd was on when the outermost forward began
         self.silent = 0  # >0: events are not recorded (a replay for a value only)
 
     # -- state ---------------------------------------------------------------------------------------------------------
@@ -102,9 +105,15 @@ class Interpreter(Statements, Expressions, Calls):
         if self.steps > self.budget:
             raise BudgetSpent
 
+    def call_sites(self) -> tuple[tuple[FileModule, cst.CSTNode], ...]:
+        """Where the functions that are running were called from, the outermost first."""
+        return tuple(frame.call for frame in self.frames if frame.call is not None)
+
     def emit(self, kind: str, node: cst.CSTNode, subject: Value, **data: Any) -> Event | None:
         if self.silent:
             return None
+        if kind in ("built", "loaded"):
+            data["calls"] = tuple(frame.call for frame in self.frames if frame.call is not None)
         self.seq += 1
         event = Event(
             kind,

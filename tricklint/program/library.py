@@ -74,6 +74,8 @@ class Library:
         if framework is not None:
             return self.trainer(name, framework, args, node)
         made = self.plain(name, args, node)
+        if name.startswith("lightning."):
+            self.emit("made", node, made)
         if name.startswith(frameworks.MODULE_PACKAGES) and name.rpartition(".")[2][:1].isupper():
             made.kind = "module"
             made.notes["external"] = True
@@ -138,6 +140,8 @@ class Library:
                 grad = grad or any(isinstance(i, Tensor) and i.grad for i in inner.items)
             else:
                 inputs.append(value)
+        if tail in layers.INTEGER_OPS or self.grad is False:
+            grad = False
         made_t = Tensor(tail, tuple(inputs), None, node, self.file, grad, name=name, kwargs=args.kwargs)
         return made_t
 
@@ -255,7 +259,7 @@ class Library:
             dataset=args.get(0, "dataset"), batch_size=args.get(1, "batch_size"), shuffle=args.get(2, "shuffle"),
             sampler=args.get(3, "sampler"), batch_sampler=args.get(4, "batch_sampler"),
         )  # fmt: skip
-        self.emit("loader", node, made)
+        self.emit("loader", node, made, calls=self.call_sites())
         return made
 
     def sampler(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -362,6 +366,8 @@ class Library:
                 return handler(self, value, args, node)
             if value.kind == "module" or value.kind == "loss":
                 return self.module_method(value, name, args, node)
+            if value.kind == "guessed":
+                return self.guessed_method(value, name, args, node)
             if value.kind == "parser":
                 return value if name.startswith(("add_argument_group", "add_mutually")) else self.parser_method(value, name, args)
             if value.kind == "trainer":
@@ -431,8 +437,10 @@ class Library:
         grad = (value.grad or any(isinstance(v, Tensor) and v.grad for v in args.all())) and (
             self.grad is not False or name in ("to", "cpu", "cuda", "float", "view", "reshape", "squeeze")
         )
+        if name in layers.INTEGER_OPS:
+            grad = False
         if name in ("add_", "sub_") and grad:
-            self.emit("accumulate", node, value, target=None, how=name, old=value)
+            self.emit("accumulate", node, value, target=None, how=name, old=value, calls=self.call_sites())
         return Tensor(name, (value, *args.all()), value.module, node, self.file, grad, kwargs=args.kwargs)
 
     def sequence_method(self: Interpreter, value: Sequence, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -440,7 +448,7 @@ class Library:
             added = args.positional[-1] if args.positional else UNKNOWN
             for member in members(added):
                 if isinstance(member, Tensor) and member.grad:
-                    self.emit("accumulate", node, member, target=value, how=name, old=value)
+                    self.emit("accumulate", node, member, target=value, how=name, old=value, calls=self.call_sites())
                     break
             added = self.narrowed_here(added)
             if isinstance(added, ParamSet):
@@ -1089,6 +1097,12 @@ def _x_backward(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode)
     return NONE
 
 
+def _x_autograd_grad(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    outputs = args.get(0, "outputs") or UNKNOWN
+    self.emit("backward", node, outputs, partial=True)
+    return Tensor("gradient", (outputs,), None, node, self.file, True)
+
+
 def _x_split_groups(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = self.plain(name, args, node)
     made.kind = "split_groups"
@@ -1176,6 +1190,7 @@ _EXACT: dict[str, Any] = {
     "torch.nn.Parameter": _x_parameter,
     "torch.nn.parameter.Parameter": _x_parameter,
     "torch.autograd.backward": _x_backward,
+    "torch.autograd.grad": _x_autograd_grad,
     "apex.amp.initialize": _x_amp_initialize,
     "apex.amp.scale_loss": _x_scaled_loss,
     "deepspeed.initialize": _x_deepspeed,

@@ -70,6 +70,8 @@ class Objects:
             groups.kind = "param_groups"
             groups.notes["optimizer"] = value
             return groups
+        if value.kind == "trainer" and name == "model" and value.notes.get("model") is not None:
+            return value.notes["model"]
         if value.kind == "loader" and name in ("dataset", "sampler", "batch_sampler", "batch_size"):
             return value.notes.get(name) or UNKNOWN
         if isinstance(value.cls, Class) and not value.cls.libraries() and value.cls.knows_bases:
@@ -164,6 +166,7 @@ class Objects:
         if member.kind == "module":
             if isinstance(value, Sequence):
                 value = Sequence(value.kind, value.items, value.open, value.node, value.file)
+            if isinstance(value, (Sequence, Dict)):
                 self.emit("plain_container", node, member, attribute=name, value=value)
             made_here = self.frame.self is member and self.frame.func is not None and self.frame.func.name == "__init__"
             if not made_here or isinstance(member.cls, Ref):
@@ -197,6 +200,8 @@ class Objects:
             group.kind = "param_group"
             group.notes["optimizer"] = value.notes["optimizer"]
             return group
+        if value.kind == "checkpoint":
+            return value
         if isinstance(value.cls, Class):
             method = value.cls.lookup("__getitem__")
             if isinstance(method, Func):
@@ -279,7 +284,15 @@ class Objects:
         return ParamSet(member, "module", (Pred("within"),), True, node=node)
 
     def forward(self: Interpreter, module: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
-        """Call a module. Its own `forward` runs once; later calls give what the first gave."""
+        """Call a module; the event of the call knows what came out of it."""
+        before = len(self.events)
+        output = self._forward(module, args, node)
+        if before < len(self.events) and self.events[before].kind in ("forward", "loss"):
+            self.events[before].data["output"] = output
+        return output
+
+    def _forward(self: Interpreter, module: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+        """A module's own `forward` runs once; later calls give what the first gave."""
         inputs = tuple(
             Tensor("data", (), None, node, self.file) if value is UNKNOWN else value for value in args.positional
         ) + tuple(args.kwargs.values())
@@ -288,8 +301,11 @@ class Objects:
             self.emit("loss", node, module, inputs=inputs, kwargs=args.kwargs, positional=args.positional,
                       type=layers.LOSSES.get(module.library, ""))  # fmt: skip
         outermost = self.forward_depth == 0
+        if outermost:
+            self.root_grad = self.grad
         if (outermost or self.grad is False or "pretrained" in module.notes) and not is_loss:
-            self.emit("forward", node, module, inputs=inputs, depth=self.forward_depth, positional=args.positional)
+            self.emit("forward", node, module, inputs=inputs, depth=self.forward_depth,
+                      root_grad=self.root_grad, positional=args.positional)  # fmt: skip
         grad = self.grad is not False
         if isinstance(module.cls, Class):
             method = module.cls.lookup("forward")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
+from tricklint.knowledge import layers
 from tricklint.program.events import Loop, Step
 from tricklint.program.modules import FileModule
 from tricklint.program.values import (
@@ -90,7 +91,9 @@ class Statements:
                     return FALL
             for member in members(value):
                 if isinstance(member, Tensor) and member.grad:
-                    self.emit("accumulate", node, member, target=node.target, how="+=", old=old)
+                    self.emit(
+                        "accumulate", node, member, target=node.target, how="+=", old=old, calls=self.call_sites()
+                    )
                     break
         self.assign(node.target, self.binary(node, type(node.operator).__name__.replace("Assign", ""), old, value), node)
         return FALL
@@ -187,7 +190,11 @@ class Statements:
             if isinstance(member, Sequence) and not starred and len(member.items) == count:
                 options.append(list(member.items))
             elif isinstance(member, Tensor):
-                options.append([Tensor("item", (member,), member.module, member.node, member.file, member.grad)] * count)
+                item = Tensor("item", (member,), member.module, member.node, member.file, member.grad)
+                parts = [item] * count
+                if member.op in layers.VALUES_AND_INDICES and count == 2:
+                    parts[1] = Tensor("indices", (member,), None, member.node, member.file, False)
+                options.append(parts)
             elif isinstance(member, ParamSet) and member.named and member.elem and count == 2:
                 options.append([member.but(names=True, named=False), member.but(named=False)])
             elif isinstance(member, Instance) and member.kind == "loader_item":
