@@ -60,9 +60,9 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, roots
+from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots
 from tricklint.program.events import Event
-from tricklint.program.values import Instance, ParamSet
+from tricklint.program.values import Instance
 from tricklint.rule import Rule
 
 
@@ -106,9 +106,7 @@ class DecayOnBiasNorm(Rule):
             for model in models[:2]
             if model.node is not None and not isinstance(model.node, cst.ClassDef)
         ]
-        passed = optimizer.kwargs.get("weight_decay")
-        del passed
-        fix = self.mend(program, event, optimizer) if len(optimizer.notes["groups"]) == 1 else None
+        fix = self.mend(program, event, optimizer)
         return program.finding(self, event.file, event.node, message, evidence, fix)
 
     def mend(self, program: Program, event: Event, optimizer: Instance) -> Fix | None:
@@ -154,14 +152,12 @@ class DecayOnBiasNorm(Rule):
 def named_source(argument: cst.BaseExpression, optimizer: Instance) -> cst.BaseExpression | None:
     """The model expression whose `named_parameters()` give what `argument` gives: `net` of `net.parameters()`,
     `filter(lambda p: p.requires_grad, net.parameters())`, `[p for p in net.parameters() if p.requires_grad]`."""
-    groups = optimizer.notes["groups"]
-    if len(groups) != 1 or groups[0].options:
+    if any(group.options for group in optimizer.notes["groups"]):
         return None
-    params = groups[0].params
-    sets = [params] if isinstance(params, ParamSet) else list(getattr(params, "items", ()))
-    if len(sets) != 1 or not isinstance(sets[0], ParamSet):
-        return None
-    if any(pred.op != "requires_grad" or pred.negated for pred in sets[0].preds):
+    sets = list(param_sets(optimizer.notes["params"]))
+    if not sets or any(
+        pset is None or any(pred.op != "requires_grad" or pred.negated for pred in pset.preds) for pset in sets
+    ):
         return None
     at: cst.BaseExpression = argument
     while True:

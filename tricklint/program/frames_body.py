@@ -10,13 +10,14 @@ from tricklint.program.frames import RowLoop
 from tricklint.program.frames_scope import dotted, names_of, variables
 
 _COLLECTING = frozenset("append add extend appendleft update setdefault insert put".split())
-# A body longer than this does more than collect columns, whatever its statements are.
+# In a longer body a row with named fields reads better than a loop variable for each column.
 _LONG = 8
 
 
 class Body(enum.Enum):
     """`COLLECT`: values go to containers that are the same for each row; `GATHER`: the container itself depends on
-    the row (`groups[row["id"]].append(…)`); `COUNT`, `SUM`, `ASSIGN`: what whole columns can do; `OTHER`: the rest."""
+    the row (`groups[row["id"]].append(…)`), or much is computed before; `COUNT`, `SUM`, `ASSIGN`: what whole columns can
+    do; `OTHER`: the rest."""
 
     COLLECT = "collect"
     GATHER = "gather"
@@ -38,9 +39,7 @@ def body_of(loop: RowLoop) -> Body:
     state = _State(loop)
     if not state.block(loop.loop.body) or not state.collected:
         return Body.OTHER
-    if state.count > _LONG:
-        return Body.OTHER
-    return Body.GATHER if state.gathers else Body.COLLECT
+    return Body.GATHER if state.gathers or state.count > _LONG else Body.COLLECT
 
 
 class _State:
@@ -105,7 +104,8 @@ class _State:
         if isinstance(target, (cst.Tuple, cst.List)):
             self.row_names |= names_of(target)
             return all(isinstance(element.value, cst.Name) for element in target.elements)
-        return isinstance(target, cst.Subscript) and self._into(target.value)
+        one = isinstance(target, cst.Subscript) and len(target.slice) == 1 and isinstance(target.slice[0].slice, cst.Index)
+        return one and isinstance(target, cst.Subscript) and self._into(target.value)
 
     def _into(self, container: cst.BaseExpression) -> bool:
         self.collected = True

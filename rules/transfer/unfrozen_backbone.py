@@ -1,0 +1,332 @@
+"""A pretrained backbone that trains at the new head's learning rate from the first step.
+
+## What it does
+Finds a model that gets pretrained weights (torchvision, timm, torch.hub, transformers, segmentation_models_pytorch, or a
+checkpoint that is loaded before the head is swapped), has its head replaced or a new head put on it, and starts training
+with every backbone parameter trainable at the head's learning rate. Freezing is looked for wherever it may be: a helper,
+another file, a loop over names, `no_grad` round the backbone, PEFT, a fine-tuning callback, param groups with a learning
+rate of their own.
+
+## Why it costs
+A new head starts from random weights and sends large, meaningless gradients into layers that already know edges, shapes
+and textures. Features learned on millions of pictures are bent to fit a few hundred before the head says anything
+useful. Kumar et al. measure it: full fine-tuning gains 2 % in distribution and loses 7 % out of it against training the
+head alone; the head first, then everything at a lower rate, beats both.
+
+## When not to follow it
+With a large data set that differs from the pre-training data, training everything is right (the trick's table says so:
+set `dataset-size` and `similarity` in `[tool.tricklint.transfer]`, and this rule keeps to it). A warm-up so long that
+the head settles first has much the same effect. After the head has settled, unfreeze and go on at a lower rate.
+
+## Example
+```python
+import torch
+from torch import nn
+from torchvision import models
+
+
+def make(classes):
+    model = models.resnet18(weights="IMAGENET1K_V1")
+    model.fc = nn.Linear(model.fc.in_features, classes)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+from torchvision import models
+
+
+def make(classes):
+    model = models.resnet18(weights="IMAGENET1K_V1")
+    for param in model.parameters():
+        param.requires_grad = False
+    model.fc = nn.Linear(model.fc.in_features, classes)
+    return model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
+```
+
+## Fix level
+recipe. The backbone is frozen before the new head is put on, so the head stays trainable, and the optimizer is handed
+what remains trainable. Where the head is made inside the constructor (timm's `num_classes`), it is unfrozen by name.
+
+## Evidence
+`tricklint verify --recipe transfer-pills` compares full, frozen, and frozen then unfrozen at a lower rate.
+
+## References
+- Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022
+- Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014
+- https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.knowledge import frameworks
+from tricklint.program import Program
+from tricklint.program import backbone as bb
+from tricklint.program.backbone import Backbone
+from tricklint.program.events import Event
+from tricklint.program.values import Class, Instance
+from tricklint.rule import Rule
+
+TRANSFORMER_LR = 1e-4
+
+
+class UnfrozenBackbone(Rule):
+    code = "TRK101"
+    name = "unfrozen-backbone"
+    summary = "a new head's first gradients bend the pretrained features it should build on"
+    severity = Severity.WARNING
+    fix_level = FixLevel.RECIPE
+    trick = "1 - Transfer learning"
+    triggers = ("optim", "Trainer", "pretrained", "load_state_dict", "torch.hub")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        if self.all_should_train(program) or self.finetuning_callback(program):
+            return
+        seen: set[int] = set()
+        for backbone in bb.backbones(program):
+            node, file = backbone.place
+            if id(node) in seen:
+                continue
+            event = self.trained_whole(program, backbone)
+            if event is None:
+                continue
+            seen.add(id(node))
+            yield self.report(program, backbone, event)
+
+    @staticmethod
+    def all_should_train(program: Program) -> bool:
+        transfer = getattr(program.settings, "transfer", None)
+        size = getattr(transfer, "dataset_size", None)
+        return getattr(transfer, "similarity", None) == "different" and (
+            size == "large" or (isinstance(size, int) and size >= 10_000)
+        )
+
+    @staticmethod
+    def finetuning_callback(program: Program) -> bool:
+        for event in program.events("made", "built"):
+            made = event.subject
+            if not isinstance(made, Instance):
+                continue
+            names = (made.library, *(made.cls.libraries() if isinstance(made.cls, Class) else ()))
+            if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names):
+                return True
+        return False
+
+    def trained_whole(self, program: Program, backbone: Backbone) -> Event | None:
+        """The event that trains every parameter of the backbone at the head's rate, or None when that is not so."""
+        model = backbone.model
+        outer = bb.containers(program, model)
+        if not outer or model.notes.get("peft") or any(container.notes.get("peft") for container in outer):
+            return None
+        training = [
+            event for container in outer for event in program.trained_by(container) if program.complete(event)
+        ]
+        if not training or not program.complete(backbone.built):
+            return None
+        new_head = bool(backbone.heads) or bool(model.notes.get("new_head"))
+        if not new_head and not any(bb.has_new_layers(container, model) for container in outer):
+            return None
+        if bb.freezes(program, model, outer) or bb.without_grad(program, model, outer):
+            return None
+        if any(not harmless(event.data["to"]) for event in bb.escapes(program, model, outer)):
+            return None
+        for event in training:
+            if event.kind == "trainer":
+                if event.data["framework"] in ("transformers", "fastai"):
+                    return None
+                continue
+            optimizer = event.subject
+            assert isinstance(optimizer, Instance)
+            if bb.has_own_group(optimizer) or any(
+                e.subject is optimizer for e in program.events("group_option", "group_added")
+            ):
+                return None
+            rate = bb.learning_rate(optimizer)
+            if transformer(model) and (rate is None or rate <= TRANSFORMER_LR):
+                return None
+        return next((event for event in training if event.kind == "optimizer" and self.holds_backbone(event, model)), None)
+
+    @staticmethod
+    def holds_backbone(event: Event, model: Instance) -> bool:
+        """Whether the optimizer is given the backbone's own parameters, not the head's or filtered ones alone."""
+        from tricklint.program.decay import param_sets
+        from tricklint.program.objects import submodules
+
+        optimizer = event.subject
+        assert isinstance(optimizer, Instance)
+        for pset in param_sets(optimizer.notes["params"]):
+            if pset is None or pset.names or any(pred.op not in ("requires_grad", "within") for pred in pset.preds):
+                continue
+            for root in bb.roots_of(pset):
+                if any(child is model for _, child in submodules(root)):
+                    return True
+        return False
+
+    def report(self, program: Program, backbone: Backbone, trained: Event) -> Finding:
+        node, file = backbone.place
+        optimizer = trained.subject
+        assert isinstance(optimizer, Instance)
+        rate = bb.learning_rate(optimizer)
+        at = f" at the head's learning rate {rate:g}" if rate is not None else " at the head's learning rate"
+        name = backbone.model.label
+        message = f"the pretrained {name} is fine-tuned whole{at} from the first step, its new head still random"
+        advice = self.advice(program)
+        if advice:
+            message += f"; {advice}"
+        evidence: list[Evidence | None] = []
+        for head in backbone.heads[:1]:
+            evidence.append(program.evidence(head.file, head.node, "the head is replaced here"))
+        if backbone.loaded is not None and backbone.loaded.node is not node:
+            evidence.append(program.evidence(backbone.loaded.file, backbone.loaded.node, "the weights are loaded here"))
+        evidence.append(program.evidence(trained.file, trained.node, f"{optimizer.label} is given every parameter here"))
+        return program.finding(self, file, node, message, evidence, self.mend(program, backbone, trained))
+
+    @staticmethod
+    def advice(program: Program) -> str:
+        transfer = getattr(program.settings, "transfer", None)
+        size, similarity = getattr(transfer, "dataset_size", None), getattr(transfer, "similarity", None)
+        if size is None or similarity is None:
+            return ""
+        small = size == "small" or (isinstance(size, int) and size < 10_000)
+        if small and similarity == "similar":
+            return "for a small, similar data set train only a linear classifier"
+        if small:
+            return "for a small, different data set train a classifier on earlier layers"
+        return "for a large, similar data set fine-tune after the head has settled, at a lower rate"
+
+    # -- the fix ---------------------------------------------------------------------------------------------------------
+
+    def mend(self, program: Program, backbone: Backbone, trained: Event) -> Fix | None:
+        frozen = self.freeze_edits(backbone)
+        if frozen is None:
+            return None
+        edits = [*frozen, *self.optimizer_edits(trained)]
+        return Fix(
+            FixLevel.RECIPE,
+            "freeze the backbone before its new head is put on, and optimise what remains trainable",
+            tuple(edits),
+            "the backbone no longer trains; unfreeze it at a lower learning rate once the head has settled",
+        )
+
+    def freeze_edits(self, backbone: Backbone) -> tuple[Edit, ...] | None:
+        model = backbone.model
+        if backbone.heads:
+            head = backbone.heads[0]
+            target = assigned_root(head.node)
+            if target is None or "." in str(model.notes.get("path", "")):
+                return None
+            tree = head.file.tree
+            lines = freeze_lines(tree, head.node, tree.code(target))
+            return build.insert_before(tree, head.node, lines)
+        node, file = backbone.built.node, backbone.built.file
+        if backbone.loaded is not None:
+            return None
+        tree = file.tree
+        statement = tree.statement_of(node)
+        target_code = assignment_target(tree, statement, node)
+        if target_code is None or statement is None:
+            return None
+        lines = freeze_lines(tree, node, target_code)
+        if model.notes.get("new_head"):
+            family = model.notes.get("family")
+            if family == "smp":
+                lines = freeze_lines(tree, node, f"{target_code}.encoder")
+            elif family == "transformers":
+                lines = freeze_lines(tree, node, f"{target_code}.base_model")
+            elif family == "timm":
+                param = lines[0].split()[1]
+                lines += [f"for {param} in {target_code}.get_classifier().parameters():", f"    {param}.requires_grad = True"]
+            else:
+                return None
+        return build.insert_after(tree, statement, lines)
+
+    def optimizer_edits(self, trained: Event) -> tuple[Edit, ...]:
+        call = trained.node
+        if not isinstance(call, cst.Call) or not call.args:
+            return ()
+        argument = call.args[0]
+        if argument.star or (argument.keyword is not None and argument.keyword.value != "params"):
+            return ()
+        value = argument.value
+        plain = (
+            isinstance(value, cst.Call)
+            and isinstance(value.func, cst.Attribute)
+            and value.func.attr.value == "parameters"
+            and not value.args
+        )
+        if not plain:
+            return ()
+        tree = trained.file.tree
+        return build.replace(tree, value, f"[p for p in {tree.code(value)} if p.requires_grad]")
+
+
+def harmless(to: str) -> bool:
+    return to in frameworks.HARMLESS or to.startswith(frameworks.HARMLESS_PREFIXES)
+
+
+def transformer(model: Instance) -> bool:
+    if model.notes.get("family") == "transformers":
+        return True
+    arch = model.args[0] if model.args else model.kwargs.get("model_name")
+    name = str(getattr(arch, "value", "")) + model.library.rpartition(".")[2]
+    return any(part in name for part in ("vit_", "swin", "deit", "beit", "bert"))
+
+
+def freeze_lines(tree: object, node: cst.CSTNode, target: str) -> list[str]:
+    from tricklint.source.tree import Tree
+
+    assert isinstance(tree, Tree)
+    scope = next((up for up in tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
+    param = build.name_for(tree, scope, "param")
+    return [f"for {param} in {target}.parameters():", f"    {param}.requires_grad = False"]
+
+
+def assigned_root(statement: cst.CSTNode) -> cst.BaseExpression | None:
+    """`model` of `model.fc = …`, `model.classifier[6] = …`; None when that is no plain name or attribute of self."""
+    if not isinstance(statement, cst.Assign) or len(statement.targets) != 1:
+        return None
+    at: cst.BaseExpression = statement.targets[0].target  # type: ignore[assignment]
+    if isinstance(at, cst.Subscript):
+        at = at.value
+    if not isinstance(at, cst.Attribute):
+        return None
+    chain: list[cst.BaseExpression] = []
+    while isinstance(at, (cst.Attribute, cst.Subscript)):
+        at = at.value
+        chain.append(at)
+    if not isinstance(at, cst.Name):
+        return None
+    if at.value == "self":
+        return chain[-2] if len(chain) >= 2 else None
+    return chain[-1]
+
+
+def assignment_target(tree: object, statement: cst.CSTNode | None, node: cst.CSTNode) -> str | None:
+    """The name that a statement gives to `node`'s value, when it gives it one and nothing else."""
+    from tricklint.source.tree import Tree
+
+    assert isinstance(tree, Tree)
+    if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
+        return None
+    small = statement.body[0]
+    if not isinstance(small, cst.Assign) or len(small.targets) != 1:
+        return None
+    value = small.value
+    while value is not node:
+        # a move or wrapper round the model: models.resnet18(...).to(device)
+        if isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute) and value.func.attr.value in ("to", "cuda"):
+            value = value.func.value
+        else:
+            return None
+    target = small.targets[0].target
+    if isinstance(target, cst.Name) or (isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name)):
+        return tree.code(target)
+    return None

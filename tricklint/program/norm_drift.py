@@ -1,0 +1,84 @@
+"""Which call leaves the BatchNorm layers of a frozen backbone in training mode."""
+
+from __future__ import annotations
+
+from tricklint.knowledge import layers
+from tricklint.program.events import Event
+from tricklint.program.program import Program
+from tricklint.program.transfer import Norms, holds, optimised, touches
+from tricklint.program.values import Instance, ParamSet, Pred, members
+
+
+def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
+    """The event that puts a trained model around `norms` into training mode, when nothing puts them back before the
+    training forward; None when nothing is sure to, or something may."""
+    if any(touches(event.subject, norms.holder) for event in program.events("norm_stats")):
+        return None
+    modes = [event for event in program.events("mode", "trainer") if touches(event.subject, norms.holder)]
+    for event in modes:
+        if event.kind == "trainer":
+            if event.data.get("framework") not in ("lightning", "transformers") or not _around(event, norms):
+                continue
+            if any(_evals(other, norms) for other in modes) or _overrides_train(event):
+                continue
+            return event
+        if event.data.get("train") is not True or not event.possible or not _around(event, norms):
+            continue
+        if not any(optimised(program, root) for root in _subjects(event)):
+            continue
+        if not _put_back(program, event, modes, norms):
+            return event
+    return None
+
+
+def _subjects(event: Event) -> list[Instance]:
+    subject = event.subject
+    if isinstance(subject, ParamSet):
+        return []
+    return [member for member in members(subject) if isinstance(member, Instance)]
+
+
+def _around(event: Event, norms: Norms) -> bool:
+    return any(holds(root, norms.holder) for root in _subjects(event))
+
+
+def _evals(event: Event, norms: Norms) -> bool:
+    """May put the norms (or a module around them) into evaluation mode."""
+    if event.kind != "mode" or event.data.get("train") is True or not event.possible:
+        return False
+    subject = event.subject
+    return not isinstance(subject, ParamSet) or all(_may_take_norms(pred) for pred in subject.preds)
+
+
+def _may_take_norms(pred: Pred) -> bool:
+    if pred.op == "isinstance":
+        kinds = [kind for kind in pred.args if isinstance(kind, str)]
+        others = kinds and all(kind.startswith("torch.nn.") and kind not in layers.BATCH_NORM and "_BatchNorm" not in kind
+                               and "Module" not in kind for kind in kinds)  # fmt: skip
+        return pred.negated or not others
+    return True
+
+
+def _put_back(program: Program, train: Event, modes: list[Event], norms: Norms) -> bool:
+    """Between `train` and the training forward that follows it, something puts the norms into evaluation mode."""
+    last = next(
+        (
+            event.seq
+            for event in program.events("forward", "backward")
+            if event.seq > train.seq and event.entry == train.entry and event.grad is not False
+        ),
+        None,
+    )
+    return any(
+        train.seq < event.seq and (last is None or event.seq < last) and event.entry == train.entry and _evals(event, norms)
+        for event in modes
+    )
+
+
+def _overrides_train(event: Event) -> bool:
+    from tricklint.program.values import Class
+
+    return any(
+        isinstance(root.cls, Class) and any(root.cls.lookup(hook) is not None for hook in ("train", "on_train_epoch_start"))
+        for root in _subjects(event)
+    )

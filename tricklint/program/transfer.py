@@ -1,0 +1,182 @@
+"""What transfer learning does to the parts of a model: which are pretrained, frozen, in training mode, optimised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tricklint.knowledge import layers
+from tricklint.knowledge.backbones import has_batch_norm
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.program.events import Event
+from tricklint.program.objects import owner_model, submodules
+from tricklint.program.params import roots_of
+from tricklint.program.program import Program
+from tricklint.program.values import Class, Const, Instance, ParamSet, Pred, Sequence, Union, Value, first, members
+
+_NORM_WORDS = ("bn", "norm", "downsample")
+# Words in a parameter's name that take in a whole stage of a backbone, its norms included
+_STAGES = ("layer", "block", "feature", "stage", "encoder", "backbone", "base", "body", "trunk", "resnet", "model", "net")
+
+
+def published_name(model: Instance) -> str:
+    """The name a library's model was published under (`resnet18` of torchvision, timm, torch.hub, smp encoders …), or ""."""
+    family = model.notes.get("family", "")
+    if family in ("timm", "hub", "smp", "efficientnet", "cadene") and not model.library.endswith(f".{family}"):
+        keys = {"timm": ("model_name", 0), "hub": ("model", 1), "smp": ("encoder_name", 0), "efficientnet": ("model_name", 0)}
+        key, position = keys.get(family, ("model_name", 0))
+        if model.library.endswith(("create_model", "hub.load", "from_pretrained", "from_name")) or family == "smp":
+            passed = model.kwargs.get(key) or (model.args[position] if position < len(model.args) else None)
+            if passed is None:
+                return "resnet34" if family == "smp" else ""
+            at = first(passed)
+            return at.value if isinstance(at, Const) and isinstance(at.value, str) else ""
+    return model.library.rpartition(".")[2]
+
+
+def is_pretrained(module: Instance) -> bool:
+    """A library's model that was asked for weights (or may have been), or a model that a checkpoint was loaded into."""
+    owner = owner_model(module)
+    return "pretrained" in owner.notes or bool(owner.notes.get("loaded"))
+
+
+@dataclass(frozen=True)
+class Norms:
+    """BatchNorm layers with running statistics: one layer, or those inside a library's model. `path` is below a root."""
+
+    path: str
+    holder: Instance
+
+
+def batch_norms(root: Instance) -> list[Norms]:
+    """Where below `root` BatchNorm layers surely are."""
+    found: list[Norms] = []
+    owner = owner_model(root)
+    if owner is not root:  # a part of a library's model: `model.layer4`, `model.features`
+        part = str(root.notes.get("path", ""))
+        head = part.partition(".")[0]
+        if _holds_norms(owner) and head not in HEAD_NAMES and any(head.startswith(word) for word in _STAGES):
+            found.append(Norms("", root))
+        return found
+    for path, module in submodules(root):
+        if "part_of" in module.notes:
+            continue
+        if module.library in layers.BATCH_NORM:
+            if not _is(module, "track_running_stats", False):
+                found.append(Norms(path, module))
+        elif _holds_norms(module):
+            found.append(Norms(path, module))
+    return found
+
+
+def _holds_norms(model: Instance) -> bool:
+    if not model.library or "family" not in model.notes or "norm_layer" in model.kwargs:
+        return False
+    if model.notes["family"] in ("transformers", "monai") or ".detection." in model.library:
+        return False
+    if model.notes["family"] == "efficientnet":
+        return True
+    return has_batch_norm(published_name(model)) is True
+
+
+def _is(module: Instance, name: str, value: object) -> bool:
+    passed = first(module.kwargs.get(name))
+    return isinstance(passed, Const) and passed.value is value
+
+
+def whole(subject: Value) -> bool:
+    """All parameters below the subject's root, none picked out."""
+    if isinstance(subject, ParamSet):
+        return not [pred for pred in subject.preds if pred.op not in ("within", "requires_grad", "not_none")]
+    return isinstance(subject, Instance)
+
+
+def takes_in(preds: tuple[Pred, ...], norms: Norms) -> bool:
+    """Whether a set narrowed by `preds` surely holds the parameters of these norms."""
+    return all(_takes_in(pred, norms) for pred in preds)
+
+
+def _takes_in(pred: Pred, norms: Norms) -> bool:
+    if pred.op in ("within", "child", "requires_grad", "not_none"):
+        return not pred.negated or pred.op == "not_none"
+    if pred.op == "unknown":
+        return pred.args == ("slice",) and not pred.negated
+    if pred.op == "and" and not pred.negated:
+        return all(_takes_in(part, norms) for part in pred.args)
+    if pred.op == "or" and pred.negated:
+        return all(_takes_in(~part, norms) for part in pred.args)
+    if pred.op in ("name_contains", "name_startswith", "name_in", "name_equals", "name_endswith"):
+        words = [str(word) for word in pred.args]
+        if any(norm in word.lower() for word in words for norm in _NORM_WORDS):
+            return False
+        steps = norms.path.split(".") if norms.path else []
+        named = any(word.rstrip(".").split(".")[0] in steps for word in words)
+        if pred.negated:
+            return not named and not any(word in ("weight", "bias") for word in words)
+        if pred.op in ("name_in", "name_equals", "name_endswith"):
+            return False
+        stage = any(stage in word.lower() for word in words for stage in _STAGES)
+        return named or (not steps and stage and norms.holder.library not in layers.BATCH_NORM)
+    return False
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """An event that sets `requires_grad` for a set of parameters: of which roots, which of them, to what."""
+
+    event: Event
+    roots: tuple[Instance, ...]
+    preds: tuple[Pred, ...]
+    on: bool | None  # None: not known
+
+
+def freezes(program: Program) -> Iterator[Freeze]:
+    """Every change of `requires_grad`. `p.requires_grad = "fc" in name` freezes what the test does not hold for."""
+    for event in program.events("froze"):
+        subject = event.subject
+        roots = tuple(roots_of(subject))
+        preds = subject.preds if isinstance(subject, ParamSet) else ()
+        on, pred = event.data.get("value"), event.data.get("pred")
+        if on is None and pred is not None:
+            yield Freeze(event, roots, (*preds, ~pred), False)
+        else:
+            yield Freeze(event, roots, preds, on)
+
+
+def holds(outer: Instance, inner: Instance) -> bool:
+    """`inner` is `outer`, one of its submodules, or a part of one."""
+    owner: Instance | None = inner
+    ids = {id(module) for _, module in submodules(outer)}
+    while owner is not None:
+        if id(owner) in ids:
+            return True
+        owner = owner.notes.get("part_of")
+    return False
+
+
+def touches(subject: Value, module: Instance) -> bool:
+    """A mode change of `subject` may reach `module` or something in it."""
+    return any(holds(root, module) or holds(module, root) for root in roots_of(subject))
+
+
+def optimised(program: Program, model: Instance) -> list[Event]:
+    """Events by which an optimizer or a trainer gets parameters of `model` or of a part of it."""
+    found: list[Event] = []
+    for _, module in submodules(model):
+        for event in program.trained_by(module):
+            if event not in found:
+                found.append(event)
+    return found
+
+
+def is_ours(value: Instance) -> bool:
+    """A class of the program (its methods can be seen)."""
+    return isinstance(value.cls, Class)
+
+
+def alternatives(value: Value | None) -> list[Value]:
+    return list(members(value))
+
+
+__all__ = ["Freeze", "Norms", "Sequence", "Union", "batch_norms", "freezes", "holds", "is_pretrained", "optimised", "published_name",
+           "takes_in", "touches", "whole"]  # fmt: skip
