@@ -35,6 +35,10 @@ class InitWatch(TorchDispatchMode):
         self.keep: list[Any] = []
         self.in_reset = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else the first operation imports all of torch._dynamo (seconds)
+
     def of(self, parameter: torch.Tensor) -> Drawn | None:
         return self.drawn.get(parameter.untyped_storage()._cdata)
 

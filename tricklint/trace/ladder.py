@@ -142,10 +142,11 @@ def climb(
     *,
     export: bool = True,
     prefer_forward: bool = False,
+    on_export: Callable[[], Any] | None = None,
 ) -> Traced:
     """Trace `model` by the first rung that works. Never raises for what the model does: the last rung is the tree.
 
-    `candidates` are tried in order for the rungs that need a forward, until one runs.
+    `candidates` are tried in order for the rungs that need a forward, until one runs; `on_export` is called before torch.export is imported.
     """
     tried: list[str] = []
     options = list(candidates)
@@ -176,6 +177,8 @@ def climb(
                 return traced
         for option in options[:1] if export else []:
             try:
+                if on_export is not None:
+                    on_export()
                 traced = _export(model, option)
             except Exception as error:
                 tried.append(f"export ({option.source}): {type(error).__name__}: {one_line(error)}")

@@ -14,7 +14,6 @@ from tricklint.trace.facts import MemoryFact, ModelFacts
 from tricklint.trace.initwatch import Drawn
 from tricklint.trace.ladder import Inputs, climb, one_line
 from tricklint.trace.meter import Meter, batch_of, shapes_of
-from tricklint.trace.ops import Outline
 from tricklint.trace.read import read
 
 
@@ -48,16 +47,14 @@ def study(
     source: Source = site_of,
     live: nn.Module | None = None,
     export: bool = True,
-    on_outline: Callable[[Outline], Any] | None = None,
+    on_export: Callable[[], Any] | None = None,
 ) -> ModelFacts:
     """Facts about `model`, whose tensors should be on meta (`live` is the real one, when there is one)."""
     model.train()
     run = watched_forward(model, candidates)
     options = [run[0]] if not isinstance(run, str) else list(candidates[:1])
-    traced = climb(model, options, export=export)
+    traced = climb(model, options, export=export, on_export=on_export)
     outline = read(traced)
-    if on_outline is not None:
-        on_outline(outline)
     inputs = meter = None
     shapes: dict[str, tuple[int, ...]] = {}
     if not isinstance(run, str):
