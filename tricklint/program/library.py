@@ -63,13 +63,13 @@ class Library:
             return self.optimizer(name, args, node)
         if name.startswith("torch."):
             return self.torch_call(name, args, node)
+        if name in layers.WRAPPERS:
+            return args.positional[0] if args.positional else UNKNOWN
         row = pretrained.row_of(name)
         if row is not None:
             return self.pretrained_model(name, row, args, node)
         if name.startswith(optimizers.SCHEDULER_PREFIXES):
             return self.scheduler(name, args, node)
-        if name in layers.WRAPPERS:
-            return args.positional[0] if args.positional else UNKNOWN
         framework = frameworks.TRAINERS.get(name)
         if framework is not None:
             return self.trainer(name, framework, args, node)
@@ -1059,6 +1059,9 @@ def _nested(value: Value, node: cst.CSTNode, self: Interpreter) -> Value:
 
 
 def _x_first(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    for member in members(args.positional[0]) if args.positional else ():
+        if isinstance(member, Instance):
+            member.notes["copied"] = True
     return args.positional[0] if args.positional else UNKNOWN
 
 

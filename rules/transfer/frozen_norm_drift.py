@@ -1,0 +1,191 @@
+"""BatchNorm layers of a frozen backbone that go on updating their statistics.
+
+## What it does
+Finds a pretrained backbone whose parameters are frozen with `requires_grad = False`, that holds BatchNorm layers, and
+that is trained in training mode: `train()` is called on it or on the model around it, and nothing puts its norms into
+evaluation mode before the forward. Reported where it is frozen. An overridden `train()`, `eval()` on the backbone or on
+its norms, `momentum` or `track_running_stats` set by hand all count as handled.
+
+## Why it costs
+`requires_grad = False` stops the gradients of a norm's scale and shift, but `running_mean` and `running_var` are buffers:
+in training mode every forward moves them towards the statistics of the new batches, and normalises with the batch itself.
+The frozen filters then see other inputs than they were trained for, a small batch makes them noisy, and at evaluation the
+features are no longer those that the head learned on. What was meant as a fixed feature extractor is not fixed.
+
+## When not to follow it
+When the new images differ so much from the pretraining data that their statistics are wanted (adaptive BatchNorm), or
+when the backbone is frozen for a few warm-up epochs only. GroupNorm, LayerNorm and FrozenBatchNorm2d keep no statistics.
+
+## Example
+```python
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+model = resnet18(weights="DEFAULT")
+for param in model.parameters():
+    param.requires_grad = False
+model.fc = nn.Linear(512, 4)
+optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01)
+
+
+def train_one_epoch(loader, criterion):
+    model.train()
+    for images, labels in loader:
+        optimizer.zero_grad()
+        criterion(model(images), labels).backward()
+        optimizer.step()
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+model = resnet18(weights="DEFAULT")
+for param in model.parameters():
+    param.requires_grad = False
+model.fc = nn.Linear(512, 4)
+optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01)
+
+
+def train_one_epoch(loader, criterion):
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.weight is not None:
+            module.train(module.weight.requires_grad)
+    for images, labels in loader:
+        optimizer.zero_grad()
+        criterion(model(images), labels).backward()
+        optimizer.step()
+```
+
+## Fix level
+recipe. Only BatchNorm layers whose own scale is frozen go to evaluation mode, after each `train()`; layers that are still
+trained (a head's norms, a stage unfrozen later) stay as they are. No fix where a framework calls `train()` itself.
+
+## Evidence
+`tricklint verify` pairs both variants over seeds; the effect grows with the distance of the data and with small batches.
+
+## References
+- https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html (running estimates are kept during training)
+- https://keras.io/guides/transfer_learning/ (why a frozen BatchNorm should run in inference mode)
+- Ioffe and Szegedy, Batch Normalization, 2015, section 3.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.norm_drift import trained_in_train_mode
+from tricklint.program.objects import owner_model
+from tricklint.program.transfer import Freeze, Norms, batch_norms, freezes, holds, is_pretrained, takes_in, whole
+from tricklint.program.values import Instance
+from tricklint.rule import Rule
+
+
+class FrozenNormDrift(Rule):
+    code = "TRK104"
+    name = "frozen-norm-drift"
+    summary = "a frozen backbone's BatchNorm layers still update their running statistics in training mode"
+    severity = Severity.WARNING
+    fix_level = FixLevel.RECIPE
+    trick = "1 - Transfer learning"
+    triggers = ("requires_grad",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
+        every = list(freezes(program))
+        unsure = {id(event.subject) for event in program.events("built") if not event.sure}
+        for freeze in every:
+            if freeze.on is not False or not freeze.event.sure or id(freeze.event.node) in seen:
+                continue
+            for root in freeze.roots:
+                frozen = [
+                    norms
+                    for norms in frozen_norms(root, freeze)
+                    if id(norms.holder) not in unsure and not thawed(norms, freeze, every)
+                ]
+                train = next((found for norms in frozen if (found := trained_in_train_mode(program, norms))), None)
+                if train is not None:
+                    seen.add(id(freeze.event.node))
+                    yield self.report(program, freeze, root, frozen[0], train)
+                    break
+
+    def report(self, program: Program, freeze: Freeze, root: Instance, norms: Norms, train: Event) -> Finding:
+        event = freeze.event
+        label = owner_model(norms.holder).label or "the backbone"
+        if train.kind == "trainer":
+            how = "the trainer runs it in training mode"
+        else:
+            how = "train() puts them in training mode"
+        message = (
+            f"the parameters of {label} are frozen here, but its BatchNorm layers keep updating their running statistics: "
+            f"{how} and nothing puts them back in eval"
+        )
+        evidence = [
+            program.evidence(norms.holder.file, norms.holder.node, f"{label} with BatchNorm layers is built here"),
+            program.evidence(train.file, train.node, how),
+        ]
+        return program.finding(self, event.file, event.node, message, evidence, self.mend(train))
+
+    def mend(self, train: Event) -> Fix | None:
+        """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
+        call, tree = train.node, train.file.tree
+        if train.kind != "mode" or not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute) or call.args:
+            return None
+        if not isinstance(tree.parent(call), cst.Expr) or call.func.attr.value != "train" or not _plain(call.func.value):
+            return None
+        scope = next((up for up in tree.ancestors(call) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
+        module = build.name_for(tree, scope, "module")
+        lines = [
+            f"for {module} in {tree.code(call.func.value)}.modules():",
+            f"    if isinstance({module}, torch.nn.modules.batchnorm._BatchNorm) and {module}.weight is not None:",
+            f"        {module}.train({module}.weight.requires_grad)",
+        ]
+        edits = build.joined((build.insert_after(tree, call, lines), build.add_import(tree, "import torch")))
+        if edits is None:
+            return None
+        return Fix(
+            FixLevel.RECIPE,
+            "run the frozen BatchNorm layers in evaluation mode",
+            edits,
+            "frozen norms no longer follow the new data",
+        )
+
+
+def frozen_norms(root: Instance, freeze: Freeze) -> list[Norms]:
+    """Pretrained norms below `root` that exist when it is frozen and that the freeze takes in."""
+    loaded = is_pretrained(root)
+    if root.notes.get("copied"):  # a teacher or a momentum encoder: its copy is what is trained
+        return []
+    return [
+        norms
+        for norms in batch_norms(root)
+        if (loaded or is_pretrained(norms.holder)) and norms.holder.seq <= freeze.event.seq and takes_in(freeze.preds, norms)
+    ]
+
+
+def thawed(norms: Norms, freeze: Freeze, every: list[Freeze]) -> bool:
+    """Something may set `requires_grad` of the norms again, as fine-tuning in two steps does."""
+    return any(
+        other.on is not False
+        and other.event.seq > freeze.event.seq
+        and other.event.possible
+        and any(holds(root, norms.holder) for root in other.roots)
+        and (whole(other.event.subject) or takes_in(other.preds, norms))
+        for other in every
+    )
+
+
+def _plain(node: cst.BaseExpression) -> bool:
+    while isinstance(node, cst.Attribute):
+        node = node.value
+    return isinstance(node, cst.Name)
