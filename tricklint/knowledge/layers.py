@@ -61,6 +61,8 @@ WRAPPERS = frozenset(
         "opacus.validators.ModuleValidator.fix", "ipex.optimize", "copy.deepcopy", "copy.copy",
         "torch.nn.utils.spectral_norm", "torch.nn.utils.weight_norm", "torch.nn.utils.parametrizations.spectral_norm",
         "torch.nn.utils.parametrizations.weight_norm", "torch.nn.utils.fusion.fuse_conv_bn_eval",
+        "torchvision.models.feature_extraction.create_feature_extractor",
+        "torchvision.models._utils.IntermediateLayerGetter",
     )
 )  # fmt: skip
 LOSSES = {

@@ -163,7 +163,7 @@ class Interpreter(Statements, Expressions, Calls):
             self.journal = outer
         live = [result for result in results if result[0] == FALL]
         if not live:
-            return results[0][0]
+            return results[0][0] if results[0][0] != RAISE else results[-1][0]
         keys: dict[tuple[int, Any], tuple[dict[Any, Any], Any]] = {}
         for _, finals, _ in live:
             for ident, (fields, key, _) in finals.items():
@@ -175,7 +175,9 @@ class Interpreter(Statements, Expressions, Calls):
             merged = self._merge(values, sure)
             if merged is not _MISSING:
                 self.write(fields, key, merged)
-        if results[0][0] != FALL and decided:
+        if results[0][0] == RAISE and decided:
+            pass  # "--data is required": whoever runs this has given what the defaults lack
+        elif results[0][0] != FALL and decided:
             # the default path ended here: what follows is judged on the branch in which it exists
             self.path.append(live[0][2])
         elif len(live) < len(results):

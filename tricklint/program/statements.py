@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 UNROLL = 24
+_EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "parser.error"))
 # Contexts in which autograd records nothing
 NO_GRAD = frozenset(("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode"))
 
@@ -65,6 +66,8 @@ class Statements:
 
     def run_expr(self: Interpreter, node: cst.Expr) -> int:
         self.eval(node.value)
+        if isinstance(node.value, cst.Call) and dotted_name(node.value.func) in _EXITS:
+            return RAISE
         return FALL
 
     def run_assign(self: Interpreter, node: cst.Assign) -> int:
@@ -237,7 +240,7 @@ class Statements:
         if literal:
             return otherwise()
         if verdict:
-            if node.orelse is None:
+            if node.orelse is None and not leaves(node.body):
                 length = len(self.path)
                 self.path.append(Step(node, True))
                 status = then()
@@ -469,6 +472,16 @@ class Statements:
 
 
 Unknown_types = (Class, Ref)
+
+
+def leaves(body: cst.BaseSuite) -> bool:
+    """The suite ends by leaving the function, the loop or the program."""
+    last = body.body[-1] if body.body else None
+    if isinstance(last, cst.SimpleStatementLine):
+        last = last.body[-1]
+    if isinstance(last, cst.Expr):
+        return isinstance(last.value, cst.Call) and dotted_name(last.value.func) in _EXITS
+    return isinstance(last, (cst.Return, cst.Raise, cst.Continue, cst.Break))
 
 
 def dotted_name(node: cst.CSTNode | None) -> str:
