@@ -30,7 +30,7 @@ class Backbone:
     @property
     def place(self) -> tuple[cst.CSTNode, FileModule]:
         """The call that asks for the pretrained weights: the outermost that says so itself, else the construction."""
-        for node, file in self.built.data.get("calls", ()):
+        for file, node in self.built.data.get("calls", ()):
             if isinstance(node, cst.Call) and says_pretrained(node):
                 return node, file
         return self.built.node, self.built.file
@@ -69,6 +69,9 @@ def backbones(program: Program) -> Iterator[Backbone]:
             heads = [head for head in head_events(program, model) if head.seq > event.seq]
             if weights.library.endswith(_DOWNLOADS):
                 seen.add(id(model))
+                strict = first(event.data["strict"])
+                if isinstance(strict, Const) and not strict.value:  # some layers have no weights to load: they are new
+                    model.notes["new_head"] = True
                 yield Backbone(model, made, event, heads)
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away
                 seen.add(id(model))

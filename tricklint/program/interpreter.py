@@ -57,7 +57,6 @@ class Frame:
         self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
         self.grad: bool | None = True
         self.globals: frozenset[str] | set[str] = frozenset()
-        self.call: tuple[cst.CSTNode, FileModule] | None = None  # the call that opened it, and the file it stands in
 
 
 class Interpreter(Statements, Expressions, Calls):
@@ -113,7 +112,7 @@ class Interpreter(Statements, Expressions, Calls):
         if self.silent:
             return None
         if kind in ("built", "loaded"):
-            data["calls"] = tuple(frame.call for frame in self.frames if frame.call is not None)
+            data["calls"] = self.call_sites()
         self.seq += 1
         event = Event(
             kind,

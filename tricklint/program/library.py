@@ -1147,6 +1147,14 @@ def _x_peft(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> 
     return model
 
 
+def _x_external_module(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    made = self.plain(name, args, node)
+    made.kind = "module"
+    made.notes["external"] = True
+    self.emit("built", node, made)
+    return made
+
+
 def _x_create_cnn(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     return self.trainer(name, "fastai", args, node)
 
@@ -1198,6 +1206,8 @@ _EXACT: dict[str, Any] = {
     "apex.amp.scale_loss": _x_scaled_loss,
     "deepspeed.initialize": _x_deepspeed,
     "accelerate.Accelerator": _x_kind("accelerator"),
+    **dict.fromkeys((f"fastai.vision.{below}{made}" for below in ("", "learner.", "all.") for made in ("create_body", "create_head")),
+                    _x_external_module),
     "peft.get_peft_model": _x_peft,
     "peft.PeftModel.from_pretrained": _x_peft,
 }

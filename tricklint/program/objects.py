@@ -421,7 +421,7 @@ class Objects:
             self.emit("zero_grad", node, module)
             return NONE
         if name == "load_state_dict":
-            self.emit("loaded", node, module, weights=args.get(0, "state_dict"))
+            self.emit("loaded", node, module, weights=args.get(0, "state_dict"), strict=args.get(1, "strict"))
             for member in members(args.get(0, "state_dict")):
                 if isinstance(member, Instance) and member.kind == "checkpoint":
                     module.notes.setdefault("loaded", []).append((node, member, self.file, tuple(self.path)))
