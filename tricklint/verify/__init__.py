@@ -1,0 +1,17 @@
+"""`--verify`: train baseline against fixed with paired seeds, and say with evidence whether a fix pays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def verify_findings(report: Any, paths: Sequence[Path], settings: Any) -> int:
+    """Prove the findings of a `check` that have a fix. Returns the exit status: 0 done, 2 it could not be done."""
+    from tricklint.verify.replay import verify_report
+
+    return verify_report(report, paths, settings)
+
+
+__all__ = ["verify_findings"]

@@ -1,0 +1,205 @@
+"""From runs to verdicts: which metrics are judged, how each variant compares, what it cost."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tricklint.verify import stats
+from tricklint.verify.metrics import default_margin, direction, judged
+from tricklint.verify.plan import Plan, Variant
+from tricklint.verify.records import Key, Run
+from tricklint.verify.stats import Paired, Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One variant on one metric. `reference` is what it is compared with: the baseline."""
+
+    metric: str
+    higher_is_better: bool
+    baseline_mean: float | None
+    variant_mean: float | None
+    baseline_scores: tuple[float | None, ...]
+    scores: tuple[float | None, ...]
+    paired: Paired
+    untouched: bool  # every pair is bit-equal
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a variant did. `verdict` is that of its leading comparison: the first metric that it touches."""
+
+    variant: Variant
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+    why: str
+    leading: Comparison | None
+    statuses: Mapping[str, int]
+    steps_to: tuple[float | None, float | None]  # median steps to the baseline's final loss: baseline's, own
+    step_ms: tuple[float | None, float | None]
+    peak: tuple[float | None, float | None]  # bytes
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    plan: Plan
+    runs: Mapping[Key, Run]
+    metrics: tuple[str, ...]
+    higher: Mapping[str, bool]
+    margins: Mapping[str, float]
+    outcomes: tuple[Outcome, ...]  # without the baseline
+    baseline_statuses: Mapping[str, int] = field(default_factory=dict)
+
+    def scores(self, variant: str, metric: str, scale: float = 1.0) -> list[float | None]:
+        """One entry a seed."""
+        found = []
+        for seed in range(self.plan.seeds):
+            run = self.runs.get((variant, seed, scale))
+            found.append(run.score(metric) if run else None)
+        return found
+
+    def outcome(self, variant: str) -> Outcome | None:
+        return next((o for o in self.outcomes if o.variant.name == variant), None)
+
+    def runs_of(self, variant: str, scale: float = 1.0) -> list[Run]:
+        return [r for s in range(self.plan.seeds) if (r := self.runs.get((variant, s, scale))) is not None]
+
+    @property
+    def complete(self) -> bool:
+        return all(task.key in self.runs for task in self.plan.tasks())
+
+
+def choose_metrics(runs: Sequence[Run]) -> list[str]:
+    """The metrics that verdicts are given on: those the baseline's runs printed, else the final training loss."""
+    printed: dict[str, list[float]] = {}
+    for run in runs:
+        for name, values in run.series.items():
+            printed.setdefault(name, []).extend(v for v in values if v is not None)
+    own = {name: values for name, values in printed.items() if not name.startswith("train loss")}
+    return judged(own) or sorted(name for name in printed if name.startswith("train loss"))
+
+
+def analyse(
+    plan: Plan,
+    runs: Mapping[Key, Run],
+    metrics: Sequence[str] = (),
+    higher: bool | None = None,
+    margin: float | None = None,
+) -> Analysis:
+    """Compare every variant with the baseline; Holm's correction runs over all comparisons judged together."""
+    base = [r for s in range(plan.seeds) if (r := runs.get((plan.baseline, s, 1.0))) is not None]
+    names = list(metrics) or choose_metrics(base)
+    directions = {name: (direction(name) is not False) if higher is None else higher for name in names}
+    empty = Analysis(plan, runs, tuple(names), directions, {}, ())
+    margins = {}
+    for name in names:
+        known = [s for s in empty.scores(plan.baseline, name) if s is not None]
+        margins[name] = margin if margin is not None else default_margin(name, statistics.fmean(known) if known else 0.0)
+    pending: list[tuple[Variant, list[Comparison]]] = []
+    for variant in plan.variants[1:]:
+        pending.append((variant, [_compare(empty, variant, name, directions[name], margins[name]) for name in names]))
+    # A metric that a change cannot touch is no test of it; of identical variants (the ladder's first rung is the first
+    # fix alone) one is counted.
+    family = [
+        (i, j) for i, (_, cs) in enumerate(pending) for j, c in enumerate(cs) if not c.untouched
+    ]
+    judged_ = stats.judge([pending[i][1][j].paired for i, j in family])
+    for (i, j), paired in zip(family, judged_):
+        pending[i][1][j] = replace(pending[i][1][j], paired=paired)
+    outcomes = tuple(_outcome(empty, base, variant, comparisons) for variant, comparisons in pending)
+    return Analysis(plan, runs, tuple(names), directions, margins, outcomes, Counter(r.status for r in base))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _compare(analysis: Analysis, variant: Variant, metric: str, higher: bool, margin: float) -> Comparison:
+    before, after = analysis.scores(analysis.plan.baseline, metric), analysis.scores(variant.name, metric)
+    both = [
+        s for s in range(analysis.plan.seeds)
+        if (analysis.plan.baseline, s, 1.0) in analysis.runs and (variant.name, s, 1.0) in analysis.runs
+    ]
+    x, y = [before[s] for s in both], [after[s] for s in both]
+    paired = stats.compare(x, y, margin=margin, higher_is_better=higher)
+    return Comparison(metric, higher, _mean(before), _mean(after), tuple(before), tuple(after), paired, bool(both) and x == y)
+
+
+def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparisons: list[Comparison]) -> Outcome:
+    runs = analysis.runs_of(variant.name)
+    touched = [c for c in comparisons if not c.untouched]
+    leading = touched[0] if touched else (comparisons[0] if comparisons else None)
+    notes = list(dict.fromkeys(note for run in runs for note in run.notes))
+    if touched:
+        assert leading is not None
+        verdict, why = leading.paired.verdict, leading.paired.why
+    elif not runs:
+        verdict, why = Verdict.INCONCLUSIVE, "no run"
+    elif not comparisons:
+        verdict, why = Verdict.INCONCLUSIVE, "the runs give no score to compare"
+    else:
+        verdict, why = _identical(base, runs, variant)
+    same_seeds = [(b, r) for r in runs if (b := analysis.runs.get((analysis.plan.baseline, r.seed, 1.0))) is not None]
+    targets = [_steps_to(b, r) for b, r in same_seeds]
+    reached = [t for t in targets if t is not None]
+    return Outcome(
+        variant,
+        tuple(comparisons),
+        verdict,
+        why,
+        leading,
+        Counter(r.status for r in runs),
+        (
+            statistics.median(t[0] for t in reached) if reached else None,
+            statistics.median(t[1] for t in reached) if len(reached) * 2 > len(targets) else None,
+        ),
+        (_median(_step_ms(r) for r in base), _median(_step_ms(r) for r in runs)),
+        (_median(r.peak() for r in base), _median(r.peak() for r in runs)),
+        tuple(notes),
+    )
+
+
+def _identical(base: Sequence[Run], runs: Sequence[Run], variant: Variant) -> tuple[Verdict, str]:
+    same_losses = all(b.losses == r.losses for b, r in zip(base, runs))
+    if all(r.score(name) is None for r in runs for name in r.series):
+        return Verdict.INCONCLUSIVE, "no run ended with a score"
+    if not same_losses:
+        pairs = len(runs)
+        if pairs < stats.MIN_SEEDS:
+            return Verdict.INCONCLUSIVE, f"{pairs} paired seeds, {stats.MIN_SEEDS} are the least for a verdict"
+        return Verdict.EQUIVALENT, f"the losses differ, the score is the same in all {pairs} pairs"
+    files = {name for name in variant.edits if name.endswith(".py")}
+    imported = {name for run in runs for name in run.files}
+    if files and imported and not files & imported:
+        return Verdict.NOT_REACHED, f"the command runs none of the changed files ({', '.join(sorted(files))})"
+    return Verdict.EQUIVALENT, f"bit-equal: every loss and score is the same in all {len(runs)} pairs"
+
+
+def _steps_to(base: Run, run: Run) -> tuple[float, float] | None:
+    """(baseline's, own) steps until the loss reaches the baseline's final one, in the phase that differs."""
+    for before, after in zip(base.losses, run.losses):
+        if before != after:
+            x, y = ([v for v in losses if v is not None] for losses in (before, after))
+            if len(x) != len(before) or len(y) != len(after) or not x:
+                return None
+            target = float(stats.smooth(x)[-1])
+            own, others = stats.steps_to(x, target), stats.steps_to(y, target)
+            return (float(own), float(others)) if own and others else None
+    return None
+
+
+def _step_ms(run: Run) -> float | None:
+    """Milliseconds of a median step, over all phases, weighted by their steps."""
+    known = [(s, len(losses)) for s, losses in zip(run.step_s, run.losses) if s is not None]
+    steps = sum(n for _, n in known)
+    return 1000 * sum(s * n for s, n in known) / steps if steps else None
+
+
+def _median(values: object) -> float | None:
+    known = [v for v in values if v is not None]  # type: ignore[attr-defined]
+    return statistics.median(known) if known else None

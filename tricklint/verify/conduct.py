@@ -1,0 +1,224 @@
+"""From a plan to a report: pilot run, estimate, question, training, proofs, tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tricklint.verify.analysis import Analysis, analyse, choose_metrics
+from tricklint.verify.engines import Engine
+from tricklint.verify.metrics import direction, name_of_pattern
+from tricklint.verify.plan import Plan, Task, fit, seconds, shown
+from tricklint.verify.progress import Bar
+from tricklint.verify.proofs import Proof
+from tricklint.verify.records import Run, VerifyError
+from tricklint.verify.session import Session, Work, machine
+from tricklint.verify.stats import MIN_SEEDS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass
+class Wishes:
+    """What the user asked for, apart from the plan itself."""
+
+    yes: bool = False
+    budget_s: float | None = None
+    metric: str | None = None
+    higher: bool | None = None
+    margin: float | None = None
+    timeout_s: float | None = None
+    metrics: tuple[str, ...] = ()  # set by recipes, which know theirs
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+Confirm = Callable[[str], bool]
+
+
+class Declined(Exception):
+    """The user said no to the plan."""
+
+
+def conduct(
+    folder: Path,
+    plan: Plan,
+    work: Work,
+    engine: Engine,
+    workers: int,
+    wishes: Wishes,
+    console: Console,
+    confirm: Confirm | None,
+    prove: Callable[[], list[Proof]] | None = None,
+    after_pilot: Callable[[Run], int] | None = None,
+) -> tuple[Analysis | None, list[Proof]]:
+    """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and returns the number
+    of workers. Raises VerifyError when nothing can be compared, KeyboardInterrupt after keeping what is finished."""
+    session = Session(folder, plan, work, engine, wishes.timeout_s)
+    about = {
+        "title": plan.title,
+        "command": plan.command,
+        "machine": machine(),
+        "engine": engine.__class__.__name__,
+        **wishes.about,
+        "notes": list(plan.notes),
+    }
+    session.save_plan(
+        {
+            "wishes": {"metric": wishes.metric, "higher": wishes.higher, "margin": wishes.margin, "metrics": wishes.metrics},
+            "about": wishes.about,
+        }
+    )
+    analysis: Analysis | None = None
+    proofs: list[Proof] = []
+    trains = len(plan.variants) > 1
+    try:
+        if trains:
+            pilot = _pilot(session, console)
+            _check_metric(pilot, wishes, confirm)
+            if after_pilot is not None:
+                workers = after_pilot(pilot)
+            plan = _agree(session, plan, pilot, workers, wishes, console, confirm)
+            session.plan = plan
+            about["notes"] = list(plan.notes)
+            missing = session.missing()
+            metrics = list(wishes.metrics) or ([name_of_pattern(wishes.metric)] if wishes.metric else choose_metrics([pilot]))
+            with Bar(console, plan, session.ledger.runs, metrics[0] if metrics else None, len(missing)) as bar:
+                session.run(missing, bar.update)
+            analysis = _analyse(session, wishes)
+        if prove is not None:
+            proofs = prove()
+    except KeyboardInterrupt:
+        done = len(session.ledger.runs)
+        console.print(
+            f"\nstopped: {done} of {len(session.plan.tasks())} runs are kept in {folder}; go on with: tricklint verify --resume {folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if trains and done:
+            report(folder, _analyse(session, wishes), proofs, about, console, quiet=True)
+        raise
+    report(folder, analysis, proofs, about, console)
+    return analysis, proofs
+
+
+def _analyse(session: Session, wishes: Wishes) -> Analysis:
+    names = wishes.metrics or ((name_of_pattern(wishes.metric),) if wishes.metric else ())
+    return analyse(session.plan, session.ledger.runs, names, wishes.higher, wishes.margin)
+
+
+def _pilot(session: Session, console: Console) -> Run:
+    """The baseline's first run: shows whether the script trains at all, how long it takes and what it prints."""
+    task = Task(session.plan.baseline, 0)
+    if task.key not in session.ledger.runs:
+        console.print("trying the baseline once …", highlight=False)
+        session.run([task])
+    run = session.ledger.runs[task.key]
+    log = session.folder / "logs"
+    if run.status in ("crashed", "no-steps", "killed", "oom"):
+        raise VerifyError(f"the baseline does not train: {run.message} (see {log})")
+    return run
+
+
+def _check_metric(pilot: Run, wishes: Wishes, confirm: Confirm | None) -> None:
+    if not wishes.metric:
+        return
+    name = name_of_pattern(wishes.metric)
+    if not pilot.series.get(name):
+        raise VerifyError(f"--metric {wishes.metric!r} matches nothing that the baseline printed; see the session's logs")
+    if wishes.higher is None and direction(name) is None:
+        if confirm is None:
+            raise VerifyError(f"{name!r}: is higher or lower better? Say --higher or --lower")
+        wishes.higher = confirm(f"{name}: is higher better?")
+
+
+def _agree(
+    session: Session, plan: Plan, pilot: Run, workers: int, wishes: Wishes, console: Console, confirm: Confirm | None
+) -> Plan:
+    run_s = pilot.wall_s
+    if wishes.budget_s is not None:
+        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s)
+    missing = [task for task in plan.tasks() if task.key not in session.ledger.runs]
+    left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks()))
+    variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
+    scales = f" x {len(plan.lr_scales)} learning rates" if len(plan.lr_scales) > 1 else ""
+    console.print(f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time: about {shown(left)}", highlight=False)
+    for variant in plan.variants:
+        console.print(f"  {variant.name}" + (f"  {variant.label}" if variant.label != variant.name else ""), highlight=False, markup=False)
+    for note in plan.notes:
+        console.print(f"  {note}", highlight=False, markup=False)
+    if plan.seeds < MIN_SEEDS:
+        console.print(f"  fewer than {MIN_SEEDS} seeds: effects are shown, no verdict is given", highlight=False)
+    if plan.steps is not None and wishes.budget_s is not None and pilot.steps > plan.steps:
+        session.ledger.runs.pop(pilot.key, None)  # the pilot ran longer than the others will
+    if not wishes.yes and confirm is not None and missing and not confirm("Go on?"):
+        raise Declined
+    return plan
+
+
+def report(
+    folder: Path, analysis: Analysis | None, proofs: Sequence[Proof], about: dict[str, Any], console: Console, quiet: bool = False
+) -> None:
+    """The terminal's table, report.html, results.csv and results.json."""
+    from tricklint.verify.report import html, tables, terminal
+
+    if not quiet:
+        terminal.show(analysis, proofs, console, about.get("notes", ()))
+    tables.write(folder, analysis, proofs, about)
+    path = html.write(folder, analysis, proofs, about)
+    if not quiet:
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def new_folder(root: Path) -> Path:
+    """A fresh `.tricklint/verify/<time>` in `root`, which git is told to ignore."""
+    base = root / ".tricklint"
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    try:
+        base.mkdir(exist_ok=True)
+        ignore = base / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        for number in range(100):
+            folder = base / "verify" / (stamp if number == 0 else f"{stamp}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                continue
+    except OSError as error:
+        from tricklint.verify.records import disk_error
+
+        raise disk_error(error, base / "verify") from error
+    raise VerifyError(f"{base}: no free name for the session's folder")
+
+
+def latest_folder(root: Path) -> Path:
+    """The newest session in `root`. Raises VerifyError when there is none."""
+    found = sorted(p.parent for p in (root / ".tricklint" / "verify").glob("*/plan.json"))
+    if not found:
+        raise VerifyError(f"nothing to resume: {root / '.tricklint' / 'verify'} holds no session")
+    return found[-1]
+
+
+def gpu_seats(pilot: Run, workers: int) -> int:
+    """How many runs fit side by side: by the pilot's peak memory on the card, else by resident memory and cores."""
+    from tricklint.verify.memory import free_bytes
+
+    if "cuda" in pilot.memory:
+        import torch
+
+        need = float(pilot.memory["cuda"]) * 1.2 + (600 << 20)  # a CUDA context takes about half a gigabyte
+        return max(1, min(workers, int(free_bytes(torch.device("cuda")) * 0.9 / need)))
+    need = float(pilot.memory.get("rss", 0))
+    if need:
+        import torch
+
+        return max(1, min(workers, int(free_bytes(torch.device("cpu")) * 0.9 / need)))
+    return workers
+
+
+__all__ = ["Declined", "Wishes", "conduct", "gpu_seats", "latest_folder", "new_folder", "report"]

@@ -1,0 +1,118 @@
+"""koila 0.1.1 behind a proof: it is used only where its gradients equal PyTorch's on this very model and batch.
+
+Left to itself koila adds up the mean losses of the pieces unscaled, so gradients grow with the number of pieces. This
+adaptor splits as koila would, runs each piece through koila's own lazy evaluation, and weights the pieces n_i / N. Then
+it compares with plain PyTorch; whatever does not agree is refused with a reason.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
+PIECES = 3  # the proof is made with an uneven split: unweighted pieces then show
+TOLERANCE = 1e-4  # relative to the largest gradient; pieces are summed in another order
+
+
+def load() -> Any:
+    """The koila module. `pynvml` 12 and later have no `pynvml.smi`, without which koila cannot be imported: a small
+    stand-in over torch takes its place. Raises ImportError."""
+    try:
+        import pynvml.smi  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
+    except ImportError:
+        _stand_in()
+    import koila  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    return koila
+
+
+def _stand_in() -> None:
+    class NvidiaSmi:
+        @staticmethod
+        def getInstance() -> Any:  # noqa: N802 - koila calls it by this name
+            return NvidiaSmi()
+
+        def DeviceQuery(self, what: str) -> dict[str, Any]:  # noqa: N802
+            free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0
+            return {"gpu": [{"fb_memory_usage": {"free": free / 2**20, "unit": "MiB"}}]}
+
+    smi = types.ModuleType("pynvml.smi")
+    smi.nvidia_smi = NvidiaSmi  # type: ignore[attr-defined]
+    sys.modules.setdefault("pynvml", types.ModuleType("pynvml"))
+    sys.modules["pynvml.smi"] = smi
+
+
+def _split(koila: Any, lazy_loss: Any, batch: int) -> list[int]:
+    """koila's own split of the batch for the memory that is free; one piece without a CUDA device."""
+    if not torch.cuda.is_available():
+        return [batch]
+    return list(koila.gpus.split_batch(lazy_loss.buffer_memory(), batch))
+
+
+def _run(koila: Any, model: nn.Module, loss: Loss, x: Tensor, y: Tensor, sizes: list[int] | None) -> Tensor:
+    lazy_x, lazy_y = koila.lazy(x, y, batch=0)
+    lazy_loss = loss(model(lazy_x), lazy_y)
+    if not isinstance(lazy_loss, koila.LazyTensor):
+        raise TypeError("the loss is computed eagerly, koila cannot split it")
+    sizes = sizes or _split(koila, lazy_loss, len(x))
+    total = torch.zeros((), device=x.device)
+    start = 0
+    for size in sizes:
+        piece = lazy_loss.run((start, start + size)) * (size / len(x))
+        piece.backward()
+        total += piece.detach()
+        start += size
+    return total
+
+
+def prove(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> tuple[Step | None, str]:
+    """(a step that uses koila, "") when koila's gradients equal PyTorch's here, else (None, why not).
+
+    `model` is left as it was: the proof is made on copies, in uneven pieces.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return None, f"batch norm ({name}) would see its statistics updated once a piece"
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+            return None, f"dropout ({name}) draws anew whenever koila computes a part again"
+    try:
+        koila = load()
+    except ImportError as error:
+        return None, f"koila cannot be imported ({error})"
+    size = max(1, len(x) // PIECES)
+    sizes = [size] * (len(x) // size)
+    sizes[-1] += len(x) - sum(sizes)
+    if len(sizes) > 1 and sizes[0] > 1:
+        sizes[0], sizes[-1] = sizes[0] - 1, sizes[-1] + 1
+    plain, lazy = copy.deepcopy(model), copy.deepcopy(model)
+    for twin in (plain, lazy):
+        twin.zero_grad(set_to_none=True)
+    expected = loss(plain(x), y)
+    expected.backward()
+    try:
+        got = _run(koila, lazy, loss, x, y, sizes)
+    except Exception as error:
+        return None, f"it cannot run this model ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else 'no reason given'})"
+    if not torch.allclose(got, expected.detach(), rtol=1e-4, atol=1e-6):
+        return None, f"its loss is {float(got):.6g} where PyTorch's is {float(expected):.6g}"
+    for (name, p), q in zip(plain.named_parameters(), lazy.parameters()):
+        if (p.grad is None) != (q.grad is None):
+            return None, f"the gradient of {name} is missing"
+        if p.grad is not None and q.grad is not None:
+            gap = float((p.grad - q.grad).abs().max())
+            largest = float(p.grad.abs().max())
+            if gap > TOLERANCE * max(largest, 1e-6):
+                return None, f"the gradient of {name} differs by {gap:.2g} (largest entry {largest:.2g})"
+
+    def step(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return _run(koila, model, loss, x, y, None)
+
+    return step, ""

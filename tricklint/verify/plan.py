@@ -1,0 +1,137 @@
+"""What will be trained: variants times paired seeds (times learning rates), fitted to a budget of time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from tricklint.verify.stats import MIN_SEEDS
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train. `kind`: "baseline", "alone" (one fix) or "stack" (this fix on top of the previous rung)."""
+
+    name: str
+    label: str
+    kind: str = "alone"
+    codes: tuple[str, ...] = ()
+    edits: dict[str, str] = field(default_factory=dict)  # file relative to the project → its new text
+    diff: str = ""
+    level: str = ""  # of the fix: safe, recipe, unsafe
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to make."""
+
+    variant: str
+    seed: int
+    lr_scale: float = 1.0
+
+    @property
+    def key(self) -> tuple[str, int, float]:
+        return (self.variant, self.seed, self.lr_scale)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`ladder`: variants in the order of the ladder chart, baseline first."""
+
+    title: str
+    command: str
+    variants: tuple[Variant, ...]
+    ladder: tuple[str, ...]
+    seeds: int
+    steps: int | None = None
+    lr_scales: tuple[float, ...] = (1.0,)
+    notes: tuple[str, ...] = ()
+
+    def tasks(self) -> list[Task]:
+        """Seed by seed, so that an interrupted run has whole pairs; the learning rate as it is comes first."""
+        scales = sorted(self.lr_scales, key=lambda s: (s != 1.0, s))
+        return [Task(v.name, seed, scale) for scale in scales for seed in range(self.seeds) for v in self.variants]
+
+    def variant(self, name: str) -> Variant:
+        return next(v for v in self.variants if v.name == name)
+
+    @property
+    def baseline(self) -> str:
+        return self.variants[0].name
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Plan:
+        variants = tuple(Variant(**{**v, "codes": tuple(v["codes"])}) for v in value["variants"])
+        lists = {name: tuple(value[name]) for name in ("ladder", "lr_scales", "notes")}
+        return cls(**{**value, "variants": variants, **lists})
+
+
+def seconds(plan: Plan, run_s: float, workers: int) -> float:
+    """How long a plan takes when one run takes `run_s` seconds: rounds of `workers` runs at a time."""
+    return -(-len(plan.tasks()) // workers) * run_s
+
+
+def fit(plan: Plan, run_s: float, run_steps: int, workers: int, budget_s: float) -> Plan:
+    """The plan made to end within `budget_s`, saying what was left out, in this order: neighbouring learning rates,
+    seeds (never below what a verdict needs), rungs in the middle of the ladder, then steps. `run_s` and `run_steps`
+    are those of one whole baseline run."""
+    notes = list(plan.notes)
+
+    def over(p: Plan) -> bool:
+        return seconds(p, run_s, workers) > budget_s
+
+    if over(plan) and plan.lr_scales != (1.0,):
+        plan = replace(plan, lr_scales=(1.0,))
+        notes.append("budget: neighbouring learning rates left out")
+    if over(plan) and plan.seeds > MIN_SEEDS:
+        while over(plan) and plan.seeds > MIN_SEEDS:
+            plan = replace(plan, seeds=plan.seeds - 1)
+        notes.append(f"budget: {plan.seeds} seeds instead of more")
+    while over(plan):
+        middle = [v for v in plan.variants if v.kind == "stack" and v.name != plan.ladder[-1]]
+        if not middle:
+            break
+        gone = middle[-1].name
+        plan = replace(
+            plan,
+            variants=tuple(v for v in plan.variants if v.name != gone),
+            ladder=tuple(name for name in plan.ladder if name != gone),
+        )
+        notes.append(f"budget: the ladder's rung {gone!r} left out")
+    if over(plan) and run_steps > 1:
+        share = budget_s / seconds(plan, run_s, workers)
+        plan = replace(plan, steps=max(1, int(run_steps * share * 0.95)))
+        notes.append(f"budget: runs end after {plan.steps} of {run_steps} steps")
+    return replace(plan, notes=tuple(notes))
+
+
+def duration(text: str) -> float:
+    """'90', '90s', '10m', '1h' or '1h30m' → seconds. Raises ValueError."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(f'{text!r} is no duration like "10m"')
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + rest
+
+
+def shown(seconds_: float) -> str:
+    """95 → '1 min 35 s'."""
+    whole = round(seconds_)
+    if whole < 60:
+        return f"{seconds_:.1f} s" if seconds_ < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def lr_scales(values: Sequence[float]) -> tuple[float, ...]:
+    """Learning-rate factors with 1 always among them."""
+    return tuple(dict.fromkeys((1.0, *values)))

@@ -1,0 +1,100 @@
+"""Recipes as the work of a session: which runs go together, and what the runner is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tricklint.verify.engines import Payload
+from tricklint.verify.plan import Plan, Task, Variant
+from tricklint.verify.recipes.base import Recipe
+
+
+def plan_of(recipe: Recipe, seeds: int, steps: int | None, scales: tuple[float, ...], select: Sequence[str] = ()) -> Plan:
+    """The plan of a recipe: its variants (or the baseline and those in `select`)."""
+    names = list(recipe.variants)
+    unknown = [name for name in select if name not in names]
+    if unknown:
+        raise ValueError(f"{recipe.name} has no variant {unknown[0]!r}; it has: {', '.join(names)}")
+    kept = [name for name in names if name == names[0] or not select or name in select]
+    ladder = tuple(name for name in recipe.ladder if name in kept)
+    variants = tuple(
+        Variant(name, recipe.variants[name], "baseline" if name == names[0] else "alone", recipe.rules) for name in kept
+    )
+    command = f"tricklint verify --recipe {recipe.name} --seeds {seeds}"
+    command += f" --steps {steps}" if steps else ""
+    command += f" --lr-scale {','.join(f'{s:g}' for s in scales)}" if scales != (1.0,) else ""
+    command += f" --select {','.join(select)}" if select else ""
+    return Plan(f"{recipe.name}: {recipe.title}", command, variants, ladder, seeds, steps or recipe.steps, scales)
+
+
+class RecipeWork:
+    """`stack` says for each variant how many seeds one job trains together (1: the plain loop)."""
+
+    metric_pattern = None
+
+    def __init__(self, recipe: Recipe, folder: Path, oom_guard: str = "accumulate", device: str = "auto") -> None:
+        self.recipe, self.folder, self.oom_guard, self.device = recipe, folder, oom_guard, device
+        self.stack: dict[str, int] = {}
+        self.compiled: dict[str, bool] = {}
+
+    def groups(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        groups: list[list[Task]] = []
+        open_: dict[tuple[str, float], list[Task]] = {}
+        for task in tasks:
+            size = self.stack.get(task.variant, 1)
+            group = open_.get((task.variant, task.lr_scale))
+            if group is None or len(group) >= size:
+                group = open_[(task.variant, task.lr_scale)] = []
+                groups.append(group)
+            group.append(task)
+        return groups
+
+    def payload(self, tasks: Sequence[Task], plan: Plan, pieces: int) -> Payload:
+        from tricklint.verify.session import safe
+
+        first = tasks[0]
+        name = f"{safe(first.variant)}-{first.seed}-{first.lr_scale:g}"
+        common = {
+            "recipe": self.recipe.name,
+            "variant": first.variant,
+            "steps": plan.steps,
+            "lr_scale": first.lr_scale,
+            "device": self.device,
+            "folder": str(self.folder / "work"),
+        }
+        if len(tasks) > 1:
+            target = "tricklint.verify.recipes.stacked:run_many"
+            arguments = {**common, "seeds": [t.seed for t in tasks], "compiled": self.compiled.get(first.variant, False)}
+        else:
+            target = "tricklint.verify.recipes.base:run_one"
+            arguments = {**common, "seed": first.seed, "oom_guard": self.oom_guard}
+        return {
+            "id": name,
+            "kind": "call",
+            "target": target,
+            "arguments": arguments,
+            "record": str(self.folder / "work" / f"{name}.json"),
+            "stdout": str(self.folder / "logs" / f"{name}.out"),
+            "stderr": str(self.folder / "logs" / f"{name}.err"),
+        }
+
+    def cleanup(self, tasks: Sequence[Task]) -> None:
+        """A recipe leaves nothing behind."""
+
+    def choose_engines(self, variants: Sequence[str], seeds: int, compiled: bool = False) -> dict[str, dict[str, float]]:
+        """Time five steps of each way and stack the variants where that is at least a tenth faster. Returns seconds
+        a step of each way that works."""
+        from tricklint.verify.recipes.stacked import time_engines
+
+        kinds = ("plain", "stacked", "compiled") if compiled else ("plain", "stacked")
+        found: dict[str, dict[str, float]] = {}
+        for variant in variants:
+            together = list(range(min(seeds, 8)))
+            times = time_engines(self.recipe.name, variant, together, self.device, str(self.folder / "work"), kinds)
+            found[variant] = {kind: times[kind] for kind in kinds if kind in times}
+            best = min(found[variant], key=lambda kind: found[variant][kind])
+            if best != "plain" and found[variant][best] < 0.9 * found[variant]["plain"]:
+                self.stack[variant] = len(together)
+                self.compiled[variant] = best == "compiled"
+        return found

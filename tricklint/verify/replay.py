@@ -1,0 +1,122 @@
+"""The user's own training script as the work of a session, and `check --verify`."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tricklint.verify.engines import Payload
+from tricklint.verify.plan import Plan, Task
+from tricklint.verify.records import VerifyError
+from tricklint.verify.session import safe
+from tricklint.verify.workspace import Project
+
+
+@dataclass(frozen=True)
+class Command:
+    """A training command: a script (relative to the project's root) or a module, its arguments, and where it runs."""
+
+    script: str | None
+    module: str | None
+    arguments: tuple[str, ...]
+    folder: str = "."  # relative to the root
+
+    @classmethod
+    def parse(cls, words: Sequence[str], root: Path, where: Path | None = None) -> Command:
+        """`python train.py --epochs 3`, `train.py --epochs 3` or `python -m package.train`. The script is looked for
+        in `where` (default: the root), which is the folder it runs in. Raises VerifyError."""
+        rest = list(words)
+        where = (where or root).resolve()
+        if rest and Path(rest[0]).name.startswith("python"):
+            rest = rest[1:]
+        while rest and rest[0] in ("-u", "-O", "-B"):
+            rest = rest[1:]
+        if not rest:
+            raise VerifyError("the training command is empty; say `tricklint verify train.py -- --epochs 3`")
+        inside = "." if where == root.resolve() else where.relative_to(root.resolve()).as_posix()
+        if rest[0] == "-m":
+            if len(rest) < 2:
+                raise VerifyError(f"`{shlex.join(words)}`: -m needs a module")
+            return cls(None, rest[1], tuple(rest[2:]), inside)
+        script = where / rest[0]
+        if script.suffix != ".py":
+            what = "a notebook; export it as a script first" if script.suffix == ".ipynb" else "no Python script"
+            raise VerifyError(f"`{shlex.join(words)}`: {rest[0]} is {what}")
+        if not script.is_file():
+            raise VerifyError(f"`{shlex.join(words)}`: there is no {script}")
+        try:
+            relative = script.resolve().relative_to(root.resolve())
+        except ValueError:
+            raise VerifyError(f"{script} is outside the project {root}") from None
+        return cls(relative.as_posix(), None, tuple(rest[1:]), inside)
+
+    def __str__(self) -> str:
+        return shlex.join(["python", *(("-m", self.module) if self.module else (self.script or "",)), *self.arguments])
+
+    def with_seed(self, seed: int) -> list[str]:
+        """The arguments, `{seed}` in them replaced by the run's number."""
+        return [word.replace("{seed}", str(seed)) for word in self.arguments]
+
+
+@dataclass
+class ReplayWork:
+    """Runs `command` in a fresh copy of `project` for every run."""
+
+    project: Project
+    command: Command
+    folder: Path  # the session's
+    metric_pattern: str | None = None
+    mode: str = "plain"
+    loops: list[dict[str, Any]] = field(default_factory=list)
+    keep: bool = False
+    oom_guard: str = "accumulate"
+
+    def groups(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        return [[task] for task in tasks]
+
+    def _name(self, task: Task) -> str:
+        extra = "" if self.mode == "plain" else f"-{self.mode}"
+        return f"{safe(task.variant)}-{task.seed}-{task.lr_scale:g}{extra}"
+
+    def payload(self, tasks: Sequence[Task], plan: Plan, pieces: int) -> Payload:
+        task = tasks[0]
+        name = self._name(task)
+        copy = self.folder / "work" / name
+        shutil.rmtree(copy, ignore_errors=True)
+        self.project.copy(copy, plan.variant(task.variant).edits)
+        return {
+            "id": name,
+            "kind": "script",
+            "script": str(copy / self.command.script) if self.command.script else None,
+            "module": self.command.module,
+            "args": self.command.with_seed(task.seed),
+            "cwd": str(copy / self.command.folder),
+            "root": str(copy),
+            "original": str(self.project.root),
+            "allowed": [str(self.folder)],
+            "seed": task.seed,
+            "steps": plan.steps,
+            "lr_scale": task.lr_scale,
+            "pieces": pieces,
+            "mode": self.mode,
+            "loops": self.loops,
+            "record": str(self.folder / "work" / f"{name}.json"),
+            "stdout": str(self.folder / "logs" / f"{name}.out"),
+            "stderr": str(self.folder / "logs" / f"{name}.err"),
+        }
+
+    def cleanup(self, tasks: Sequence[Task]) -> None:
+        if not self.keep:
+            for task in tasks:
+                shutil.rmtree(self.folder / "work" / self._name(task), ignore_errors=True)
+
+
+def verify_report(report: Any, paths: Sequence[Path], settings: Any) -> int:
+    """`tricklint check … --verify`: prove the report's findings with the project's own training command."""
+    from tricklint.verify.cli import verify_checked
+
+    return verify_checked(report, paths, settings)

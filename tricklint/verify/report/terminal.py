@@ -1,0 +1,107 @@
+"""The result in the terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tricklint.verify.analysis import Analysis
+from tricklint.verify.proofs import Proof
+from tricklint.verify.report import words
+from tricklint.verify.stats import MIN_SEEDS
+
+WIDTH = 100
+
+
+def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, notes: Sequence[str] = ()) -> None:
+    """Print the tables and what is to be known about them."""
+    if analysis is not None and analysis.outcomes:
+        console.print(_table(analysis), width=WIDTH)
+        console.print(_explanation(analysis), highlight=False, width=WIDTH)
+        for outcome in analysis.outcomes:
+            bad = words.statuses(outcome)
+            if bad:
+                message = next((r.message for r in analysis.runs_of(outcome.variant.name) if r.status != "ok"), "")
+                console.print(escape(f"  {outcome.variant.name}: {bad} ({message})"), highlight=False, width=WIDTH)
+            for note in outcome.notes:
+                console.print(escape(f"  {outcome.variant.name}: {note}"), highlight=False, width=WIDTH)
+        base = {k: v for k, v in analysis.baseline_statuses.items() if k != "ok"}
+        if base:
+            found = ", ".join(f"{n} {status}" for status, n in sorted(base.items()))
+            message = next((r.message for r in analysis.runs_of(analysis.plan.baseline) if r.status != "ok"), "")
+            console.print(escape(f"  baseline: {found} ({message})"), highlight=False, width=WIDTH)
+        scales = [s for s in analysis.plan.lr_scales]
+        if len(scales) > 1 and analysis.metrics:
+            console.print(_scales(analysis), width=WIDTH)
+    if proofs:
+        table = Table(box=SIMPLE_HEAD, width=WIDTH, title="Proven otherwise", title_justify="left", title_style="bold")
+        for heading in ("rule", "place", "verdict", "measured"):
+            table.add_column(heading, overflow="fold")
+        for proof in proofs:
+            style = words.STYLES[proof.verdict]
+            table.add_row(f"{proof.code} {proof.name}", proof.place, f"[{style}]{proof.verdict.value}[/]", escape(proof.text))
+        console.print(table)
+    for note in notes:
+        console.print(escape(f"note: {note}"), highlight=False, width=WIDTH)
+
+
+def _table(analysis: Analysis) -> Table:
+    table = Table(box=SIMPLE_HEAD, width=WIDTH, title=escape(analysis.plan.title), title_justify="left", title_style="bold")
+    table.add_column("variant", overflow="fold", ratio=4)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("metric", overflow="fold", ratio=2)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("effect [95 %]", justify="right", overflow="fold", ratio=4)
+    table.add_column("p (Holm)", justify="right", no_wrap=True)
+    table.add_column("P(better)", justify="right", no_wrap=True)
+    for metric in analysis.metrics:
+        scores = [s for s in analysis.scores(analysis.plan.baseline, metric) if s is not None]
+        mean = sum(scores) / len(scores) if scores else None
+        table.add_row("Baseline" if metric == analysis.metrics[0] else "", "", escape(metric), words.number(mean), "", "", "")
+    for outcome in analysis.outcomes:
+        shown = [c for c in outcome.comparisons if not c.untouched] or list(outcome.comparisons[:1])
+        if not shown:
+            table.add_row(escape(outcome.variant.label), outcome.verdict.value, "", "–", "–", "–", "–")
+        for number, c in enumerate(shown):
+            verdict = outcome.verdict if number == 0 else c.paired.verdict
+            style = words.STYLES[verdict]
+            table.add_row(
+                escape(outcome.variant.label) if number == 0 else "",
+                f"[{style}]{verdict.value}[/]",
+                escape(c.metric),
+                words.number(c.variant_mean),
+                words.interval(c),
+                "–" if c.untouched else words.p_value(c.paired.p_holm),
+                "–" if c.untouched else f"{c.paired.p_better:.3f}",
+            )
+    return table
+
+
+def _explanation(analysis: Analysis) -> str:
+    margins = ", ".join(f"{name} ±{analysis.margins[name]:.3g}" for name in analysis.metrics)
+    directions = "; ".join(
+        f"{name}: {'higher' if analysis.higher[name] else 'lower'} is better" for name in analysis.metrics
+    )
+    pairs = f"{analysis.plan.seeds} paired seeds; exact sign-flip test, Holm over all comparisons; paired-t intervals."
+    few = f" No verdict below {MIN_SEEDS} seeds." if analysis.plan.seeds < MIN_SEEDS else ""
+    return escape(f"  {pairs}{few} Effect: positive is better ({directions}). Equivalent: inside {margins} (TOST).")
+
+
+def _scales(analysis: Analysis) -> Table:
+    metric = analysis.metrics[0]
+    table = Table(box=SIMPLE_HEAD, title=escape(f"{metric} at neighbouring learning rates (mean)"), title_justify="left")
+    table.add_column("variant")
+    scales = sorted(analysis.plan.lr_scales)
+    for scale in scales:
+        table.add_column(f"lr x {scale:g}", justify="right")
+    for variant in analysis.plan.variants:
+        cells = []
+        for scale in scales:
+            known = [s for s in analysis.scores(variant.name, metric, scale) if s is not None]
+            cells.append(words.number(sum(known) / len(known)) if known else "–")
+        table.add_row(escape(variant.label), *cells)
+    return table

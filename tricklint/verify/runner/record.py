@@ -1,0 +1,178 @@
+"""What one run did: the loss of every optimizer step, times, memory, divergence. Written by hooks, not by the script."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+import time
+from typing import Any
+
+DIVERGED_AFTER = 20  # steps in a row with a loss that is no number
+CHUNK = 64  # on an accelerator losses are read back so many steps at a time: reading one makes the device wait
+
+
+class StopTraining(BaseException):
+    """Ends a script after its share of steps. Not an Exception, so that `except Exception` lets it through."""
+
+
+class Diverged(StopTraining):
+    """The loss has not been a number for a while."""
+
+
+class Phase:
+    """The steps of one optimizer, in the order in which optimizers first step."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer  # held, so that its id is not given to another
+        self.name = type(optimizer).__name__
+        self.losses: list[Any] = []
+        self.times: list[float] = []
+        self.read = 0
+
+    def values(self) -> list[float]:
+        while self.read < len(self.losses):
+            value = self.losses[self.read]
+            self.losses[self.read] = float(value) if value is not None else math.nan
+            self.read += 1
+        return self.losses
+
+
+class Recorder:
+    """Hooks on `backward` and on every optimizer's step."""
+
+    def __init__(self, steps: int | None = None) -> None:
+        self.limit = steps
+        self.steps = 0
+        self.phases: list[Phase] = []
+        self.pending: Any = None
+        self.backwards = 0
+        self.last = time.perf_counter()
+        self.after_step: list[Any] = []
+
+    def install(self) -> None:
+        import torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        register_optimizer_step_post_hook(self._stepped)
+        plain = torch.autograd.backward
+        recorder = self
+
+        @functools.wraps(plain)
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            recorder._backward(tensors)
+            plain(tensors, *args, **kwargs)
+
+        torch.autograd.backward = backward
+        scaler = getattr(torch.amp, "GradScaler", None)
+        if scaler is not None:
+            scale = scaler.scale
+
+            @functools.wraps(scale)
+            def unscaled(self: Any, outputs: Any) -> Any:
+                result = scale(self, outputs)
+                if isinstance(outputs, torch.Tensor) and result is not outputs:
+                    result._tricklint_loss = outputs.detach()
+                return result
+
+            scaler.scale = unscaled  # type: ignore[method-assign]
+
+    def _backward(self, tensors: Any) -> None:
+        import torch
+
+        self.backwards += 1
+        tensor = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
+        if not isinstance(tensor, torch.Tensor) or tensor.numel() != 1:
+            return
+        loss = getattr(tensor, "_tricklint_loss", tensor).detach()
+        value: Any = loss.clone() if loss.device.type != "cpu" else loss.item()
+        self.pending = value if self.pending is None else self.pending + value
+
+    def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        phase = next((p for p in reversed(self.phases) if p.optimizer is optimizer), None)
+        if phase is None:
+            phase = Phase(optimizer)
+            self.phases.append(phase)
+        now = time.perf_counter()
+        phase.losses.append(self.pending)
+        phase.times.append(now - self.last)
+        self.last = now
+        self.pending = None
+        self.steps += 1
+        for call in self.after_step:
+            call(self.steps)
+        if isinstance(phase.losses[-1], float) or phase.losses[-1] is None or len(phase.losses) - phase.read >= CHUNK:
+            values = phase.values()
+            if len(values) >= DIVERGED_AFTER and not any(
+                map(math.isfinite, (v for v in values[-DIVERGED_AFTER:]))
+            ) and self.backwards:
+                raise Diverged
+        if self.limit is not None and self.steps >= self.limit:
+            raise StopTraining
+
+    def summary(self) -> dict[str, Any]:
+        phases = []
+        for phase in self.phases:
+            values = phase.values()
+            times = sorted(phase.times[1:] or phase.times)
+            phases.append(
+                {
+                    "name": phase.name,
+                    "losses": [v if math.isfinite(v) else None for v in values],
+                    "step_s": times[len(times) // 2] if times else None,
+                }
+            )
+        lost = any(v is None for phase in phases for v in phase["losses"]) and self.backwards > 0
+        return {"steps": self.steps, "backwards": self.backwards, "phases": phases, "non_finite": lost}
+
+
+def reset_peak() -> None:
+    """Start the peak of resident memory anew: a forked child inherits its parent's."""
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
+def peak_memory() -> dict[str, float]:
+    """Peak bytes: resident memory of this process, and of the accelerator's tensors where one was used."""
+    result: dict[str, float] = {}
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        result["rss"] = float(lines["VmHWM"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        try:
+            import resource
+
+            result["rss"] = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+        except ImportError:
+            pass
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        result["cuda"] = float(torch.cuda.max_memory_allocated())
+        result["device"] = torch.cuda.get_device_name()  # type: ignore[assignment]
+    return result
+
+
+def project_files(root: str) -> list[str]:
+    """The project's files that this run imported, relative to the copy."""
+    root = os.path.realpath(root) + os.sep
+    found = set()
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and os.path.isabs(path) and os.path.realpath(path).startswith(root):
+            found.add(os.path.realpath(path)[len(root) :])
+    return sorted(found)
+
+
+def third_party() -> list[str]:
+    """Top-level packages from site-packages that this run imported: worth importing once, before the fork."""
+    found = set()
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None) or ""
+        if "." not in name and not name.startswith("_") and "site-packages" in path and "tricklint" not in path:
+            found.add(name)
+    return sorted(found)

@@ -1,0 +1,173 @@
+"""Run the user's training script, unchanged, in its copy of the project, and record what it does."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import time
+import traceback
+from typing import Any
+
+from tricklint.verify.runner import files, loops, record, seeds
+from tricklint.verify.runner.memory import SavedBytes
+from tricklint.verify.runner.pieces import Pieces
+from tricklint.verify.runner.serve import write_json
+
+
+def run_script(job: dict[str, Any]) -> int:
+    """Run one script job; the record is written whatever happens. Returns the process' exit status."""
+    started = time.perf_counter()
+    root, original = job["root"], job["original"]
+    os.chdir(job["cwd"])
+    sys.dont_write_bytecode = True
+    import torch
+
+    torch.set_num_threads(job.get("threads", 1))
+    before_write = files.guard(root, original, tuple(job.get("allowed", ())))
+    files.wrap_torch_save(before_write)
+    sys.argv = [job["script"] or job["module"], *job["args"]]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(job["script"])) if job["script"] else job["cwd"])
+    files.redirect_imports(root, original)
+    seeds.install(job["seed"])
+    recorder = record.Recorder(job.get("steps"))
+    recorder.install()
+    if job.get("pieces", 1) > 1:
+        Pieces(job["pieces"], recorder).install()
+    if job.get("lr_scale", 1.0) != 1.0:
+        _scale_learning_rates(job["lr_scale"])
+    _lightning_metrics(found := {})
+    meter = SavedBytes() if job.get("mode") == "memory" else None
+    if meter is not None:
+        recorder.after_step.append(meter.mark)
+    probe = loops.Probe(job["loops"], root) if job.get("mode") == "loops" else None
+    record.reset_peak()
+    status, message = "ok", ""
+    try:
+        if meter is not None:
+            meter.hooks().__enter__()
+        if probe is not None:
+            probe.install()
+        if job["script"]:
+            runpy.run_path(job["script"], run_name="__main__")
+        else:
+            runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+    except record.Diverged:
+        status, message = "diverged", f"the loss is not a number after step {recorder.steps}"
+    except loops.Measured:
+        pass
+    except record.StopTraining:
+        message = f"ended after {recorder.steps} steps"
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            status, message = "crashed", f"the script called sys.exit({error.code!r}): {_last_line(job)}"
+    except KeyboardInterrupt:
+        status, message = "interrupted", "interrupted"
+    except BaseException as error:
+        traceback.print_exc()
+        status, message = "crashed", _where(error, root)
+        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+            status = "oom"
+    result: dict[str, Any] = {"status": status, "message": message, "wall_s": time.perf_counter() - started}
+    result.update(recorder.summary())
+    if status == "ok" and result["non_finite"]:
+        result["status"], result["message"] = "diverged", "some losses are not a number"
+    if status == "ok" and recorder.steps == 0 and probe is None:
+        result["status"] = "no-steps"
+        result["message"] = "the script ended without one optimizer step: nothing to compare"
+    result["memory"] = record.peak_memory()
+    result["files"] = record.project_files(root)
+    result["packages"] = record.third_party()
+    result["metrics"] = {name: float(value) for name, value in found.items()}
+    result["torch"] = torch.__version__
+    result["pieces"] = job.get("pieces", 1)
+    if meter is not None:
+        result["saved"] = {"peak": meter.peak, "over_steps": meter.over_steps[:5000]}
+    if probe is not None:
+        result["loops"] = probe.results
+    write_json(job["record"], result)
+    return 0
+
+
+def _where(error: BaseException, root: str) -> str:
+    """The error in one line, with the place in the user's code that raised it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(root)]
+    place = f" ({os.path.relpath(frames[-1].filename, root)}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}".split("\n")[0][:300] + place
+
+
+def _last_line(job: dict[str, Any]) -> str:
+    sys.stderr.flush()
+    try:
+        with open(job["stderr"], encoding="utf-8", errors="replace") as file:
+            lines = [line.strip() for line in file if line.strip()]
+    except OSError:
+        lines = []
+    return lines[-1][:200] if lines else "it printed no reason"
+
+
+def _scale_learning_rates(scale: float) -> None:
+    """Multiply every learning rate that an optimizer is built with."""
+    import torch
+
+    plain = torch.optim.Optimizer.__init__
+
+    def init(self: Any, params: Any, defaults: dict[str, Any]) -> None:
+        groups = [dict(g) if isinstance(g, dict) else g for g in params]
+        for group in (*(g for g in groups if isinstance(g, dict)), defaults):
+            if isinstance(group.get("lr"), (int, float)):
+                group["lr"] = group["lr"] * scale
+        plain(self, groups, defaults)
+
+    torch.optim.Optimizer.__init__ = init  # type: ignore[method-assign]
+
+
+def _lightning_metrics(found: dict[str, Any]) -> None:
+    """Lightning logs metrics without printing them: read them when its Trainer.fit ends."""
+    import functools
+
+    def wrap(module: Any) -> None:
+        plain = module.Trainer.fit
+
+        @functools.wraps(plain)
+        def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return plain(self, *args, **kwargs)
+            finally:
+                found.update({k: float(v) for k, v in self.callback_metrics.items() if hasattr(v, "item")})
+
+        module.Trainer.fit = fit
+
+    for name in ("lightning.pytorch.trainer.trainer", "pytorch_lightning.trainer.trainer"):
+        if name in sys.modules:
+            wrap(sys.modules[name])
+    _on_import({"lightning.pytorch.trainer.trainer": wrap, "pytorch_lightning.trainer.trainer": wrap})
+
+
+def _on_import(hooks: dict[str, Any]) -> None:
+    """Call a hook once its module has been imported."""
+    import importlib.util
+
+    class Finder:
+        busy = False
+
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+            if name not in hooks or self.busy:
+                return None
+            self.busy = True
+            try:
+                spec = importlib.util.find_spec(name)
+            finally:
+                self.busy = False
+            if spec is None or spec.loader is None:
+                return None
+            plain = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                plain(module)
+                hooks[name](module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+            return spec
+
+    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]

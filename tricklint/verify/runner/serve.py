@@ -1,0 +1,132 @@
+"""Take jobs: one from a file, or many from stdin with a fork for each, so that `import torch` is paid once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+Job = dict[str, Any]
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--serve"]:
+        return _serve(json.loads(arguments[1]) if len(arguments) > 1 else {})
+    with open(arguments[0], encoding="utf-8") as file:
+        return run_job(json.load(file))
+
+
+def run_job(job: Job) -> int:
+    """Run one job in this process; what it found is in the job's record file. Returns the exit status."""
+    _redirect(job)
+    if job["kind"] == "call":
+        module, _, name = job["target"].partition(":")
+        try:
+            result = getattr(importlib.import_module(module), name)(**job["arguments"])
+        except BaseException as error:
+            traceback.print_exc()
+            result = {"status": "crashed", "message": f"{type(error).__name__}: {error}"}
+        write_json(job["record"], result)
+        return 0
+    from tricklint.verify.runner.script import run_script
+
+    return run_script(job)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write atomically: a record either is whole or is not there."""
+    temporary = f"{path}.{os.getpid()}.part"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    os.replace(temporary, path)
+
+
+def _redirect(job: Job) -> None:
+    """The job's own stdout and stderr files, also for what C code and child processes print; stdin is empty."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if job.get(name):
+            target = os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(target, number)
+            os.close(target)
+            setattr(sys, name, open(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False))
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+
+
+def _serve(options: Job) -> int:
+    """Read jobs until stdin closes; answer `{"ready"}` once, then one line a job: its id and exit status."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what preloaded packages print must not mix with the answers
+    jobs = os.fdopen(os.dup(0), "rb", buffering=0)
+    sys.path[:0] = options.get("path", [])
+    for name in options.get("preload", []):
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            print(f"preload {name}: {type(error).__name__}: {error}", file=sys.stderr)
+    for _ in options.get("path", []):
+        sys.path.pop(0)
+    wake, woken = socket.socketpair()
+    wake.setblocking(False)
+    woken.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
+    print(json.dumps({"ready": os.getpid()}), file=answers)
+    buffer = b""
+    while True:
+        while b"\n" not in buffer:
+            chunk = os.read(jobs.fileno(), 65536)
+            if not chunk:
+                return 0
+            buffer += chunk
+        line, _, buffer = buffer.partition(b"\n")
+        job = json.loads(line)
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            status = 70
+            try:
+                os.setpgid(0, 0)
+                answers.close()
+                status = run_job(job)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        print(json.dumps({"started": job["id"], "pid": child}), file=answers)
+        status = _wait(child, jobs.fileno(), woken)
+        print(json.dumps({"done": job["id"], "status": status}), file=answers)
+
+
+def _wait(child: int, jobs: int, woken: socket.socket) -> int:
+    """Wait for a child; when the engine itself is gone (stdin closed), end the child and leave."""
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        ready, _, _ = select.select([woken, jobs], [], [], 5.0)
+        if woken in ready:
+            try:
+                woken.recv(4096)
+            except BlockingIOError:
+                pass
+        elif jobs in ready:  # only its end can be read here: the engine sends one job at a time
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            os._exit(0)

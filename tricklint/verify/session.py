@@ -1,0 +1,230 @@
+"""Carry a plan out: skip what the ledger has, run the rest, keep every result as it comes, show how far it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tricklint.verify.engines import Engine, Job, Payload
+from tricklint.verify.metrics import by_pattern, found_in, name_of_pattern
+from tricklint.verify.plan import Plan, Task
+from tricklint.verify.records import Ledger, Run, VerifyError, disk_error, finite, write_atomically
+from tricklint.verify.stats import smooth
+
+DEATHS = {-9: "the process was killed (out of memory, or by hand)", -11: "the process crashed (segmentation fault)"}
+DIVERGED_ABOVE = 10.0  # a final loss this many times the first one counts as diverged
+
+
+class Work(Protocol):
+    """What a session trains: a script (`replay`) or a recipe (`recipe_work`)."""
+
+    metric_pattern: str | None
+
+    def groups(self, tasks: Sequence[Task]) -> list[list[Task]]: ...
+
+    def payload(self, tasks: Sequence[Task], plan: Plan, pieces: int) -> Payload: ...
+
+    def cleanup(self, tasks: Sequence[Task]) -> None: ...
+
+
+class Progress(Protocol):
+    """How far it is; `update` is called after each run."""
+
+    def update(self, run: Run) -> None: ...
+
+
+class Session:
+    """One folder with plan.json, results.jsonl, logs and the report."""
+
+    def __init__(self, folder: Path, plan: Plan, work: Work, engine: Engine, timeout_s: float | None = None) -> None:
+        self.folder, self.plan, self.work, self.engine, self.timeout_s = folder, plan, work, engine, timeout_s
+        try:
+            for part in ("logs", "work", "diffs"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        self.ledger = Ledger(folder / "results.jsonl")
+
+    def save_plan(self, extra: dict[str, Any]) -> None:
+        text = json.dumps({"plan": self.plan.to_json(), "machine": machine(), **extra}, indent=1)
+        write_atomically(self.folder / "plan.json", text)
+        for variant in self.plan.variants:
+            if variant.diff:
+                write_atomically(self.folder / "diffs" / f"{safe(variant.name)}.diff", variant.diff)
+
+    def missing(self) -> list[Task]:
+        return [task for task in self.plan.tasks() if task.key not in self.ledger.runs]
+
+    def run(self, tasks: Sequence[Task], progress: Callable[[Run], None] | None = None) -> None:
+        """Make these runs. KeyboardInterrupt leaves what is finished in the ledger and is raised again."""
+        retry: list[tuple[list[Task], int]] = []
+        jobs = [self._job(group, 1, retry, progress) for group in self.work.groups(tasks)]
+        while jobs:
+            retry.clear()
+            self.engine.run(jobs)
+            jobs = [self._job(group, pieces, retry, progress) for group, pieces in list(retry)]
+
+    def _job(
+        self,
+        tasks: list[Task],
+        pieces: int,
+        retry: list[tuple[list[Task], int]],
+        progress: Callable[[Run], None] | None,
+    ) -> Job:
+        payload: Payload = {}
+
+        def prepare() -> Payload:
+            try:
+                payload.update(self.work.payload(tasks, self.plan, pieces))
+            except OSError as error:
+                raise disk_error(error, self.folder) from error
+            for name in ("record", "stdout", "stderr"):
+                Path(payload[name]).unlink(missing_ok=True)
+            return payload
+
+        def finish(record: Payload | None, status: int) -> None:
+            self.work.cleanup(tasks)
+            if record is not None and record.get("status") == "oom" and pieces < 64:
+                retry.append((tasks, pieces * 2))
+                return
+            records = (record or {}).get("runs", [record] * len(tasks))
+            for task, one in zip(tasks, records):
+                run = self.to_run(task, one, status, payload)
+                self.ledger.add(run)
+                if progress:
+                    progress(run)
+            Path(payload["record"]).unlink(missing_ok=True)
+
+        return Job("-".join((safe(tasks[0].variant), str(tasks[0].seed), str(pieces))), prepare, finish, self.timeout_s)
+
+    def to_run(self, task: Task, record: Payload | None, status: int, payload: Payload) -> Run:
+        """A run out of the runner's record and what the script printed."""
+        run = Run(task.variant, task.seed, task.lr_scale)
+        texts = [_read(payload.get(name)) for name in ("stdout", "stderr")]
+        if record is None:
+            run.status, run.message = "killed", DEATHS.get(status, f"the process ended with status {status}")
+            if _disk_full(self.folder):
+                raise VerifyError(f"{self.folder}: the disk is full; finished runs are kept, make room and go on with --resume")
+        else:
+            run.status, run.message = record["status"], record.get("message", "")
+            run.wall_s, run.steps = record.get("wall_s", 0.0), record.get("steps", 0)
+            for phase in record.get("phases", ()):
+                run.phases.append(phase["name"])
+                run.losses.append(phase["losses"])
+                run.step_s.append(phase["step_s"])
+            run.memory, run.files = record.get("memory", {}), record.get("files", [])
+            run.packages = record.get("packages", [])
+            run.pieces, run.engine = record.get("pieces", 1), record.get("engine", "plain")
+            run.notes = list(record.get("notes", []))
+            if run.pieces > 1 and not run.notes:
+                run.notes.append(f"out of memory: batches run in {run.pieces} pieces")
+        run.series = {name: finite(values) for name, values in (record or {}).get("series", {}).items()}
+        if "series" not in (record or {}):
+            run.series = self._printed(texts)
+            for name, value in (record or {}).get("metrics", {}).items():
+                run.series.setdefault(name, finite([value]))
+        run.series.update(final_losses(run))
+        if run.status == "ok" and _exploded(run):
+            run.status, run.message = "diverged", "the loss ended far above where it began"
+        return run
+
+    def _printed(self, texts: list[str]) -> dict[str, list[float | None]]:
+        if self.work.metric_pattern:
+            for text in texts:
+                values = by_pattern(text, self.work.metric_pattern)
+                if values:
+                    return {name_of_pattern(self.work.metric_pattern): finite(values)}
+            return {}
+        found = found_in(texts[0])
+        return {name: finite(values) for name, values in (found or found_in(texts[1])).items()}
+
+
+def final_losses(run: Run) -> dict[str, list[float | None]]:
+    """The training loss at the end of each phase: the mean of its last twentieth."""
+    result: dict[str, list[float | None]] = {}
+    for number, losses in enumerate(run.losses, 1):
+        name = "train loss" if len(run.losses) == 1 else f"train loss {number}"
+        numbers = [v for v in losses if v is not None]
+        whole = len(numbers) == len(losses) and bool(numbers)
+        result[name] = [float(smooth(numbers)[-1])] if whole else [None]
+    return result
+
+
+def _exploded(run: Run) -> bool:
+    for losses in run.losses:
+        numbers = [v for v in losses if v is not None]
+        if len(numbers) >= 20:
+            first, last = abs(smooth(numbers[:10])[-1]), smooth(numbers)[-1]
+            if math.isfinite(last) and last > DIVERGED_ABOVE * max(first, 1e-8) and last > 1.0:
+                return True
+    return False
+
+
+def replace_steps(plan: Plan, steps: int | None) -> Plan:
+    return replace(plan, steps=steps)
+
+
+def safe(name: str) -> str:
+    """A variant's name as a file name."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def _read(path: str | None, limit: int = 8 << 20) -> str:
+    """The last `limit` bytes of a log."""
+    if not path:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - limit))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _disk_full(folder: Path) -> bool:
+    import shutil
+
+    return shutil.disk_usage(folder).free < 1 << 20
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were made on."""
+    from tricklint.verify.engines.local import cores
+
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": cores(),
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "packages": {},
+    }
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("tricklint", "torch", "numpy", "pandas", "scipy"):
+        try:
+            found["packages"][name] = version(name)
+        except PackageNotFoundError:
+            pass
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,101 @@
+"""Findings → variants: each fix alone, and the stack in the order in which the tricks are usually taken up.
+
+The fixed texts are made by `tricklint check --fix` itself, in a copy of the project's code: what is measured is what
+`--fix` writes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tricklint.finding import Finding
+from tricklint.verify.plan import BASELINE, Variant
+from tricklint.verify.records import VerifyError
+from tricklint.verify.workspace import Project
+
+LOOPS = ("TRK401", "TRK402")  # proven by timing the loop, not by training
+MEMORY = ("TRK301", "TRK302", "TRK303")  # proven by what autograd keeps alive
+# Initialisation first, then decay, then transfer: "Baseline → + Xavier → + no bias decay", as the slides go.
+ORDER = ("TRK105", "TRK501", "TRK502", "TRK504", "TRK503", "TRK601", "TRK602", "TRK1", "TRK2", "TRK7")
+
+
+def order_of(code: str) -> tuple[int, str]:
+    """Where a code stands in the stack."""
+    exact = [i for i, prefix in enumerate(ORDER) if code == prefix]
+    family = [i for i, prefix in enumerate(ORDER) if code.startswith(prefix)]
+    return (exact or family or [len(ORDER)])[0], code
+
+
+def mend(project: Project, codes: Sequence[str], extra: Sequence[str] = ()) -> dict[str, str]:
+    """What `tricklint check --fix` makes of the project for these codes only: relative name → new text, of changed
+    files. Raises VerifyError when it cannot be run."""
+    with tempfile.TemporaryDirectory(prefix="tricklint-mend-") as folder:
+        copy = Path(folder) / project.root.name
+        copy.mkdir()
+        code = [n for n in project.stamps if n.endswith((".py", ".ipynb", ".toml", ".gitignore"))]
+        for name in code:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project.root / name, copy / name)
+        command = [sys.executable, "-m", "tricklint", "check", ".", "--fix", "--unsafe-fixes", "--exit-zero", "--no-cache"]
+        command += ["--select", ",".join(codes), "--output-format", "json", *extra]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+        if done.returncode not in (0, 1):
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            if not any((copy / n).read_bytes() != (project.root / n).read_bytes() for n in code):
+                raise VerifyError(f"{', '.join(codes)}: the fix could not be made: {last}")
+        changed = {}
+        for name in code:
+            new = (copy / name).read_bytes()
+            if new != (project.root / name).read_bytes():
+                changed[name] = new.decode("utf-8", errors="surrogateescape")
+        return changed
+
+
+def diff_of(root: Path, edits: Mapping[str, str]) -> str:
+    """The unified diff of edited files against the originals."""
+    parts = []
+    for name, text in sorted(edits.items()):
+        old = (root / name).read_bytes().decode("utf-8", errors="surrogateescape") if (root / name).exists() else ""
+        parts += difflib.unified_diff(old.splitlines(True), text.splitlines(True), f"a/{name}", f"b/{name}")
+    return "".join(line if line.endswith("\n") else line + "\n" for line in parts)
+
+
+def trained(findings: Iterable[Finding]) -> dict[str, Finding]:
+    """One finding for each code that has a fix and is judged by training, in the order of the stack."""
+    found: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.fix is not None and finding.code not in LOOPS + MEMORY:
+            found.setdefault(finding.code, finding)
+    return {code: found[code] for code in sorted(found, key=order_of)}
+
+
+def build(project: Project, findings: Sequence[Finding], stack: bool = True, extra: Sequence[str] = ()) -> tuple[list[Variant], tuple[str, ...], list[str]]:
+    """(variants with the baseline first, the ladder's names, notes on what could not be built)."""
+    variants = [Variant(BASELINE, "Baseline", "baseline")]
+    notes: list[str] = []
+    ladder = [BASELINE]
+    rungs: list[str] = []
+    for code, finding in trained(findings).items():
+        edits = mend(project, [code], extra)
+        if not edits:
+            notes.append(f"{code} {finding.name}: its fix changed nothing when made alone")
+            continue
+        assert finding.fix is not None
+        level = finding.fix.level.value
+        variants.append(Variant(code, f"{code} {finding.name}", "alone", (code,), edits, diff_of(project.root, edits), level))
+        rungs.append(code)
+    if stack and rungs:
+        ladder.append(rungs[0])  # the first rung is the first fix alone
+        for end in range(2, len(rungs) + 1):
+            codes = rungs[:end]
+            name = "+".join(codes)
+            edits = mend(project, codes, extra)
+            variants.append(Variant(name, f"+ {codes[-1]}", "stack", tuple(codes), edits, diff_of(project.root, edits)))
+            ladder.append(name)
+    return variants, tuple(ladder), notes

@@ -1,0 +1,129 @@
+"""Copies of a project in which its training script runs, so that the user's files are never touched.
+
+Small files are copied; big ones are hard-linked (a symlink where the file system refuses), folders that hold thousands
+of files and no code are symlinked. The runner makes a shared file private before the script writes to it
+(`tricklint.verify.runner.files`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SKIPPED = frozenset(
+    (".git", ".hg", ".svn", ".tricklint", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", ".eggs")
+) | frozenset((".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".idea", ".vscode"))
+COPIED_UP_TO = 1 << 20  # bytes of one file; what is bigger is linked
+COPIED_IN_ALL = 64 << 20  # bytes of small files in one copy
+MANY_FILES = 2000  # a folder without code and with more files than this is linked whole
+CODE = (".py", ".pyx", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".json", ".ipynb")
+
+
+@dataclass
+class Project:
+    """What one look at the project's folder found. Paths are relative to `root`."""
+
+    root: Path
+    folders: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    linked: list[str] = field(default_factory=list)
+    linked_folders: list[str] = field(default_factory=list)
+    stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    bytes: int = 0
+
+    @classmethod
+    def scan(cls, root: Path) -> Project:
+        project = cls(root.resolve())
+        project._visit("")
+        copied = 0
+        for name in list(project.copied):
+            copied += project.stamps[name][0]
+            if copied > COPIED_IN_ALL and not name.endswith(CODE):
+                project.copied.remove(name)
+                project.linked.append(name)
+        return project
+
+    def _visit(self, folder: str) -> None:
+        files, folders = [], []
+        with os.scandir(self.root / folder) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in SKIPPED and not os.path.exists(os.path.join(entry.path, "pyvenv.cfg")):
+                        folders.append(name)
+                elif entry.is_symlink() or not entry.is_file():
+                    if os.path.isdir(entry.path):
+                        self.linked_folders.append(name)
+                    elif os.path.isfile(entry.path):
+                        self.linked.append(name)
+                else:
+                    files.append((name, entry.stat()))
+        if folder and len(files) > MANY_FILES and not folders and not any(n.endswith(".py") for n, _ in files):
+            self.linked_folders.append(folder)
+            return
+        if folder:
+            self.folders.append(folder)
+        for name, stat in files:
+            self.stamps[name] = (stat.st_size, stat.st_mtime_ns)
+            self.bytes += stat.st_size
+            (self.copied if stat.st_size <= COPIED_UP_TO or name.endswith(".py") else self.linked).append(name)
+        for name in folders:
+            self._visit(name)
+
+    def copy(self, target: Path, edits: Mapping[str, str | bytes] | None = None) -> Path:
+        """Make a copy at `target`, with the files of `edits` (relative name → text) in place of the originals."""
+        target.mkdir(parents=True)
+        for folder in self.folders:
+            os.makedirs(target / folder, exist_ok=True)
+        for name in self.linked_folders:
+            os.symlink((self.root / name).resolve(), target / name)
+        for name in self.copied:
+            if not edits or name not in edits:
+                shutil.copy2(self.root / name, target / name)
+        for name in self.linked:
+            source = (self.root / name).resolve()
+            try:
+                os.link(source, target / name)
+            except OSError:  # another device, or a file system without hard links
+                os.symlink(source, target / name)
+        for name, text in (edits or {}).items():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            if (self.root / name).exists():
+                shutil.copymode(self.root / name, path)
+        return target
+
+    def changed(self) -> list[str]:
+        """Files of the original whose size or time differ from when they were first seen, or that are gone."""
+        found = []
+        for name, stamp in self.stamps.items():
+            try:
+                stat = os.stat(self.root / name)
+            except OSError:
+                found.append(name)
+                continue
+            if (stat.st_size, stat.st_mtime_ns) != stamp:
+                found.append(name)
+        return found
+
+    def digest(self) -> str:
+        """Identifies the code: a hash of every Python file's name and bytes."""
+        total = hashlib.sha256()
+        for name in sorted(n for n in self.stamps if n.endswith(".py")):
+            total.update(name.encode() + b"\0" + (self.root / name).read_bytes() + b"\0")
+        return total.hexdigest()[:16]
+
+
+def project_root(start: Path) -> Path:
+    """The project a script belongs to: the nearest folder with a pyproject.toml, setup.py or .git, else its own."""
+    start = start.resolve()
+    first = start if start.is_dir() else start.parent
+    for folder in (first, *first.parents):
+        if any((folder / mark).exists() for mark in ("pyproject.toml", "setup.py", "setup.cfg", ".git")):
+            return folder
+    return first
