@@ -330,6 +330,8 @@ class Library:
         if framework == "fastai" and model is None or framework == "fastai" and not list(_modules_in(model)):
             model = args.get(1, "model")
         made.notes["model"] = model
+        if framework == "fastai":
+            self.emit("learner", node, made)
         for member in members(model):
             if isinstance(member, (Instance,)) and member.kind == "module":
                 self.emit("trainer", node, member, framework=framework, trainer=made)
@@ -345,7 +347,11 @@ class Library:
         if isinstance(value, Union):
             return join(*(self.method(member, name, args, node) for member in value.values), sure=value.sure)
         if isinstance(value, ParamSet):
-            return self.paramset_method(value, name, args.positional, node) or UNKNOWN  # type: ignore[arg-type]
+            given = self.paramset_method(value, name, args.positional, node) or UNKNOWN  # type: ignore[arg-type]
+            if isinstance(given, ParamSet) and name in ("parameters", "named_parameters"):
+                deep = first(args.get(1 if name == "named_parameters" else 0, "recurse"))
+                return given.but(recurse=not (isinstance(deep, Const) and not deep.value))
+            return given
         if isinstance(value, Tensor):
             return self.tensor_method(value, name, args, node)
         if isinstance(value, Sequence):
@@ -782,6 +788,8 @@ def _b_isinstance(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value
     value, kinds = args.positional[0], type_names(args.positional[1])
     value = first(value) or UNKNOWN
     if isinstance(value, ParamSet):
+        if value.kind == "param" and not value.names and set(kinds) <= {"torch.nn.Parameter", "torch.Tensor"}:
+            return Test(Pred("not_none"))
         return Test(Pred("isinstance", kinds) if value.kind == "module" else Pred("unknown"))
     if isinstance(value, Instance) and None not in kinds:
         if isinstance(value.cls, Class):
@@ -1082,6 +1090,13 @@ def _x_loader(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -
     return self.data_loader(name, args, node)
 
 
+def _x_random_split(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    lengths = first(args.get(1, "lengths"))
+    count = len(lengths.items) if isinstance(lengths, Sequence) and not lengths.open else 2
+    made = self.plain("torch.utils.data.Subset", args, node)
+    return Sequence("list", (made,) * count, False, node, self.file)
+
+
 def _x_sampler(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     return self.sampler(name, args, node)
 
@@ -1187,6 +1202,7 @@ _EXACT: dict[str, Any] = {
     "torch.utils.data.DataLoader": _x_loader,
     "torch_geometric.loader.DataLoader": _x_loader,
     "torch_geometric.data.DataLoader": _x_loader,
+    "torch.utils.data.random_split": _x_random_split,
     "torch.utils.data.WeightedRandomSampler": _x_sampler,
     "torch.utils.data.RandomSampler": _x_sampler,
     "torch.utils.data.SequentialSampler": _x_sampler,

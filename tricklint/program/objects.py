@@ -24,6 +24,7 @@ from tricklint.program.values import (
     Sequence,
     Tensor,
     Union,
+    Unknown,
     Value,
     first,
     join,
@@ -74,6 +75,8 @@ class Objects:
             return value.notes["model"]
         if value.kind == "loader" and name in ("dataset", "sampler", "batch_sampler", "batch_size"):
             return value.notes.get(name) or UNKNOWN
+        if name == "dataset" and value.library == "torch.utils.data.Subset" and value.args:
+            return value.args[0]
         if isinstance(value.cls, Class) and not value.cls.libraries() and value.cls.knows_bases:
             return UNKNOWN
         return Bound(value, None, name)
@@ -271,6 +274,8 @@ class Objects:
                     self.write(target.fields, "items", (*target.items, *member.items))
                 elif isinstance(member, Instance) and member.kind == "module":
                     self.write(target.fields, "items", (*target.items, member))
+                elif isinstance(member, Unknown):
+                    self.write(target.fields, "items", (*target.items, UNKNOWN))
             self.write(target.fields, "open", True)
 
     # -- modules -------------------------------------------------------------------------------------------------------
