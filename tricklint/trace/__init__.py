@@ -23,10 +23,10 @@ def facts_for(program: Any, settings: Settings, cache_dir: Path | None = None) -
     code does: what could not be built is a `Failure` in the report, one line with its cause.
     """
     from tricklint.trace.client import Worker, WorkerError
-    from tricklint.trace.facts import Failure, FactsReport, ModelFacts
+    from tricklint.trace.facts import Failure, FactsReport, ModelFacts, Site
     from tricklint.trace.targets import gather
 
-    report = FactsReport()
+    report = FactsReport(root=str(settings.root))
     targets = gather(program, settings)
     if not targets:
         return report
@@ -38,14 +38,16 @@ def facts_for(program: Any, settings: Settings, cache_dir: Path | None = None) -
                 report.failures.append(Failure("--trace", "worker", str(error)))
                 break
             if isinstance(result, ModelFacts):
+                if target.found_at is not None:
+                    result.found_at = Site(*target.found_at)
                 report.models.append(result)
             else:
                 report.failures.append(result)
     return report
 
 
-def merge(findings: Iterable[Finding], facts: FactsReport, settings: Settings) -> list[Finding]:
-    """Static findings held against the facts: refuted ones go, confirmed ones say so, new ones come."""
+def merge(findings: Iterable[Finding], facts: FactsReport, settings: Settings | None = None) -> list[Finding]:
+    """Static findings held against the facts: refuted ones go, confirmed ones say so, new ones come, none twice."""
     from tricklint.trace.merging import merge as merged
 
     return merged(findings, facts, settings)

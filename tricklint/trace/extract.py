@@ -76,9 +76,12 @@ def extract(
     _parameters(real, outline, facts, reached, drawn)
     _layers(real, outline, facts, drawn)
     _heads(real, outline, facts, drawn)
-    facts.products = [
-        ProductFact(p.module, p.classes, p.weights_normalised, p.scale, p.learnable) for p in products(outline.ops)
-    ]
+    shapes_of = {name: tuple(p.shape) for name, p in real.named_parameters(remove_duplicate=False)}
+    for product in products(outline.ops):
+        classes = product.classes or next((shapes_of[w][0] for w in product.weights if len(shapes_of.get(w, ())) == 2), None)
+        facts.products.append(
+            ProductFact(product.module, classes, product.weights_normalised, product.scale, product.learnable)
+        )
     _norms(real, facts)
     _unregistered(model, facts, source)
     if inputs is not None:
@@ -232,15 +235,19 @@ def _init_name(layer: LayerFact, known: Drawn | None, weight: torch.Tensor) -> t
         if _near(known.std, layer.default_std, slack) and bound <= 1.0001 / math.sqrt(layer.fan_in):
             return "default", False
         own = True
-    for name, wanted in (
-        ("kaiming", layer.kaiming_std),
-        ("kaiming fan_out", math.sqrt(2.0 / layer.fan_out)),
-        ("xavier", formulas.xavier_std(layer.fan_in, layer.fan_out)),
-        ("xavier, gain 5/3", formulas.xavier_std(layer.fan_in, layer.fan_out, "tanh")),
-        ("xavier, gain √2", formulas.xavier_std(layer.fan_in, layer.fan_out, "relu")),
-        ("lecun", 1.0 / math.sqrt(layer.fan_in)),
-    ):
-        if _near(known.std, wanted, slack):
+    names = {
+        "kaiming": layer.kaiming_std,
+        "xavier": formulas.xavier_std(layer.fan_in, layer.fan_out),
+        "xavier, gain 5/3": formulas.xavier_std(layer.fan_in, layer.fan_out, "tanh"),
+        "xavier, gain √2": formulas.xavier_std(layer.fan_in, layer.fan_out, "relu"),
+        "kaiming fan_out": math.sqrt(2.0 / layer.fan_out),
+        "lecun": 1.0 / math.sqrt(layer.fan_in),
+    }
+    # Two names may fit one number: then it is the one that suits the activation.
+    best = "kaiming" if layer.activation in formulas.RELU_FAMILY else "xavier"
+    best = "xavier, gain 5/3" if layer.activation == "tanh" else best
+    for name in (best, *names):
+        if _near(known.std, names[name], slack):
             return name, own
     return "other", own
 

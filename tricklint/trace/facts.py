@@ -209,6 +209,7 @@ class ModelFacts(_Record):
     type: str
     rung: str
     site: Site | None = None
+    found_at: Site | None = None  # where the Program saw it built, for a discovered model
     tried: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     inputs: list[InputFact] = field(default_factory=list)
@@ -275,6 +276,7 @@ class FactsReport(_Record):
 
     models: list[ModelFacts] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    root: str = ""  # the project's folder, which the sites' relative paths start from
 
     def __iter__(self) -> Iterator[ModelFacts]:
         return iter(self.models)

@@ -1,0 +1,1 @@
+"""Models for bench/trace_models.py: what is built, from configurations only."""
