@@ -13,6 +13,7 @@ from tricklint.rule import Rule, RuleError, discover
 from tricklint.selection import select
 from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
+from tricklint.source.screen import with_deep_stack
 from tricklint.source.text import Source
 from tricklint.universe import read_universe, screen_universe, texts_of
 from tricklint.unused_ignore import UnusedIgnore
@@ -37,6 +38,10 @@ class Options:
 def run(paths: Sequence[Path], settings: Settings, options: Options = Options()) -> Report:
     """Check `paths`. Raises SettingsError when the configuration is wrong; anything else that goes wrong is a problem
     in the report, and the rest is still checked."""
+    return with_deep_stack(lambda: _run(paths, settings, options))
+
+
+def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     known = known_rules(settings)
     rules = [rule for rule in select(known, settings) if settings.trace or not rule.needs_trace]
     universe, raws = read_universe(paths, settings, options.stdin)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import ast
 import gc
 import re
+import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from tricklint.source.text import Problem, Source
 
 # Syntax that newer Pythons read and older ones do not is given to libcst, which knows both. These messages are never
 # about new grammar; the last one is Python 2's `except A, b:`, which libcst reads as Python 3.14's tuple.
-_SURELY_WRONG = re.compile(r"Missing parentheses in call|multiple exception types must be parenthesized|null byte")
+_SURELY_WRONG = re.compile(
+    r"Missing parentheses in call|too many nested|multiple exception types must be parenthesized"
+)
 _PYTHON_2 = re.compile(
     r"Missing parentheses in call to '(print|exec)'|multiple exception types|leading zeros in decimal"
 )
@@ -87,3 +91,35 @@ def _libcst_reads(text: str) -> bool:
     except Exception:  # libcst raises more than ParserSyntaxError, and any of them means no
         return False
     return True
+
+
+_DEEP = 512 * 1024 * 1024  # bytes of address space, not of memory
+_T = TypeVar("_T")
+
+
+def with_deep_stack(function: Callable[[], _T]) -> _T:
+    """Call `function` where deeply nested code cannot overflow the stack: libcst's parser recurses in native code, and
+    ends the process at some 2,000 levels on a usual stack."""
+    outcome: list[tuple[bool, Any]] = []
+
+    def call() -> None:
+        try:
+            outcome.append((True, function()))
+        except BaseException as error:
+            outcome.append((False, error))
+
+    before = threading.stack_size()
+    try:
+        threading.stack_size(_DEEP)
+        thread = threading.Thread(target=call, name="tricklint", daemon=True)
+        thread.start()
+    except (RuntimeError, ValueError):  # a limit on address space: then on the stack there is
+        return function()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    good, result = outcome[0]
+    if not good:
+        raise result
+    returned: _T = result
+    return returned
