@@ -1,0 +1,382 @@
+"""A network that is trained from scratch with the layers' default initialisation.
+
+## What it does
+Finds an `nn.Module` class (or a trained `nn.Sequential`) that owns Linear, Conv, ConvTranspose or Bilinear layers, is
+trained from scratch, and has no explicit initialisation that reaches them: not in the class, not in a base class, not in
+the model around it, not in a helper that is applied to it. A helper that nobody calls reaches nothing.
+
+## Why it costs
+PyTorch's default for these layers is `kaiming_uniform_(a=sqrt(5))`, that is U(-1/sqrt(fan_in), 1/sqrt(fan_in)): a
+standard deviation 2.45 times below Kaiming's for ReLU. Through a plain ReLU stack the signal shrinks to about 0.41 of
+itself in every layer, and the gradient with it, so a deep net without norm layers starts almost dead. With norm layers
+or skips it matters little: then this rule is only advice.
+
+## When not to follow it
+When norm layers follow every convolution and the recipe you reproduce relies on the default, or when weights are loaded
+by code that cannot be seen from here. A single new head on a pretrained net is left alone by this rule.
+
+## Example
+```python
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(64, 128)
+        self.head = nn.Linear(128, 10)
+
+    def forward(self, x):
+        return self.head(self.hidden(x).relu())
+```
+
+## After the fix
+```python
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(64, 128)
+        self.head = nn.Linear(128, 10)
+        self._init_weights()
+
+    def _init_weights(self):
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.head.weight)
+
+    def forward(self, x):
+        return self.head(self.hidden(x).relu())
+```
+
+## Fix level
+recipe. An `_init_weights` that is called at the end of `__init__`: Kaiming uniform where a ReLU-like activation follows,
+Xavier uniform with the right gain where tanh, sigmoid or nothing does, biases zero; norm layers keep their own defaults.
+The keys and shapes of the `state_dict` stay. The fix stands at the outermost class that is trained; the classes inside
+it are reached by it.
+
+## Evidence
+`tricklint verify --recipe vgg-digits` and `tricklint verify --recipe mlp-deep` train nets without norm layers both ways.
+
+## References
+- Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010
+- He et al., Delving Deep into Rectifiers, ICCV 2015
+- https://docs.pytorch.org/docs/stable/nn.init.html and https://github.com/pytorch/pytorch/issues/18182
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.knowledge import frameworks, layers
+from tricklint.program import Program
+from tricklint.program.activations import following
+from tricklint.program.events import Event
+from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
+from tricklint.program.modules import FileModule
+from tricklint.program.objects import submodules
+from tricklint.program.values import Class, Instance, Ref
+from tricklint.rule import Rule
+
+
+class MissingInit(Rule):
+    code = "TRK501"
+    name = "missing-init"
+    summary = "the default init is 2.45 times too small for ReLU; without norms or skips the signal dies in the depth"
+    severity = Severity.ADVICE
+    fix_level = FixLevel.RECIPE
+    trick = "5 - Xavier init"
+    triggers = ("optim", "Trainer", "backward(", "nn.Module")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        init = Initialisation(program)
+        by_class: dict[Class, list[tuple[Instance, Event]]] = defaultdict(list)
+        sequentials: list[tuple[Instance, Event]] = []
+        for module, events in program.trained.values():
+            if isinstance(module.cls, Class):
+                by_class[module.cls].append((module, events[0]))
+        for event in program.events("optimizer"):
+            for group in event.subject.notes["groups"]:  # type: ignore[attr-defined]
+                for root in program_roots(group.params):
+                    if root.library == "torch.nn.Sequential" and "part_of" not in root.notes:
+                        sequentials.append((root, event))
+        flagged = {cls: made for cls, made in by_class.items() if self.unreached(program, init, cls, made)}
+        for cls, made in flagged.items():
+            yield self.report(program, cls, made, flagged)
+        seen: set[int] = set()
+        for module, event in sequentials:
+            if id(module.node) not in seen and self.plain_sequential(program, init, module):
+                seen.add(id(module.node))
+                yield self.report_sequential(program, module, event)
+
+    # -- what is missing -------------------------------------------------------------------------------------------------
+
+    def unreached(
+        self, program: Program, init: Initialisation, cls: Class, made: list[tuple[Instance, Event]]
+    ) -> bool:
+        if not cls.knows_bases or any(name.startswith("transformers.") for name in cls.libraries()):
+            return False
+        any_layers = False
+        for module, event in made:
+            if not program.complete(event) or module.notes.get("loss_class"):
+                return False
+            found = [layer for _, layer in owned(module)]
+            if not found:
+                continue
+            any_layers = True
+            if any(True for layer in found for _ in init.reaching(layer)):
+                return False
+            if init.loaded(found[0]) or init.escapes(found[0], harmless):
+                return False
+            if holds_pretrained(module):
+                recurrent = sum(child.library in layers.RECURRENT for _, child in submodules(module))
+                if len(found) + recurrent < 2:
+                    return False
+                if all(layer.library in layers.LINEAR for layer in found) and not recurrent:
+                    return False
+        return any_layers
+
+    def plain_sequential(self, program: Program, init: Initialisation, module: Instance) -> bool:
+        found = [layer for _, layer in owned(module)]
+        if not found or module.made_in is not None or holds_pretrained(module):
+            return False
+        if len(init.holders(module)) > 1 or init.loaded(found[0]) or init.escapes(found[0], harmless):
+            return False
+        return not any(True for layer in found for _ in init.reaching(layer))
+
+    # -- findings --------------------------------------------------------------------------------------------------------
+
+    def report(
+        self,
+        program: Program,
+        cls: Class,
+        made: list[tuple[Instance, Event]],
+        flagged: dict[Class, list[tuple[Instance, Event]]],
+    ) -> Finding:
+        module, event = next(((m, e) for m, e in made if any(owned(m))), made[0])
+        kinds = sorted({layer.library.rpartition(".")[2] for _, layer in owned(module)})
+        deep = deep_and_plain(module)
+        message = f"{cls.name} is trained from scratch and its {' and '.join(kinds)} layers keep PyTorch's default init"
+        if deep:
+            message += "; it is deep and has neither norm layers nor skips, so the signal dies out"
+        trained = event.subject
+        label = trained.label if isinstance(trained, Instance) else "it"
+        what = f"{label} trains it here" if event.kind == "optimizer" else "it is trained here"
+        evidence: list[Evidence | None] = [
+            program.evidence(module.file, module.node, f"{cls.name} is built here")
+            if not isinstance(module.node, (cst.ClassDef, cst.FunctionDef))
+            else None,
+            program.evidence(event.file, event.node, what),
+        ]
+        outermost = not self.inside_flagged(module, flagged)
+        fix = self.mend(program, cls, module) if outermost else None
+        return program.finding(
+            self,
+            cls.file,
+            cls.node,
+            message,
+            evidence,
+            fix,
+            severity=Severity.WARNING if deep else Severity.ADVICE,
+        )
+
+    @staticmethod
+    def inside_flagged(module: Instance, flagged: dict[Class, list[tuple[Instance, Event]]]) -> bool:
+        for cls, made in flagged.items():
+            if cls is module.cls:
+                continue
+            if any(child is module for outer, _ in made for _, child in submodules(outer) if child is not outer):
+                return True
+        return False
+
+    def report_sequential(self, program: Program, module: Instance, event: Event) -> Finding:
+        assert module.file is not None and module.node is not None
+        message = "this Sequential is trained from scratch and its layers keep PyTorch's default init"
+        evidence = [program.evidence(event.file, event.node, f"{event.subject.label} trains it here")]  # type: ignore[attr-defined]
+        return program.finding(
+            self, module.file, module.node, message, evidence, self.mend_sequential(program, module),
+            severity=Severity.WARNING if deep_and_plain(module) else Severity.ADVICE,
+        )  # fmt: skip
+
+    # -- fixes -----------------------------------------------------------------------------------------------------------
+
+    def mend(self, program: Program, cls: Class, module: Instance) -> Fix | None:
+        tree = cls.file.tree
+        init = cls.fields.get("__init__")
+        node = getattr(init, "node", None)
+        if not isinstance(node, cst.FunctionDef) or not isinstance(node.body, cst.IndentedBlock):
+            return None
+        if any(child.library.startswith("torch.nn.Lazy") for _, child in submodules(module)):
+            return None
+        if any(isinstance(n, (cst.Return, cst.Raise)) for n in _top_level(node)):
+            return None
+        self_name = node.params.params[0].name.value if node.params.params else "self"
+        nn = nn_name(cls.file)
+        imports: tuple = ()
+        if nn is None:
+            added = build.add_import(tree, "import torch.nn as nn")
+            if added is None:
+                return None
+            imports, nn = added, "nn"
+        reach = self.reachable(cls, module)
+        if reach is None:
+            return None
+        name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
+        if cls.lookup(name) is not None:
+            return None
+        body = init_lines(program, module, self_name, nn, reach)
+        call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
+        method = build.insert_after(tree, node, ["", f"def {name}({self_name}):", *(f"    {line}" for line in body)])
+        if call is None or method is None:
+            return None
+        if call[0].location == method[0].location:  # __init__ is the class's last statement: one edit for both
+            indent = " " * 4
+            merged = call[0].content + method[0].content
+            del indent
+            from tricklint.finding import Edit
+
+            call, method = (Edit(call[0].path, call[0].location, call[0].end_location, merged),), ()
+        return Fix(
+            FixLevel.RECIPE,
+            f"initialise the layers in {cls.name}.{name}, called at the end of __init__",
+            (*imports, *call, *method),
+            "training starts from other weights",
+        )
+
+    @staticmethod
+    def reachable(cls: Class, module: Instance) -> list[str] | None:
+        """The children to go over: [] for all of `self.modules()`; None when no fix is safe."""
+        if not holds_pretrained(module):
+            return []
+        names = []
+        for name, value in module.fields.items():
+            if isinstance(value, Instance) and value.kind == "module" and not holds_pretrained(value):
+                if any(child.library in layers.WEIGHTED for _, child in submodules(value)):
+                    if not str(name).isidentifier():
+                        return None
+                    names.append(str(name))
+        return names or None
+
+    def mend_sequential(self, program: Program, module: Instance) -> Fix | None:
+        from tricklint.rules.transfer.unfrozen_backbone import assignment_target
+
+        if module.file is None or module.node is None:
+            return None
+        tree = module.file.tree
+        statement = tree.statement_of(module.node)
+        target = assignment_target(tree, statement, module.node)
+        nn = nn_name(module.file)
+        if target is None or statement is None or nn is None:
+            return None
+        lines = init_lines(program, module, target, nn, [])
+        edits = build.insert_after(tree, statement, lines)
+        if edits is None:
+            return None
+        return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
+
+
+def harmless(to: str) -> bool:
+    return to in frameworks.HARMLESS or to.startswith(frameworks.HARMLESS_PREFIXES)
+
+
+def program_roots(params: object) -> list[Instance]:
+    from tricklint.program.params import roots_of
+
+    return roots_of(params)  # type: ignore[arg-type]
+
+
+def _top_level(node: cst.FunctionDef) -> Iterator[cst.CSTNode]:
+    """Small statements of a function's own body, not of functions inside it."""
+    stack: list[cst.CSTNode] = [*node.body.body]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, (cst.FunctionDef, cst.ClassDef, cst.Lambda)):
+            continue
+        if isinstance(at, cst.SimpleStatementLine):
+            yield from at.body
+        elif isinstance(at, cst.Return):
+            yield at
+        for name in ("body", "orelse", "finalbody", "handlers"):
+            inner = getattr(at, name, None)
+            if isinstance(inner, cst.BaseSuite):
+                stack.extend(inner.body)
+            elif isinstance(inner, cst.CSTNode):
+                stack.append(inner)
+
+
+def nn_name(file: FileModule) -> str | None:
+    """How a file spells torch.nn."""
+    for name, value in file.names.items():
+        if isinstance(value, Ref) and value.name == "torch.nn":
+            return name
+    for name, value in file.names.items():
+        if isinstance(value, Ref) and value.name == "torch":
+            return f"{name}.nn"
+    return None
+
+
+def scheme(activation: str | None, nn: str, weight: str) -> str:
+    """The init call for a weight whose output goes into `activation` (gains: torch.nn.init.calculate_gain)."""
+    if activation in ("relu", "leaky_relu"):
+        return f'{nn}.init.kaiming_uniform_({weight}, nonlinearity="{activation}")'
+    if activation == "selu":
+        return f'{nn}.init.kaiming_normal_({weight}, nonlinearity="linear")'
+    if activation == "tanh":
+        return f'{nn}.init.xavier_uniform_({weight}, gain={nn}.init.calculate_gain("tanh"))'
+    return f"{nn}.init.xavier_uniform_({weight})"
+
+
+def init_lines(program: Program, module: Instance, self_name: str, nn: str, children: list[str]) -> list[str]:
+    """The statements that initialise every weight layer below `module`."""
+    kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)  # layer class → (path, activation)
+    for path, layer in submodules(module):
+        if layer.library in layers.WEIGHTED and (not children or path.partition(".")[0] in children):
+            kinds[layer.library.rpartition(".")[2]].append((path, following(program, layer)))
+    majority: dict[str, str] = {}
+    for kind, uses in kinds.items():
+        known = [activation for _, activation in uses]
+        counts = {activation: known.count(activation) for activation in known if activation is not None}
+        best = max(counts, key=lambda a: (counts[a], a != "none")) if counts else "none"
+        majority[kind] = scheme(best, nn, "module.weight")
+    by_scheme: dict[str, list[str]] = defaultdict(list)
+    for kind, call in majority.items():
+        by_scheme[call].append(f"{nn}.{kind}")
+    lines: list[str] = []
+    inner = "    "
+    if children:
+        listed = ", ".join(f"{self_name}.{name}" for name in children)
+        if len(children) == 1:
+            lines.append(f"for module in {listed}.modules():")
+        else:
+            lines.append(f"for part in ({listed}):")
+            lines.append("    for module in part.modules():")
+            inner = "        "
+    else:
+        lines.append(f"for module in {self_name}.modules():")
+    word = "if"
+    for call, names in by_scheme.items():
+        test = names[0] if len(names) == 1 else f"({', '.join(names)})"
+        lines.append(f"{inner}{word} isinstance(module, {test}):")
+        lines.append(f"{inner}    {call}")
+        lines.append(f"{inner}    if module.bias is not None:")
+        lines.append(f"{inner}        {nn}.init.zeros_(module.bias)")
+        word = "elif"
+    for kind, uses in kinds.items():
+        for path, activation in uses:
+            wanted = scheme(activation, nn, "module.weight")
+            if activation is None or wanted == majority[kind] or len(uses) == 1:
+                continue
+            if all(part.isidentifier() or part.isdigit() for part in path.split(".")) and path.count(".") <= 1:
+                spelled = self_name + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split("."))
+                lines.append(scheme(activation, nn, f"{spelled}.weight"))
+    return lines

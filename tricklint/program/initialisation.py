@@ -1,0 +1,187 @@
+"""Which layers an explicit initialisation reaches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+
+from tricklint.knowledge import layers
+from tricklint.program.events import Event
+from tricklint.program.objects import owner_model, submodules
+from tricklint.program.params import roots_of
+from tricklint.program.program import Program
+from tricklint.program.values import Class, Instance, ParamSet, Pred, Value, members
+
+# Bases of torch.nn layers that isinstance tests name
+_BASES = {
+    "torch.nn.modules.conv._ConvNd": layers.CONV,
+    "torch.nn._ConvNd": layers.CONV,
+    "torch.nn.modules.conv._ConvTransposeNd": frozenset(n for n in layers.CONV if "Transpose" in n),
+    "torch.nn.modules.batchnorm._BatchNorm": layers.BATCH_NORM,
+    "torch.nn._BatchNorm": layers.BATCH_NORM,
+}
+
+
+def owned(module: Instance) -> Iterator[tuple[str, Instance]]:
+    """Weight layers of `module` itself, with their attribute path: in its attributes and in library containers there,
+    not inside other modules of the program."""
+    stack: list[tuple[str, Instance]] = [("", module)]
+    seen: set[int] = set()
+    while stack:
+        path, at = stack.pop(0)
+        for name, value in list(at.fields.items()):
+            for child in members(value) if isinstance(value, Value) else ():
+                if not isinstance(child, Instance) or child.kind != "module" or id(child) in seen:
+                    continue
+                seen.add(id(child))
+                below = f"{path}.{name}" if path else str(name)
+                if child.library in layers.WEIGHTED:
+                    yield below, child
+                elif child.library in layers.CONTAINERS:
+                    stack.append((below, child))
+
+
+def may_hold(pred: Pred, layer: Instance, which: str) -> bool:
+    """Whether a test on loop elements may let `layer` (or its parameter `which`) through."""
+    hit = _holds(pred, layer, which)
+    if hit is None:
+        return True
+    return hit is not pred.negated
+
+
+def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
+    if pred.op == "isinstance":
+        if None in pred.args:
+            return None
+        kinds: set[object] = set()
+        for kind in pred.args:
+            kinds |= _BASES.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
+            kinds.add(kind)
+        return layer.library in kinds or "torch.nn.Module" in kinds
+    if pred.op in ("classname_contains", "classname"):
+        name = layer.library.rpartition(".")[2]
+        return any(isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args)
+    if pred.op == "attr":
+        return which in pred.args
+    if pred.op == "hasattr":
+        return which in pred.args or "weight" in pred.args
+    if pred.op in ("and", "or"):
+        parts = [may_hold(inner, layer, which) for inner in pred.args]
+        return all(parts) if pred.op == "and" else any(parts)
+    if pred.op in ("name_contains", "name_endswith", "name_equals"):
+        if any(isinstance(a, str) and a.strip(".") in ("weight", "bias") for a in pred.args):
+            return any(isinstance(a, str) and a.strip(".") == which for a in pred.args) or None
+        return None
+    if pred.op == "ndim":
+        comparison, number = pred.args
+        dims = 2 if layer.library in layers.LINEAR else 4
+        if which == "bias":
+            dims = 1
+        return {"<": dims < number, "<=": dims <= number, ">": dims > number, ">=": dims >= number, "==": dims == number,
+                "!=": dims != number}.get(comparison)  # fmt: skip
+    return None
+
+
+class Initialisation:
+    """Answers, for one program, which init events reach a layer."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    @cached_property
+    def _by_root(self) -> dict[int, list[Event]]:
+        found: dict[int, list[Event]] = defaultdict(list)
+        for event in self.program.events("init"):
+            for root in roots_of(event.subject):
+                found[id(root)].append(event)
+        return found
+
+    @cached_property
+    def _holders(self) -> dict[int, list[Instance]]:
+        """Every module that holds a module below it."""
+        found: dict[int, list[Instance]] = defaultdict(list)
+        for event in self.program.events("built", "building"):
+            made = event.subject
+            if isinstance(made, Instance) and made.kind in ("module", "loss") and id(made) not in self._built:
+                self._built.add(id(made))
+                for _, child in submodules(made):
+                    found[id(child)].append(made)
+        return found
+
+    @cached_property
+    def _built(self) -> set[int]:
+        return set()
+
+    def holders(self, module: Instance) -> list[Instance]:
+        return self._holders.get(id(module), [module])
+
+    def reaching(self, layer: Instance, which: str = "weight") -> Iterator[Event]:
+        """Init events that set (or may set) the parameter `which` of `layer`."""
+        for holder in (layer, *self.holders(layer)):
+            for event in self._by_root.get(id(holder), ()):
+                subject = event.subject
+                if isinstance(subject, ParamSet):
+                    if all(may_hold(pred, layer, which) for pred in subject.preds):
+                        named = event.data.get("which")
+                        if named is None or named == which:
+                            yield event
+                else:
+                    yield event
+
+    def loaded(self, layer: Instance) -> bool:
+        """Whether a checkpoint is loaded into a module that holds the layer before it is trained."""
+        holders = {id(holder) for holder in self.holders(layer)}
+        for event in self.program.events("loaded"):
+            if id(event.subject) in holders and event.sure and not self._after_training(event):
+                return True
+        return False
+
+    def _after_training(self, event: Event) -> bool:
+        return any(
+            step.seq < event.seq and step.entry == event.entry for step in self.program.events("backward", "trainer")
+        )
+
+    def escapes(self, layer: Instance, harmless: object) -> bool:
+        holders = {id(holder) for holder in self.holders(layer)} | {id(layer)}
+        for event in self.program.events("escape"):
+            if any(id(root) in holders for root in roots_of(event.subject)) and not harmless(event.data["to"]):  # type: ignore[operator]
+                return True
+        return False
+
+
+def holds_pretrained(module: Instance) -> bool:
+    """Whether some part of a module comes with pretrained weights, or from a library that may have given it some."""
+    for _, child in submodules(module):
+        root = owner_model(child)
+        if root.notes.get("pretrained") or root.notes.get("loaded") or root.notes.get("family"):
+            return True
+        if isinstance(child.cls, Class) and any(
+            name.startswith(("transformers.", "timm.", "torchvision.")) for name in child.cls.libraries()
+        ):
+            return True
+    return False
+
+
+def deep_and_plain(module: Instance) -> bool:
+    """At least eight weight layers in one module tree, with no norm among them and no addition in its forward."""
+    from tricklint.program.values import Tensor
+
+    kinds = [child.library for _, child in submodules(module)]
+    if sum(kind in layers.WEIGHTED for kind in kinds) < 8 or any(kind in layers.NORM for kind in kinds):
+        return False
+    stack: list[Value] = [v for v in [module.notes.get("output")] if isinstance(v, Value)]
+    seen: set[int] = set()
+    while stack and len(seen) < 500:
+        at = stack.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        for member in members(at):
+            if isinstance(member, Tensor):
+                if member.op in ("add", "cat", "add_"):
+                    return False
+                stack.extend(v for v in member.inputs if isinstance(v, Value))
+                if member.result is not None:
+                    stack.append(member.result)
+    return True
