@@ -45,6 +45,7 @@ _LINEAR = frozenset(
     """matmul bmm mm baddbmm addmm mv einsum linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d
     conv_transpose3d scaled_dot_product_attention softmax log_softmax gumbel_softmax""".split()
 )
+_SUMS = frozenset(("add", "add_", "sub", "sub_", "subtract"))
 _IGNORED = frozenset("detach number numpy argmax argsort topk sort dim eq ne gt lt ge le norm".split())
 _ENDS = "end"
 _LOSS = "loss"
@@ -108,9 +109,11 @@ class _Graph:
                 found += [t for t in self.consumers[id(value)] if t.op == "input" and t.node is other.node]
         return found
 
-    def after(self, tensor: Tensor) -> set[str | None]:
-        """What the signal meets next, over all ways it takes: names of activations, "none", "loss", "end" or None."""
+    def after(self, tensor: Tensor) -> tuple[set[str | None], bool]:
+        """What the signal meets next, over all ways it takes: names of activations, "none", "loss", "end" or None;
+        and whether a norm layer rescales it on a way."""
         found: set[str | None] = set()
+        normed = False
         seen: set[int] = set()
         stack = [(tensor, False)]
         while stack:
@@ -132,10 +135,11 @@ class _Graph:
                     continue
                 met = self._meet(taker, at)
                 if isinstance(met, list):
+                    normed = normed or _is_norm(taker)
                     stack.extend((each, outside) for each in met)
                 elif met != "ignored":  # outside the whole model, what is no activation is the end of the way
                     found.add(_ENDS if met is None and outside else met)
-        return found
+        return found, normed
 
     def _meet(self, taker: Tensor, at: Tensor) -> list[Tensor] | str | None:
         """What `at` meets at `taker`: a name, None, or the tensors by which its signal goes on."""
@@ -177,9 +181,8 @@ def following(program: Program, layer: Instance) -> Activation | None:
     """
     graph = _graph_of(program)
     found: set[str | None] = set()
-    calls = graph.calls.get(id(layer), [])
-    for call in calls:
-        found |= graph.after(call)
+    for call in graph.calls.get(id(layer), []):
+        found |= graph.after(call)[0]
     if not found or None in found:
         return None
     active = found - {"none", _ENDS, _LOSS}
@@ -191,6 +194,41 @@ def following(program: Program, layer: Instance) -> Activation | None:
     if _LOSS in found and active & {"tanh", "sigmoid"}:  # logits go into the loss, their sigmoid into a metric
         return "none"
     return active.pop()  # type: ignore[return-value]
+
+
+def rescaled(program: Program, layer: Instance) -> bool:
+    """A norm layer stands between `layer` and what follows it: the scale of its weights does not matter there."""
+    graph = _graph_of(program)
+    return any(graph.after(call)[1] for call in graph.calls.get(id(layer), []))
+
+
+def feeds(program: Program, layer: Instance, additions: bool = True) -> bool:
+    """The output of `layer` goes, activated or not, straight into another layer with weights: it is a hidden layer.
+
+    Products with other tensors (gates) are not followed; sums are unless `additions` is False.
+    """
+    graph = _graph_of(program)
+    stack: list[Tensor] = list(graph.calls.get(id(layer), []))
+    seen: set[int] = set()
+    while stack:
+        at = stack.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        stack.extend(graph.results.get(id(at), []))
+        for taker in graph.consumers.get(id(at), []):
+            if taker.op in _SUMS and not additions:
+                continue
+            name = _library(taker.module) if taker.module is not None and taker.op == "call" else ""
+            if name in layers.WEIGHTED and taker.module is not layer:
+                return True
+            if _activation(taker) is not None:
+                stack.append(taker)
+                continue
+            met = graph._meet(taker, at)
+            if isinstance(met, list):
+                stack.extend(met)
+    return False
 
 
 _GRAPHS: WeakKeyDictionary[Program, _Graph] = WeakKeyDictionary()
@@ -229,6 +267,12 @@ def _activation(tensor: Tensor) -> str | None:
     if tensor.op == "call" and tensor.module is not None:
         return layers.ACTIVATIONS.get(_library(tensor.module))
     return _FUNCTIONS.get(tensor.op)
+
+
+def _is_norm(taker: Tensor) -> bool:
+    if taker.op == "call" and taker.module is not None:
+        return _library(taker.module) in layers.NORM
+    return taker.op in ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
 def _is_swish(taker: Tensor, at: Tensor) -> bool:

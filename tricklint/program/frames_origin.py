@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import libcst as cst
 
-from tricklint.program.frames_scope import dotted, is_stored, qualified, scope_of, uses
+from tricklint.program.frames_scope import binds, dotted, is_stored, qualified, scope_of, uses
 from tricklint.program.frames_words import PLAIN_READER_ARGUMENTS, READERS, READING_METHODS, SAME_COLUMNS
 from tricklint.source.tree import Tree
 
@@ -180,6 +180,8 @@ def _name(tree: Tree, node: cst.Name, imports: dict[str, str], seen: frozenset[s
     if isinstance(scope, (cst.Lambda, cst.ClassDef)):
         return UNKNOWN
     region: cst.CSTNode = scope.body if isinstance(scope, cst.FunctionDef) else scope
+    if region is not tree.module and not binds(scope, node.value):
+        region = tree.module  # a global: every use of it in the file counts
     known: Origin | None = None
     written = False
     for use in uses(region, node.value):

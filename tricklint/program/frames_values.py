@@ -7,7 +7,8 @@ Python number that the column gives. pandas 3 also turns None into nan in a row 
 
 * its own use raises for anything but text (`os.path.join(root, row["file"])`, `row["name"].split()`);
 * only a comparison with a literal is made of it, as a condition;
-* the row is known to hold text where the read happens, and the column is plain and the only one of its name.
+* the row is known to hold text where the read happens, the column is plain and the only one of its name, and no value
+  becomes a key: whether two NaN are one key depends on which objects they are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import libcst as cst
 from tricklint.program.frames import Read, RowLoop
 from tricklint.program.frames_scope import Comprehension, qualified
 from tricklint.program.frames_words import TEXT_CALLS, TEXT_METHODS
-from tricklint.source.tree import Tree
+from tricklint.source.tree import Tree, children, walk
 
 _COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
 # Ints that every NumPy number type of 16 bits and more holds exactly.
@@ -29,13 +30,13 @@ _SMALL = 2048
 
 def inexact_reads(loop: RowLoop) -> list[Read]:
     """The reads whose values might differ, in value or in type, when taken from their columns."""
-    whole = loop.origin.text or _text_before_all(loop)
+    plain = loop.origin.plain and loop.origin.unique and not makes_keys(loop)
+    whole = plain and (loop.origin.text or _text_before_all(loop))
     found = []
     for read in loop.reads:
         if demands_text(loop, read.node, alone=True) or _is_condition(loop.tree, read.node):
             continue
-        plain = loop.origin.plain and loop.origin.unique
-        if plain and (whole or _guarded(loop, read.node)):
+        if whole or (plain and _guarded(loop, read.node)):
             continue
         found.append(read)
     return found
@@ -55,6 +56,28 @@ def repeatable_columns(loop: RowLoop) -> list[str | int]:
             if read.column == column
         )
     ]
+
+
+def makes_keys(loop: RowLoop) -> bool:
+    """Whether the loop puts anything but literals into sets or uses it as a key."""
+    for node in walk(loop.owner):
+        if isinstance(node, (cst.SetComp, cst.DictComp, cst.Set, cst.Dict)):
+            literal = isinstance(node, (cst.Set, cst.Dict)) and all(
+                isinstance(getattr(each, "key", each.value), (cst.SimpleString, cst.Integer)) for each in node.elements
+            )
+            if not literal:
+                return True
+        elif isinstance(node, cst.Subscript) and not any(read.node is node for read in loop.reads):
+            if any(
+                isinstance(each.slice, cst.Index) and not isinstance(each.slice.value, (cst.SimpleString, cst.Integer))
+                for each in node.slice
+            ):
+                return True
+        elif isinstance(node, cst.Attribute) and node.attr.value in ("add", "setdefault", "update", "get", "pop"):
+            return True
+        elif isinstance(node, (cst.In, cst.NotIn)):
+            return True
+    return False
 
 
 def demands_text(loop: RowLoop, node: cst.BaseExpression, alone: bool) -> bool:
@@ -170,8 +193,6 @@ def elements(owner: cst.CSTNode) -> list[cst.BaseExpression]:
 
 def _evaluated(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     """`node` and what is below it, but for parts that may not be evaluated."""
-    from tricklint.source.tree import children
-
     yield node
     if isinstance(node, cst.BooleanOperation):
         yield from _evaluated(node.left)
@@ -224,4 +245,4 @@ def _demands_match(loop: RowLoop, test: cst.BaseExpression) -> bool:
     return False
 
 
-__all__ = ["Comprehension", "demands_text", "elements", "inexact_reads", "repeatable_columns"]
+__all__ = ["Comprehension", "demands_text", "elements", "inexact_reads", "makes_keys", "repeatable_columns"]

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from tricklint.program.interpreter import Interpreter
 
 
+# Methods that give a parameter new values; others (`clamp_`, `mul_`, `add_`) change the ones it has
+_FILLS = frozenset((
+    "normal_", "uniform_", "fill_", "zero_", "copy_", "random_", "log_normal_", "exponential_", "cauchy_", "geometric_",
+    "bernoulli_", "ones_", "constant_", "set_",
+))  # fmt: skip
+
+
 class Attr(Value):
     """An attribute of a loop element that a test may ask for: `p.ndim`, `p.shape`, `type(m)`, `m.__class__.__name__`."""
 
@@ -159,7 +166,7 @@ class Params:
                 return Attr(value, "ndim")
             if name in ("size",):
                 return Attr(value, "shape")
-            if name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
+            if name in _FILLS or name.startswith(("xavier", "kaiming", "orthogonal", "trunc_normal")):
                 self.initialise(value, name, args, node)
                 return value
             if name in ("detach", "cpu", "cuda", "to", "clone", "view", "float", "reshape"):

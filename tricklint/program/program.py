@@ -57,6 +57,9 @@ class Program:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
         for path in followed:
             self._run_rest(path)
+        self.alternatives: list[tuple[Instance, Event]] = []
+        for path in followed:
+            self._run_alternatives(path)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -130,6 +133,49 @@ class Program:
                 else:
                     at.invoke(func, made, CallArgs(), func.node)
 
+    def _run_alternatives(self, path: Path) -> None:
+        """A script that stars a package of models in and trains one of them trains any of them: its siblings count."""
+        module = self.project.module(path)
+        if module is None or not module.star_exports:
+            return
+        files: list[FileModule] = []
+        stack = list(module.star_exports)
+        while stack:
+            at = stack.pop()
+            if at not in files:
+                files.append(at)
+                stack.extend(at.star_exports)
+        trains = [
+            event
+            for event in self.interpreter.events
+            if event.kind == "optimizer"
+            and event.file is module
+            and any(
+                isinstance(root.cls, Class) and root.cls.file in files
+                for group in event.subject.notes["groups"]  # type: ignore[attr-defined]
+                for root in roots_of(group.params)
+            )
+        ]
+        if not trains:
+            return
+        built = self._instances
+        for name, value in list(module.names.items()):
+            if isinstance(value, Class) and value.file in files and self.interpreter.kind_of_class(value) == "module":
+                made = [i for i in built if i.cls is value and i.made_in is None and "imagined" not in i.notes]
+                self.alternatives.extend((instance, trains[0]) for instance in made[:1])
+            elif isinstance(value, Func) and value.file in files and not name.startswith("test"):
+                results: list[Value] = []
+
+                def build(value: Func = value, results: list[Value] = results) -> None:
+                    with self.interpreter.inside(Frame(None, module, module.names, (), 0)):
+                        results.append(self.interpreter.invoke(value, None, CallArgs(), value.node))
+
+                self._enter(path, f"alternative {name}", build)
+                for result in results:
+                    for member in members(result):
+                        if isinstance(member, Instance) and member.kind == "module":
+                            self.alternatives.append((member, trains[0]))
+
     @property
     def _instances(self) -> list[Instance]:
         return [event.subject for event in self.interpreter.events if event.kind == "built"]  # type: ignore[misc]
@@ -181,6 +227,10 @@ class Program:
                 for root in roots_of(value):
                     for _, module in submodules(root):
                         found.setdefault(id(module), (module, []))[1].append(event)
+        for instance, event in self.alternatives:
+            for _, module in submodules(instance):
+                if id(module) not in found:
+                    found[id(module)] = (module, [event])
         return found
 
     def trained_by(self, module: Instance) -> list[Event]:

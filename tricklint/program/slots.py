@@ -44,9 +44,9 @@ _BASES: dict[str, frozenset[str]] = {
 class Slot:
     """One parameter of a model.
 
-    path: its name in `named_parameters()` of the root; local: within its owner. library: the torch.nn class of the module that owns it, or "".
-    ndim: None when unknown. absent: the attribute is there and is None (the scale of a norm without affine parameters).
-    sure: False when the module may lack it. above: the modules from the root down to the owner.
+    path: its name in `named_parameters()` of the root; local: within its owner. library: the torch.nn class of the
+    module that owns it, or "". ndim: None when unknown. absent: the attribute is there and is None (the scale of a norm
+    without affine parameters). sure: False when the module may lack it. above: the modules from the root to the owner.
     """
 
     path: str
