@@ -1,0 +1,153 @@
+"""The last bias of a classifier whose positives are rare, left at its default.
+
+## What it does
+Finds the layer that yields the logits when the code itself says that positives are rare or classes imbalanced (a focal
+loss, `pos_weight`, class weights, a WeightedRandomSampler, binary cross-entropy over many labels or over every pixel)
+and the layer's bias keeps its default, a small random number near zero.
+
+## Why it costs
+With a bias near zero a sigmoid starts at 0.5 and a softmax at 1/C: the first hundreds of steps are spent on learning
+how rare the positives are, with large gradients through the whole net that say nothing about the pictures. RetinaNet
+sets the bias to -log((1 - 0.01) / 0.01) = -4.595 for this reason and reports that training diverges without it.
+
+## When not to follow it
+When the sampler has made the batches balanced, or the training set is: then the default is near the truth. The gain
+shows in the early loss; it does not always show in the final accuracy. The prior that the fix writes comes from the
+constants of the code, or is 0.01: put your own in its place.
+
+## Example
+```python
+import torch
+from torch import nn
+
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(32, 64)
+        self.head = nn.Linear(64, 6)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.hidden(x)))
+
+
+criterion = nn.BCEWithLogitsLoss()
+```
+
+## After the fix
+```python
+import math
+
+import torch
+from torch import nn
+
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(32, 64)
+        self.head = nn.Linear(64, 6)
+        nn.init.constant_(self.head.bias, math.log(0.01 / (1 - 0.01)))  # the share of positives
+
+    def forward(self, x):
+        return self.head(torch.relu(self.hidden(x)))
+
+
+criterion = nn.BCEWithLogitsLoss()
+```
+
+## Fix level
+recipe where the outputs go through a sigmoid: only the start value of one bias changes. Class-weighted softmax heads are
+only told, unless the weights stand in the code.
+
+## Evidence
+`tricklint verify --recipe rare-positives` trains with and without the prior: early loss and final average precision.
+
+## References
+- Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, section 3.3 and 4.1 (prior pi = 0.01)
+- Karpathy, A Recipe for Training Neural Networks, 2019 ("init well": set the final bias to the base rate)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.heads import Imbalance, head_layers, imbalance
+from tricklint.program.initialisation import Initialisation
+from tricklint.program.values import Const, Instance, first
+from tricklint.rule import Rule
+
+
+class ClassifierBias(Rule):
+    code = "TRK503"
+    name = "classifier-bias"
+    summary = "the head starts at even odds although positives are rare: the first steps only learn the base rate"
+    severity = Severity.ADVICE
+    fix_level = FixLevel.RECIPE
+    trick = "5 - Xavier init"
+    triggers = ("optim", "Trainer", "backward(", "oss(")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        init = Initialisation(program)
+        seen: set[int] = set()
+        for event in program.events("loss"):
+            if event.grad is False or not event.data["inputs"]:
+                continue
+            for head in head_layers(event):
+                if id(head.node) in seen or not self.default_bias(init, head):
+                    continue
+                if not program.trained_by(head) and not any(program.trained_by(h) for h in init.holders(head)):
+                    continue
+                found = imbalance(program, event, head)
+                if found is None:
+                    continue
+                seen.add(id(head.node))
+                yield self.report(program, head, found)
+
+    @staticmethod
+    def default_bias(init: Initialisation, head: Instance) -> bool:
+        bias = first(head.kwargs.get("bias"))
+        if isinstance(bias, Const) and not bias.value:
+            return False
+        if init.loaded(head) or "part_of" in head.notes:
+            return False
+        return not any(True for _ in init.reaching(head, "bias"))
+
+    def report(self, program: Program, head: Instance, found: Imbalance) -> Finding:
+        assert head.file is not None and head.node is not None
+        message = f"this {head.label} yields the logits and keeps its default bias although {found.why}"
+        evidence: list[Evidence | None] = [program.evidence(found.file, found.node, found.note)]
+        return program.finding(self, head.file, head.node, message, evidence, self.mend(program, head, found))
+
+    def mend(self, program: Program, head: Instance, found: Imbalance) -> Fix | None:
+        from tricklint.rules.initialisation.missing_init import nn_name
+        from tricklint.rules.transfer.unfrozen_backbone import assignment_target
+
+        if head.file is None or head.node is None or not found.sigmoid:
+            return None
+        tree = head.file.tree
+        statement = tree.statement_of(head.node)
+        target = assignment_target(tree, statement, head.node)
+        nn = nn_name(head.file)
+        if target is None or statement is None or nn is None:
+            return None
+        math = next((n for n, v in head.file.names.items() if getattr(v, "name", "") == "math"), None)
+        imports = () if math else build.add_import(tree, "import math")
+        if imports is None:
+            return None
+        prior = f"{found.prior:.4g}"
+        line = f"{nn}.init.constant_({target}.bias, {math or 'math'}.log({prior} / (1 - {prior})))  # the share of positives"
+        edits = build.insert_after(tree, statement, [line])
+        if edits is None or not isinstance(statement, cst.SimpleStatementLine):
+            return None
+        return Fix(
+            FixLevel.RECIPE,
+            f"start the bias at the log odds of a share of positives of {prior}",
+            (*imports, *edits),
+            "training starts from another bias; put your own share of positives in",
+        )

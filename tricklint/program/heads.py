@@ -1,0 +1,184 @@
+"""Which layer yields the logits that a loss sees, and what the code says about how rare positives are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from tricklint.knowledge import layers
+from tricklint.program.events import Event
+from tricklint.program.modules import FileModule
+from tricklint.program.program import Program
+from tricklint.program.values import Class, Const, Instance, Ref, Sequence, Tensor, Value, first, members
+
+# Operations that hand logits on as they are
+_THROUGH = frozenset(
+    """view reshape flatten squeeze unsqueeze permute transpose contiguous index item float double half to cuda cpu
+    view_as type type_as input call t interpolate upsample softmax sigmoid log_softmax logsigmoid clamp masked_select
+    gather sum mean cat stack squeeze_ rename tensor view_ Variable""".split()
+)
+_GAN_TARGETS = frozenset("ones zeros ones_like zeros_like full full_like fill_ new_ones new_zeros new_full".split())
+DEFAULT_PRIOR = 0.01  # Lin et al. 2017
+
+
+@dataclass
+class Imbalance:
+    """Why positives are rare, where the code says so, and the share of positives that follows."""
+
+    why: str
+    note: str
+    node: cst.CSTNode | None
+    file: FileModule | None
+    sigmoid: bool
+    prior: float = DEFAULT_PRIOR
+
+
+def head_layers(event: Event) -> list[Instance]:
+    """Weight layers whose output reaches a loss through shape changes (and a final softmax or sigmoid) alone."""
+    found: list[Instance] = []
+    for value in event.data["inputs"][:1]:
+        for layer in _producers(value):
+            if layer not in found:
+                found.append(layer)
+    return found
+
+
+def _producers(value: Value) -> Iterator[Instance]:
+    stack: list[Value] = [value]
+    seen: set[int] = set()
+    while stack and len(seen) < 400:
+        at = stack.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        for member in members(at):
+            if not isinstance(member, Tensor):
+                continue
+            if member.result is not None:
+                stack.append(member.result)
+            elif member.module is not None and member.op == "call":
+                kind = member.module.library
+                if kind in layers.WEIGHTED:
+                    yield member.module
+                elif kind in layers.PASSIVE or kind in layers.DROPOUT or kind in layers.SOFTMAX or kind.endswith(".Sigmoid"):
+                    stack.extend(member.inputs[:1])
+            elif member.op in _THROUGH:
+                stack.extend(member.inputs[:1])
+
+
+def leaves(value: Value) -> Iterator[Tensor]:
+    """Every tensor in the data flow behind `value`."""
+    stack: list[Value] = [value]
+    seen: set[int] = set()
+    while stack and len(seen) < 400:
+        at = stack.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        for member in members(at):
+            if isinstance(member, Tensor):
+                yield member
+                stack.extend(member.inputs)
+                if member.result is not None:
+                    stack.append(member.result)
+            elif isinstance(member, Sequence):
+                stack.extend(member.items)
+
+
+def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | None:
+    """What the code itself says about rare positives where this loss is used; None when it says nothing."""
+    inputs = event.data["inputs"]
+    if len(inputs) > 1 and any(t.op in _GAN_TARGETS for t in leaves(inputs[1])):
+        return None  # real against generated: as many of one as of the other
+    loss = event.subject
+    kind = event.data["type"]
+    if isinstance(loss, Instance):
+        made = (loss.node, loss.file)
+        if isinstance(loss.cls, Class) and "focal" in loss.cls.name.lower():
+            return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head))
+        if "focal" in loss.library.lower():
+            return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head))
+        weight = first(loss.kwargs.get("pos_weight"))
+        if kind == "bce_logits" and _given(weight):
+            return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made, sigmoid=True,
+                             prior=_prior_of(weight))  # fmt: skip
+        weight = first(loss.kwargs.get("weight") or (loss.args[0] if loss.args else None))
+        if kind == "cross_entropy" and _given(weight):
+            return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", *made,
+                             sigmoid=False)  # fmt: skip
+    elif isinstance(loss, Ref):
+        if kind == "focal":
+            return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", event.node, event.file, True)
+        if kind == "bce_logits" and _given(first(event.data["kwargs"].get("pos_weight"))):
+            return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", event.node,
+                             event.file, True)  # fmt: skip
+        if kind == "cross_entropy" and _given(first(event.data["kwargs"].get("weight"))):
+            return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", event.node,
+                             event.file, False)  # fmt: skip
+    if kind in ("bce_logits", "bce"):
+        many = _outputs(head)
+        target_is_input = len(inputs) > 1 and _same_data(inputs[0], inputs[1])
+        if head.library in layers.LINEAR and many is not None and many > 1 and not target_is_input:
+            if many < 128:  # beyond that it is a reconstruction, not a set of labels
+                return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
+                                 "many labels, each rare", event.node, event.file, True)  # fmt: skip
+        if kind == "bce_logits" and head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
+            if _kernel(head) == 1:
+                return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
+                                 event.node, event.file, True)  # fmt: skip
+    for sampler in program.events("sampler"):
+        if isinstance(sampler.subject, Instance) and sampler.subject.library.endswith("WeightedRandomSampler"):
+            if sampler.entry == event.entry and kind in ("cross_entropy", "bce_logits", "nll", "bce"):
+                return Imbalance("a WeightedRandomSampler says that classes are imbalanced",
+                                 "the classes are imbalanced: a weighted sampler", sampler.node, sampler.file, False)  # fmt: skip
+    return None
+
+
+def _given(value: Value | None) -> bool:
+    """An argument that was passed and is not None (what it holds may be unknown)."""
+    return value is not None and not (isinstance(value, Const) and value.value is None)
+
+
+def _sigmoid(loss: Instance, head: Instance) -> bool:
+    """A focal loss over sigmoids: its forward calls a binary cross-entropy or a sigmoid."""
+    output = loss.notes.get("output")
+    if isinstance(output, Value):
+        ops = {t.op for t in leaves(output)} | {str(t.attrs.get("name", "")) for t in leaves(output)}
+        if any(op in ("softmax", "log_softmax") for op in ops):
+            return False
+    outputs = _outputs(head)
+    return outputs == 1 or outputs is None
+
+
+def _prior_of(weight: Value | None) -> float:
+    """pos_weight is negatives per positive: the share of positives is 1 / (1 + w)."""
+    at = first(weight)
+    if isinstance(at, Tensor) and at.inputs:
+        at = first(at.inputs[0])
+    if isinstance(at, Const) and isinstance(at.value, (int, float)) and at.value > 0:
+        return 1 / (1 + float(at.value))
+    return DEFAULT_PRIOR
+
+
+def _outputs(head: Instance) -> float | None:
+    position = layers.OUT_FEATURES.get(head.library, 1)
+    name = "out_features" if head.library in layers.LINEAR else "out_channels"
+    value = first(head.kwargs.get(name) or (head.args[position] if position < len(head.args) else None))
+    if isinstance(value, Const) and isinstance(value.value, (int, float)):
+        return float(value.value)
+    return None
+
+
+def _kernel(head: Instance) -> object:
+    value = first(head.kwargs.get("kernel_size") or (head.args[2] if len(head.args) > 2 else None))
+    if isinstance(value, Sequence) and value.items:
+        value = first(value.items[0])
+    return value.value if isinstance(value, Const) else None
+
+
+def _same_data(output: Value, target: Value) -> bool:
+    """The target is what the model was fed: an autoencoder."""
+    behind = {id(t) for t in leaves(output) if t.op in ("data", "item", "input")}
+    return any(id(t) in behind for t in leaves(target))
