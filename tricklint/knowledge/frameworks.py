@@ -49,7 +49,7 @@ HARMLESS_PREFIXES = (
 FASTAI_NAMES = frozenset((
     "create_cnn", "cnn_learner", "vision_learner", "unet_learner", "Learner", "ImageDataBunch", "ImageList", "ImageItemList",
     "ImageDataLoaders", "DataBlock", "ImageClassifierData", "ConvLearner", "get_transforms", "imagenet_stats", "cifar_stats",
-    "mnist_stats", "models", "Normalize", "aug_transforms",
+    "mnist_stats", "models", "Normalize", "aug_transforms", "create_body", "create_head",
 ))  # fmt: skip
 
 

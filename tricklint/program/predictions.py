@@ -1,0 +1,76 @@
+"""What stands at the end of a network: the last thing that happened to a tensor before a loss was given it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tricklint.knowledge import layers
+from tricklint.program.values import Instance, Tensor, Union, Value
+
+# Operations that change neither the values nor their meaning
+_SHAPES = frozenset((
+    "view", "reshape", "squeeze", "unsqueeze", "flatten", "permute", "transpose", "contiguous", "float", "double", "half",
+    "to", "cpu", "cuda", "clone", "index", "item", "narrow", "t", "input", "squeeze_", "unsqueeze_", "view_as", "expand",
+    "repeat", "type", "chunk", "split", "select", "movedim", "swapaxes", "ravel", "stack", "cat", "concat", "hstack", "vstack",
+    "masked_select", "index_select", "reshape_as", "type_as", "requires_grad_", "bfloat16", "unbind", "variable",
+))  # fmt: skip
+_KINDS = {
+    "softmax": "softmax", "softmax_": "softmax", "log_softmax": "log_softmax", "sigmoid": "sigmoid", "sigmoid_": "sigmoid",
+    "logsigmoid": "log_sigmoid", "expit": "sigmoid",
+}  # fmt: skip
+_MANY = frozenset(("stack", "cat", "concat", "hstack", "vstack"))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """kind: softmax, log_softmax, sigmoid, log_sigmoid, raw (a weight layer's own output) or other; `tensor` is the
+    step that makes it so."""
+
+    kind: str
+    tensor: Tensor | None
+
+
+def endings(value: Value | None, depth: int = 0) -> list[Ending]:
+    """What a value may end in: one entry for each alternative of the default path, "other" where it cannot be told."""
+    if isinstance(value, Union):
+        if value.sure:
+            return endings(value.values[0], depth)
+        return [found for member in value.values for found in endings(member, depth)]
+    if not isinstance(value, Tensor) or depth > 60:
+        return [Ending("other", None)]
+    if value.op in _MANY:
+        parts = [part for part in value.inputs if isinstance(part, (Tensor, Union))]
+        return [found for part in parts for found in endings(part, depth + 1)] or [Ending("other", None)]
+    if value.op in _SHAPES:
+        return endings(value.inputs[0], depth + 1) if value.inputs else [Ending("other", None)]
+    if value.op in _KINDS:
+        return [Ending(_KINDS[value.op], value)]
+    if value.op == "call" and value.module is not None:
+        return _of_module(value, value.module, depth)
+    return [Ending("other", value)]
+
+
+def _of_module(value: Tensor, module: Instance, depth: int) -> list[Ending]:
+    if value.result is not None:
+        return endings(value.result, depth + 1)
+    name = module.library
+    if name in layers.SOFTMAX:
+        return [Ending(layers.SOFTMAX[name], value)]
+    if name == layers.NN + "Sigmoid":
+        return [Ending("sigmoid", value)]
+    if name == layers.NN + "LogSigmoid":
+        return [Ending("log_sigmoid", value)]
+    if name in layers.WEIGHTED:
+        return [Ending("raw", value)]
+    if name in layers.PASSIVE or name in layers.DROPOUT:
+        return endings(value.inputs[0], depth + 1) if value.inputs else [Ending("other", value)]
+    return [Ending("other", value)]
+
+
+def only_ending(value: Value | None) -> Ending | None:
+    """The one kind that every alternative ends in; None when they differ."""
+    found = endings(value)
+    return found[0] if found and len({each.kind for each in found}) == 1 else None
+
+
+__all__ = ["Ending", "endings", "only_ending"]
