@@ -54,7 +54,7 @@ def test_deep_nesting_is_a_problem_and_no_crash(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\f\nx = 1\n", "\fx = 1\n", "x = 1\r\ny = 2\r\n", "# only a comment", "x = '\\d'\n", "\\\n"]
+    "text", ["", "\f\nx = 1\n", "\fx = 1\n", "x = 1\r\ny = 2\r\n", "# only a comment", "x = '\\d'\n"]
 )
 def test_odd_files_are_fine(text: str, recwarn: pytest.WarningsRecorder) -> None:
     assert screened(text).problem is None

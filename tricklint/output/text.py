@@ -124,6 +124,14 @@ def _columns(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
+def _fit(text: str, room: int) -> str:
+    """As much of the start of `text` as fits into `room` columns."""
+    text = text[: max(0, room)]
+    while _columns(text) > max(0, room):
+        text = text[:-1]
+    return text
+
+
 def _cut(line: str, spot: Finding | Evidence, room: int) -> tuple[str, int, int]:
     """A row as it is shown: (text that fits into `room`, columns before the mark, columns that are marked)."""
     start = spot.location.column - 1
@@ -132,14 +140,15 @@ def _cut(line: str, spot: Finding | Evidence, room: int) -> tuple[str, int, int]
     parts = [_printable(part) for part in (line[:start], line[start:end], line[end:])]
     before, marked, after = parts
     if _columns(before + marked + after) > room:
-        # Too long a row: keep what is marked, and as much before it as fits.
+        # Too long a row: keep what is marked (two thirds of the room at least), then what fits before and after it.
+        marked_room = min(_columns(marked), room * 2 // 3)
+        if _columns(before) + marked_room > room - 1:
+            before = "…" + _fit(before[::-1], room - 2 - marked_room)[::-1]
         if _columns(before + marked) > room - 1:
-            keep = max(0, room - 2 - min(_columns(marked), room * 2 // 3))
-            before = "…" + before[len(before) - keep :] if len(before) > keep else before
-            if _columns(before + marked) > room - 1:
-                marked = marked[: max(1, room - 1 - _columns(before))]
-        left = room - 1 - _columns(before + marked)
-        after = after[: max(0, left)] + "…"
+            marked = _fit(marked, room - 1 - _columns(before))
+            after = "…"
+        else:
+            after = _fit(after, room - 1 - _columns(before + marked)) + "…"
     return before + marked + after, _columns(before), max(1, _columns(marked.rstrip()))
 
 
