@@ -171,7 +171,15 @@ def _wishes(options: Options, settings: Any = None) -> Any:
     )
 
 
-def _engine(kind: str, options: Options, workers: int, preload: Sequence[str], path: Sequence[str], python: str | None) -> Engine:
+def _engine(
+    kind: str,
+    options: Options,
+    workers: int,
+    preload: Sequence[str],
+    python: str | None,
+    path: Sequence[str] = (),
+    warm: Sequence[tuple[str, dict[str, Any]]] = (),
+) -> Engine:
     if kind == "ray":
         try:
             from tricklint.verify.engines.ray import RayEngine
@@ -180,7 +188,7 @@ def _engine(kind: str, options: Options, workers: int, preload: Sequence[str], p
         return RayEngine(options.ray_address, python)
     from tricklint.verify.engines.local import LocalEngine
 
-    return LocalEngine(workers, python, preload, path)
+    return LocalEngine(workers, python, preload, path, warm=warm)
 
 
 # -- recipes ----------------------------------------------------------------------------------------------------------
@@ -206,7 +214,8 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     wishes.about = {"recipe": recipe.name, "training": f"{recipe.title}; batch {recipe.batch}, {plan.steps} steps"}
     workers = options.workers or cores()
     path = [str(Path(__file__).resolve().parents[2])]
-    engine = _engine(options.engine or "local", options, workers, _preload(name), path, None)
+    warm = [("tricklint.verify.recipes.base:warm", {"recipe": name, "folder": str(folder / "work")})]
+    engine = _engine(options.engine or "local", options, workers, _preload(name), None, path, warm)
 
     def after_pilot(run: Any) -> int:
         from tricklint.verify.conduct import gpu_seats
@@ -365,7 +374,7 @@ def _replay_plan(
     workers = options.workers or cores()
     kind = options.engine or settings.verify.engine
     python = options.python or (str(settings.python) if settings.python else None)
-    engine = _engine(kind, options, workers, ["torch"], [], python)
+    engine = _engine(kind, options, workers, ["torch"], python)
 
     def after_pilot(run: Any) -> int:
         seats = options.workers or gpu_seats(run, workers)

@@ -31,7 +31,7 @@ def plan_of(recipe: Recipe, seeds: int, steps: int | None, scales: tuple[float, 
 class RecipeWork:
     """`stack` says for each variant how many seeds one job trains together (1: the plain loop)."""
 
-    metric_pattern = None
+    metric_pattern: str | None = None
 
     def __init__(self, recipe: Recipe, folder: Path, oom_guard: str = "accumulate", device: str = "auto") -> None:
         self.recipe, self.folder, self.oom_guard, self.device = recipe, folder, oom_guard, device
@@ -74,6 +74,7 @@ class RecipeWork:
             "kind": "call",
             "target": target,
             "arguments": arguments,
+            "path": [str(Path(__file__).resolve().parents[2])],
             "record": str(self.folder / "work" / f"{name}.json"),
             "stdout": str(self.folder / "logs" / f"{name}.out"),
             "stderr": str(self.folder / "logs" / f"{name}.err"),

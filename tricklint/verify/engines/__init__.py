@@ -23,6 +23,10 @@ class Job:
 class Engine(Protocol):
     """Runs jobs; returns when all are finished. KeyboardInterrupt ends what runs and is raised again."""
 
+    workers: int
+
     def run(self, jobs: Sequence[Job]) -> None: ...
+
+    def preload(self, names: Sequence[str]) -> None: ...
 
     def close(self) -> None: ...

@@ -105,7 +105,8 @@ def _kill_group(pid: int) -> None:
 
 
 class LocalEngine:
-    """`workers` runs at a time. `preload` are modules to import once before forking (their import must be harmless)."""
+    """`workers` runs at a time. `preload` are modules to import, and `warm` calls ("module:function", arguments) to make,
+    once before forking; both must be harmless, and no call may run a backward pass."""
 
     def __init__(
         self,
@@ -114,10 +115,11 @@ class LocalEngine:
         preload: Sequence[str] = ("torch",),
         path: Sequence[str] = (),
         threads: int = 1,
+        warm: Sequence[tuple[str, Payload]] = (),
     ) -> None:
         self.workers = workers or cores()
         self.python = python or sys.executable
-        self.options: Payload = {"preload": list(preload), "path": list(path)}
+        self.options: Payload = {"preload": list(preload), "path": list(path), "warm": list(warm)}
         self.threads = threads
         self.servers: list[_Server] = []
         self.stopped = False

@@ -208,3 +208,14 @@ def summary(
         "engine": engine,
         "torch": torch.__version__,
     }
+
+
+def warm(recipe: str, folder: str | None = None) -> None:
+    """Load the data and build a model, so that runs forked from this process find both ready."""
+    from tricklint.verify.recipes import load
+
+    torch.set_num_threads(1)
+    found = load(recipe)
+    found.data()
+    for variant in found.variants:
+        found.model(variant, 0, Path(folder) if folder else None)

@@ -26,6 +26,7 @@ def run_job(job: Job) -> int:
     """Run one job in this process; what it found is in the job's record file. Returns the exit status."""
     _redirect(job)
     if job["kind"] == "call":
+        sys.path[:0] = [p for p in job.get("path", []) if p not in sys.path]
         module, _, name = job["target"].partition(":")
         try:
             result = getattr(importlib.import_module(module), name)(**job["arguments"])
@@ -68,14 +69,20 @@ def _serve(options: Job) -> int:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what preloaded packages print must not mix with the answers
     jobs = os.fdopen(os.dup(0), "rb", buffering=0)
+    path = list(sys.path)
     sys.path[:0] = options.get("path", [])
     for name in options.get("preload", []):
         try:
             importlib.import_module(name)
         except BaseException as error:
             print(f"preload {name}: {type(error).__name__}: {error}", file=sys.stderr)
-    for _ in options.get("path", []):
-        sys.path.pop(0)
+    for target, arguments in options.get("warm", []):
+        module, _, function = target.partition(":")
+        try:
+            getattr(importlib.import_module(module), function)(**arguments)
+        except BaseException as error:
+            print(f"warm-up {target}: {type(error).__name__}: {error}", file=sys.stderr)
+    sys.path[:] = path
     wake, woken = socket.socketpair()
     wake.setblocking(False)
     woken.setblocking(False)
