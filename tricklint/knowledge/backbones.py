@@ -48,6 +48,8 @@ INCEPTION = InputStats("the Inception", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CLIP = InputStats("CLIP's", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 KINETICS = InputStats("Kinetics'", (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 
+UNNAMED = InputStats("their own", (), ())  # some mean and std, but which is not known
+
 # timm families whose weights all ask for the same statistics
 _TIMM_IMAGENET = re.compile(
     r"(?:resnet\d|resnext|wide_resnet|seresnet|densenet|mobilenetv3_large_100$|mobilenetv2|efficientnet_b|vgg|convnext(?!.*clip)|"
@@ -62,7 +64,8 @@ _TIMM_INCEPTION = re.compile(
 
 
 def input_stats(family: str, name: str) -> InputStats | None:
-    """What the weights of `name` expect, None when that is not sure (several sets of weights, or images left as they are).
+    """What the weights of `name` expect: `UNNAMED` when every set of weights of the family wants a normalised image but
+    not the same, None when images may be wanted as they are.
 
     family: as in `tricklint.knowledge.pretrained`. torchvision's classification models, `inception_v3` and `googlenet`
     included, all take ImageNet's statistics: the two transform their input themselves when pretrained.
@@ -73,19 +76,20 @@ def input_stats(family: str, name: str) -> InputStats | None:
             return None  # GeneralizedRCNNTransform normalises inside the model
         if ".video." in name:
             return KINETICS if short in ("r3d_18", "mc3_18", "r2plus1d_18") else None
-        return None if ".quantization." in name else IMAGENET
+        return None if ".quantization." in name or ".optical_flow." in name else IMAGENET
     if family == "timm":
-        if "." in name:  # a tag of its own: augreg, in21k, clip …
-            return None
+        if "." in name or not name:  # a tag of its own: augreg, in21k, clip …
+            return UNNAMED
         if _TIMM_INCEPTION.match(short):
             return INCEPTION
-        return IMAGENET if _TIMM_IMAGENET.match(short) else None
+        return IMAGENET if _TIMM_IMAGENET.match(short) else UNNAMED
     if family == "efficientnet":
         return IMAGENET
     if family == "cadene":
-        return IMAGENET if re.match(r"(?:resnet|se_resnet|se_resnext|senet|densenet|dpn)", short) else None
+        return IMAGENET if re.match(r"(?:resnet|se_resnet|se_resnext|senet|densenet|dpn)", short) else UNNAMED
     if family == "smp":
-        return IMAGENET if re.match(r"(?:resnet|se_resne|densenet|vgg|mobilenet|efficientnet|timm-resn|resnext)", short) else None
+        known = re.match(r"(?:resnet|se_resne|densenet|vgg|mobilenet|efficientnet|timm-resn|resnext)", short)
+        return IMAGENET if known else UNNAMED
     if family == "hub":
         return IMAGENET if re.match(r"(?:resnet|resnext|densenet|vgg|mobilenet|alexnet|squeezenet|wide_resnet)", short) else None
     return None

@@ -1,0 +1,276 @@
+"""Images that a pretrained network was not trained on: its mean and std are missing.
+
+## What it does
+Follows the images of a pretrained vision model from the file through transforms, data set and loader into the model,
+and compares what they were normalised with to what the weights expect: ImageNet's mean and std for torchvision and most
+of timm, 0.5/0.5 for timm's Inception-style weights. Reported at the transform pipeline, or at the call of the model when
+raw pixels reach it. Normalisation inside the model, in the training step, or by a step that cannot be followed is silent.
+
+## Why it costs
+The first convolution and every BatchNorm behind it have learned inputs of mean 0 and variance 1. Images in [0, 1] arrive
+with a mean of 2 and a quarter of the spread, raw pixels in 0 … 255 a hundred times too large: frozen features are wrong,
+and fine-tuning spends its first epochs on undoing it. At inference the loss is there for good.
+
+## When not to follow it
+When the model was trained further on images prepared this very way and only that checkpoint is used, when the network
+normalises its input itself (torchvision's detection models, a Normalize layer), or when the first layer was replaced and
+is trained anew. Keep training, validation and inference alike when you change it: a head trained on other inputs is lost.
+
+## Example
+```python
+import torch
+from torch import nn
+from torchvision import datasets, models, transforms
+
+transform = transforms.Compose([transforms.Resize((224, 224)), transforms.ToTensor()])
+loader = torch.utils.data.DataLoader(datasets.FakeData(8, (3, 224, 224), 10, transform=transform), batch_size=4)
+
+model = models.resnet18(weights="DEFAULT")
+model.fc = nn.Linear(512, 10)
+optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01)
+
+
+def train_one_epoch():
+    for images, labels in loader:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+from torchvision import datasets, models, transforms
+
+normalize = transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+transform = transforms.Compose([transforms.Resize((224, 224)), transforms.ToTensor(), normalize])
+loader = torch.utils.data.DataLoader(datasets.FakeData(8, (3, 224, 224), 10, transform=transform), batch_size=4)
+
+model = models.resnet18(weights="DEFAULT")
+model.fc = nn.Linear(512, 10)
+optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01)
+
+
+def train_one_epoch():
+    for images, labels in loader:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+```
+
+## Fix level
+None. Every pipeline that meets these weights has to change together, and checkpoints trained on the old inputs with it;
+`weights.transforms()` of torchvision and `timm.data.create_transform` give the right ones.
+
+## Evidence
+Known from the weights' own cards: torchvision's accuracies hold for `weights.transforms()` alone.
+
+## References
+- https://docs.pytorch.org/vision/stable/models.html (every set of weights has its own preprocessing)
+- https://huggingface.co/docs/timm/feature_extraction (`resolve_data_config`)
+- He et al., Bag of Tricks for Image Classification with Convolutional Neural Networks, 2018, section 2.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Severity
+from tricklint.knowledge import images
+from tricklint.knowledge.backbones import InputStats, input_stats
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchanged
+from tricklint.program.objects import owner_model, submodules
+from tricklint.program.transfer import holds, optimised, published_name
+from tricklint.program.values import Const, Instance, Ref, Value, first, members
+from tricklint.rule import Rule
+
+# Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
+TOLERANCE = 0.06
+
+
+class PretrainedInputStats(Rule):
+    code = "TRK203"
+    name = "pretrained-input-stats"
+    summary = "a pretrained vision model is fed images without the mean and std its weights expect"
+    severity = Severity.WARNING
+    fix_level = None
+    trick = "2 - Normalize"
+    triggers = ("torchvision", "timm", "fastai", "segmentation_models_pytorch", "efficientnet_pytorch", "pretrainedmodels")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
+        flow = ImageFlow(program)
+        for event, backbone, stats, value in fed(program):
+            image = flow.of(value)
+            if image is None or not differs(image, stats):
+                continue
+            node, file = (image.node, image.file) if image.node is not None else (event.node, event.file)
+            told = id(node) if image.node is not None else id(backbone)  # raw pixels: once a model
+            if node is None or file is None or told in seen:
+                continue
+            seen.add(told)
+            name = published_name(backbone) or f"the {backbone.notes['family']} model"
+            wanted = f"mean {_show(stats.mean)} and std {_show(stats.std)}" if stats.mean else "mean and std"
+            message = f"{name}'s weights expect images normalised with {stats.name} {wanted}, but {what(image)}"
+            evidence = [
+                program.evidence(backbone.file, backbone.node, f"the pretrained {name} is built here"),
+                program.evidence(event.file, event.node, "the images reach the model here")
+                if event.node is not node and event.kind == "forward"
+                else None,
+            ]
+            yield program.finding(self, file, node, message, evidence)
+        yield from self.fastai(program)
+
+    def fastai(self, program: Program) -> Iterator[Finding]:
+        """fastai v1 normalises only when the data block says `.normalize(…)`; v2 does it by itself."""
+        for event in program.events("learner"):
+            learner = event.subject
+            assert isinstance(learner, Instance)
+            if learner.library not in ("fastai.vision.create_cnn", "fastai.vision.cnn_learner") or not event.sure:
+                continue
+            arch = first(learner.kwargs.get("base_arch") or learner.kwargs.get("arch") or _at(learner, 1))
+            pretrained = first(learner.kwargs.get("pretrained"))
+            if not isinstance(arch, Ref) or ".models." not in arch.name or isinstance(pretrained, Const) and not pretrained.value:
+                continue
+            steps = data_block(first(learner.kwargs.get("data") or _at(learner, 0)))
+            if not steps or any("normalize" in step.notes.get("methods", ()) for step in steps):
+                continue
+            step = next((step for step in steps if step.library.endswith(".transform")), steps[0])
+            node, file = step.node, step.file
+            if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
+                node = node.func.attr
+            if node is None or file is None:
+                continue
+            name = arch.name.rpartition(".")[2]
+            message = (
+                f"{name} is pretrained on images with ImageNet's mean and std, but this data block is never normalised: "
+                "fastai v1 wants .normalize(imagenet_stats)"
+            )
+            yield program.finding(
+                self, file, node, message, [program.evidence(event.file, event.node, f"the pretrained {name} is fed here")]
+            )
+
+
+def _at(learner: Instance, position: int) -> Value | None:
+    return learner.args[position] if position < len(learner.args) else None
+
+
+def data_block(value: Value | None) -> list[Instance]:
+    """The calls of a fastai v1 data block, last first; empty when it does not start at one of fastai's own classes."""
+    steps: list[Instance] = []
+    while isinstance(value, Instance):
+        steps.append(value)
+        if "of" not in value.notes:
+            break
+        value = value.notes["of"]
+    if not steps or not steps[-1].library.startswith("fastai.vision."):
+        return []
+    start = steps[-1].library[len("fastai.vision.") :].partition(".")[0]
+    return steps if start in ("ImageItemList", "ImageList", "ImageDataBunch") else []
+
+
+def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]:
+    """Forwards of pretrained vision models (or of models around one), with the value that reaches its first layer."""
+    outer = [event for event in program.events("forward") if event.data.get("depth") == 0 and event.possible]
+    ran: set[tuple[str, int]] = set()
+    for event in outer:
+        model = event.subject
+        if not isinstance(model, Instance):
+            continue
+        for backbone, stats in backbones(program, model):
+            ran.add((event.entry, id(backbone)))
+            inputs = event.data["inputs"]
+            if not inputs or not matters(program, event, model, backbone):
+                continue
+            if enters(model, backbone) or fed_unchanged(model.notes.get("output"), backbone):
+                yield event, backbone, stats, inputs[0]
+    # Scripts whose loop lies elsewhere: the one model that is optimised, and the loaders made beside it
+    for event in program.events("optimizer"):
+        if not event.sure:
+            continue
+        trained = [model for model, events in program.trained.values() if any(one.entry == event.entry for one in events)]
+        found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model)}
+        if len(found) != 1:
+            continue
+        backbone, stats = next(iter(found.values()))
+        around = [m for m in trained if holds(m, backbone)]
+        if (event.entry, id(backbone)) in ran or not any(owner_model(m) is backbone for m in around) or len(around) > 1:
+            continue
+        for made in program.events("loader"):
+            loader = made.subject
+            if made.entry == event.entry and made.sure and isinstance(loader, Instance):
+                yield event, backbone, stats, _batch(loader)
+
+
+def _batch(loader: Instance) -> Value:
+    from tricklint.program.values import Tensor
+
+    return Tensor("data", (), None, loader.node, loader.file, loader=loader, key=0)
+
+
+def backbones(program: Program, model: Instance) -> Iterator[tuple[Instance, InputStats]]:
+    """Pretrained vision models in `model` whose first layer is their own, with what their weights expect."""
+    for _, module in submodules(model):
+        owner = owner_model(module)
+        if owner.notes.get("pretrained") is not True or "family" not in owner.notes:
+            continue
+        stats = input_stats(owner.notes["family"], published_name(owner) if owner.notes["family"] != "torchvision" else owner.library)
+        if stats is None or any(key in owner.kwargs for key in ("in_chans", "in_channels")):
+            continue
+        if not any(_first_layer(event, owner) for event in program.events("head")):
+            yield owner, stats
+            return
+
+
+def _first_layer(event: Event, backbone: Instance) -> bool:
+    """The event replaces the first convolution: what it expects is no longer known."""
+    attribute = str(event.data.get("attribute", ""))
+    return any(
+        isinstance(member, Instance) and owner_model(member) is backbone and attribute in images.FIRST_LAYERS
+        for member in members(event.subject)
+    )
+
+
+def matters(program: Program, event: Event, model: Instance, backbone: Instance) -> bool:
+    """The forward is part of training, or runs weights that are used as they are (not a check of shapes)."""
+    if any(other.entry == event.entry for other in optimised(program, model)):
+        return True
+    if model.notes.get("loaded") or backbone.notes.get("loaded"):
+        return True
+    replaced = any(
+        isinstance(member, Instance) and owner_model(member) is backbone
+        for other in program.events("head")
+        for member in members(other.subject)
+    )
+    return model is backbone and not replaced and not backbone.notes.get("new_head")
+
+
+def differs(image: Image, stats: InputStats) -> bool:
+    if image.mean is None or image.std is None:
+        return True
+    if not stats.mean:
+        return False
+    means = image.mean * 3 if len(image.mean) == 1 else image.mean
+    stds = image.std * 3 if len(image.std) == 1 else image.std
+    if len(means) != 3 or len(stds) != 3:
+        return False
+    ordered = zip((*means, *stds), (*stats.mean, *stats.std))
+    swapped = zip((*reversed(means), *reversed(stds)), (*stats.mean, *stats.std))  # BGR, as cv2 reads
+    return all(any(abs(a - b) > TOLERANCE for a, b in pairs) for pairs in (list(ordered), list(swapped)))
+
+
+def what(image: Image) -> str:
+    if image.mean is not None and image.std is not None:
+        return f"this pipeline normalises with mean {_show(image.mean)} and std {_show(image.std)}"
+    if image.node is None:
+        return "raw pixel values reach the model" if not image.unit else "pixels in [0, 1] reach the model"
+    return f"this pipeline hands on {'values in [0, 1]' if image.unit else 'pixels in 0 … 255'}"
+
+
+def _show(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.3g}" for value in values) + ")"

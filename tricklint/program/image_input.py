@@ -1,0 +1,343 @@
+"""Where the images that a model is fed come from, and what was done to their values on the way.
+
+Every question is answered with None when a step is not known: an unknown step may have normalised the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from tricklint.knowledge import images
+from tricklint.program.calls import IMAGE_TRANSFORMS, CallArgs
+from tricklint.program.interpreter import BudgetSpent, Frame
+from tricklint.program.objects import owner_model
+from tricklint.program.params import roots_of
+from tricklint.program.program import Program
+from tricklint.program.values import (
+    UNKNOWN,
+    Class,
+    Const,
+    Dict,
+    Func,
+    Instance,
+    ParamSet,
+    Sequence,
+    Tensor,
+    Union,
+    Value,
+    first,
+    members,
+    number,
+)
+
+if TYPE_CHECKING:
+    from tricklint.program.modules import FileModule
+
+_DEPTH = 60
+_ALBUMENTATIONS_MEAN = (0.485, 0.456, 0.406)
+_ALBUMENTATIONS_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image on its way to a model: its values' range, and the statistics it was normalised with (None: not at all).
+
+    `node` is what a reader should look at: the pipeline's call, or None when the pixels came without one.
+    """
+
+    unit: bool = False  # floats in [0, 1]; else 0 … 255
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    tensor: bool = False
+    node: cst.CSTNode | None = None
+    file: FileModule | None = None
+
+
+class ImageFlow:
+    """Follows the inputs of forwards back through loaders, data sets and transforms of one program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._samples: dict[int, Value | None] = {}
+
+    # -- values --------------------------------------------------------------------------------------------------------
+
+    def of(self, value: Value | None, depth: int = 0) -> Image | None:
+        """The image that `value` is, or None when that is not sure."""
+        if value is None or depth > _DEPTH:
+            return None
+        if isinstance(value, Union):
+            if value.sure:
+                return self.of(value.values[0], depth + 1)
+            found = [self.of(member, depth + 1) for member in value.values]
+            same = found[0]
+            return same if same is not None and all(same == other for other in found) else None
+        if isinstance(value, Tensor):
+            return self._tensor(value, depth + 1)
+        if isinstance(value, Sequence):  # torch.stack([image]), a list of images
+            return self.of(value.items[0], depth + 1) if value.items else None
+        if isinstance(value, Instance):
+            return self._instance(value, depth + 1)
+        return None
+
+    def _tensor(self, value: Tensor, depth: int) -> Image | None:
+        if value.op == "image":
+            return self._through(value.attrs["pipeline"], value.inputs, depth)
+        if value.op == "data":
+            loader = value.attrs.get("loader")
+            if not isinstance(loader, Instance):
+                return None
+            return self.of(self.part(self.sample(first(loader.notes.get("dataset"))), value.attrs.get("key")), depth)
+        if value.op == "unknown":
+            return self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
+        if value.op in ("divide", "div") and len(value.inputs) == 2:
+            return self._scaled(value.inputs[0], number(value.inputs[1]), depth)
+        if value.op == "multiply" and len(value.inputs) == 2:
+            factor = number(value.inputs[1])
+            return self._scaled(value.inputs[0], 1 / factor if factor else None, depth)
+        if value.op in images.TENSOR_OPS and value.inputs:
+            return self.of(value.inputs[0], depth)
+        return None
+
+    def _scaled(self, value: Value, by: float | None, depth: int) -> Image | None:
+        image = self.of(value, depth)
+        if image is None or by is None or image.unit or image.mean is not None or abs(by - 255) > 1.5:
+            return None
+        return replace(image, unit=True)
+
+    def _instance(self, value: Instance, depth: int) -> Image | None:
+        name = value.library
+        if value.kind == "loader_item":
+            loader = value.notes.get("loader")
+            return self.of(self.sample(first(loader.notes.get("dataset"))), depth) if isinstance(loader, Instance) else None
+        if name in images.READERS:
+            return Image()
+        if name in images.CARRIERS and value.args:
+            return self.of(value.args[0], depth)
+        if name.rpartition(".")[2] in images.METHODS and isinstance(value.notes.get("of"), Instance):
+            return self.of(value.notes["of"], depth)
+        if name == "torchvision.transforms.functional.to_tensor" and value.args:
+            return Image(unit=True, tensor=True, node=value.node, file=value.file)
+        return None
+
+    # -- transforms ----------------------------------------------------------------------------------------------------
+
+    def _through(self, pipeline: Instance, inputs: tuple[Value, ...], depth: int) -> Image | None:
+        steps = flatten(pipeline)
+        if steps is None:
+            return None
+        given = self.of(inputs[0], depth) if inputs else None
+        if given is None and not (inputs and _may_be_pixels(inputs[0]) and any(_tail(step) in images.TO_TENSOR for step in steps)):
+            return None
+        image = given or Image()
+        for step in steps:
+            at = self._step(step, image)
+            if at is None:
+                return None
+            image = at
+        return replace(image, node=pipeline.node, file=pipeline.file)
+
+    def _step(self, step: Instance, image: Image) -> Image | None:
+        tail = _tail(step)
+        if tail == "Normalize":
+            return self._normalised(step, image)
+        if tail == "ToTensor":
+            return replace(image, unit=True, tensor=True)
+        if tail in images.TO_UNIT:
+            return replace(image, unit=True)
+        if tail == "ToDtype":
+            scale = first(step.kwargs.get("scale"))
+            return replace(image, unit=True) if isinstance(scale, Const) and scale.value is True else image
+        if tail in images.TO_TENSOR:
+            return replace(image, tensor=True)
+        if tail in images.CHOICES:
+            below = first(step.args[0]) if step.args else first(step.kwargs.get("transforms"))
+            if not isinstance(below, Sequence):
+                return None
+            tails = [_tail(item) if isinstance(item := first(each), Instance) else "" for each in below.items]
+            return image if all(each in images.NEUTRAL for each in tails) else None
+        return image if tail in images.NEUTRAL else None
+
+    def _normalised(self, step: Instance, image: Image) -> Image | None:
+        if image.mean is not None:
+            return None
+        mean = step.kwargs.get("mean") or (step.args[0] if step.args else None)
+        std = step.kwargs.get("std") or (step.args[1] if len(step.args) > 1 else None)
+        if step.library.startswith("albumentations."):
+            if step.open_kwargs or "normalization" in step.kwargs or "max_pixel_value" in step.kwargs:
+                return None
+            means = numbers(mean) if mean is not None else _ALBUMENTATIONS_MEAN
+            stds = numbers(std) if std is not None else _ALBUMENTATIONS_STD
+            return replace(image, mean=means, std=stds, unit=True) if means and stds else None
+        means, stds = numbers(mean), numbers(std)
+        return replace(image, mean=means, std=stds) if means and stds else None
+
+    # -- data sets -----------------------------------------------------------------------------------------------------
+
+    def part(self, sample: Value | None, key: object) -> Value | None:
+        """The element of a sample that stands under `key` of a collated batch."""
+        sample = first(sample)
+        if isinstance(sample, Sequence) and isinstance(key, int) and not sample.open and key < len(sample.items):
+            return sample.items[key]
+        if isinstance(sample, Dict) and isinstance(key, str):
+            return sample.fields.get(key)
+        return None
+
+    def sample(self, dataset: Value | None) -> Value | None:
+        """What `dataset[i]` gives, None when it cannot be followed."""
+        if not isinstance(dataset, Instance):
+            return None
+        if id(dataset) not in self._samples:
+            self._samples[id(dataset)] = None
+            self._samples[id(dataset)] = self._sample(dataset)
+        return self._samples[id(dataset)]
+
+    def _sample(self, dataset: Instance) -> Value | None:
+        if isinstance(dataset.cls, Class):
+            return self._getitem(dataset)
+        tail = dataset.library.rpartition(".")[2]
+        if dataset.library.startswith("torchvision.datasets."):
+            if tail not in images.DATASETS:
+                return None
+            position = images.DATASETS[tail]
+            passed = dataset.fields.get("transform") or dataset.kwargs.get("transform")
+            if passed is None and position is not None and position < len(dataset.args):
+                passed = dataset.args[position]
+            pipeline = first(passed)
+            if not isinstance(pipeline, Instance) or not pipeline.library.startswith(IMAGE_TRANSFORMS):
+                return None
+            source = Instance(dataset.cls, dataset.node, dataset.file)
+            source.cls = _OPENED
+            image = Tensor("image", (source,), None, dataset.node, dataset.file, pipeline=pipeline)
+            return Sequence("tuple", (image, UNKNOWN), False, dataset.node, dataset.file)
+        if dataset.library == "torch.utils.data.Subset" and dataset.args:
+            return self.sample(first(dataset.args[0]))
+        if dataset.library == "torch.utils.data.TensorDataset":
+            return Sequence("tuple", dataset.args, False, dataset.node, dataset.file)
+        return None
+
+    def _getitem(self, dataset: Instance) -> Value | None:
+        assert isinstance(dataset.cls, Class)
+        method = dataset.cls.lookup("__getitem__")
+        if not isinstance(method, Func):
+            return None
+        at = self.program.interpreter
+        at.steps, at.silent = 0, at.silent + 1
+        frames, path, loops, journal = at.frames, at.path, at.loops, at.journal
+        at.frames, at.path, at.loops, at.journal = [], [], [], None
+        try:
+            with at.inside(Frame(None, method.file, method.file.names, (), 0)):
+                return at.invoke(method, dataset, CallArgs([UNKNOWN]), method.node)
+        except (BudgetSpent, RecursionError):
+            return None
+        finally:
+            at.silent -= 1
+            at.frames, at.path, at.loops, at.journal = frames, path, loops, journal
+
+
+def _opened() -> Value:
+    from tricklint.program.values import Ref
+
+    return Ref("PIL.Image.open")
+
+
+_OPENED = _opened()
+
+
+def flatten(pipeline: Instance) -> list[Instance] | None:
+    """The steps of a (nested) Compose in order; None when one is not known."""
+    tail = _tail(pipeline)
+    if tail not in images.LISTS:
+        return [pipeline] if pipeline.library.startswith(IMAGE_TRANSFORMS) else None
+    if tail == "Sequential":
+        items: tuple[Value, ...] = tuple(value for value in pipeline.fields.values() if isinstance(value, Value))
+    else:
+        listed = first(pipeline.args[0] if pipeline.args else pipeline.kwargs.get("transforms"))
+        if not isinstance(listed, Sequence) or listed.open:
+            return None
+        items = listed.items
+    steps: list[Instance] = []
+    for item in items:
+        at = first(item)
+        if not isinstance(at, Instance):
+            return None
+        below = flatten(at)
+        if below is None:
+            return None
+        steps.extend(below)
+    return steps
+
+
+def numbers(value: Value | None) -> tuple[float, ...] | None:
+    """The numbers of a constant list or tuple (one number counts as one channel)."""
+    at = first(value)
+    single = number(at)
+    if single is not None:
+        return (float(single),)
+    if isinstance(at, Const) and isinstance(at.value, (list, tuple)):
+        return tuple(float(item) for item in at.value)
+    if not isinstance(at, Sequence) or at.open or not at.items:
+        return None
+    found = [number(item) for item in at.items]
+    return tuple(float(item) for item in found if item is not None) if None not in found else None
+
+
+def _tail(step: Value | None) -> str:
+    return step.library.rpartition(".")[2] if isinstance(step, Instance) else ""
+
+
+def _may_be_pixels(value: Value) -> bool:
+    """An image whose origin is not seen: a file's pixels, since `ToTensor` takes nothing else."""
+    return value is UNKNOWN or isinstance(value, Instance) or not isinstance(value, (Tensor, Const))
+
+
+def enters(module: Instance, model: Instance) -> bool:
+    """Whether calling `module` feeds the first layer of the pretrained `model`."""
+    if module is model:
+        return True
+    if owner_model(module) is model:
+        return str(module.notes.get("path", "")).partition(".")[0] in images.FIRST_STAGES
+    if module.library == "torch.nn.Sequential" and module.fields:
+        start = next(iter(module.fields.values()))
+        if isinstance(start, ParamSet):
+            return any(root is model for root in roots_of(start))
+        return any(isinstance(member, Instance) and enters(member, model) for member in members(start))
+    return False
+
+
+def fed_unchanged(output: Value | None, model: Instance) -> bool:
+    """In the data flow behind `output`, the wrapper's own input reaches the pretrained `model` as it came in."""
+    stack, seen = list(members(output)), set()
+    while stack:
+        at = stack.pop()
+        if isinstance(at, Union):
+            stack.extend(at.values)
+        elif isinstance(at, (Sequence,)):
+            stack.extend(at.items)
+        elif isinstance(at, Dict):
+            stack.extend(value for value in at.fields.values() if isinstance(value, Value))
+        elif isinstance(at, Tensor) and id(at) not in seen:
+            seen.add(id(at))
+            if at.module is not None and at.op == "call" and enters(at.module, model):
+                return bool(at.inputs) and _is_input(at.inputs[0])
+            stack.extend(at.inputs)
+            if at.result is not None:
+                stack.append(at.result)
+    return False
+
+
+def _is_input(value: Value) -> bool:
+    for _ in range(_DEPTH):
+        if isinstance(value, Union) and value.sure:
+            value = value.values[0]
+        if not isinstance(value, Tensor):
+            return False
+        if value.op == "input":
+            return True
+        if value.op not in images.TENSOR_OPS or not value.inputs:
+            return False
+        value = value.inputs[0]
+    return False
