@@ -55,7 +55,9 @@ def coverage(options: argparse.Namespace) -> int:
     print(f"\nmodels {len(results)}")
     print(f"graph {len(graphs)}/{len(results)} = {len(graphs) / len(results):.1%} (bar 97 %)")
     print(f"facts complete {len(complete)}/{len(results)} = {len(complete) / len(results):.1%} (bar 90 %)")
-    print(f"median {statistics.median(f.seconds for f in facts):.2f} s a model (bar 0.5), max {max(f.seconds for f in facts):.1f}")
+    clock, cpu = [f.seconds for f in facts], [f.cpu_seconds for f in facts]
+    print(f"median {statistics.median(clock):.2f} s a model (bar 0.5), max {max(clock):.1f}")
+    print(f"median {statistics.median(cpu):.2f} s of CPU, max {max(cpu):.1f} (the same on a machine that does nothing else)")
     print("rungs", dict(Counter(f.rung for f in facts)))
     print("memory known", sum(f.memory is not None for f in facts), "signal measured", sum(any(x.output_std for x in f.layers) for f in facts))
     if options.json:

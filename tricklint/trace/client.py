@@ -200,6 +200,7 @@ class Worker:
             layer.output_std = done.get("signal", {}).get(layer.path, layer.output_std)
         facts.signal_note = done.get("note", facts.signal_note)
         facts.seconds = done.get("seconds", facts.seconds)
+        facts.cpu_seconds = done.get("cpu_seconds", facts.cpu_seconds)
         facts.site = self.relative(facts.site)
         facts.sites = {name: self.relative(site) or site for name, site in facts.sites.items()}
         if facts.optimizer is not None:

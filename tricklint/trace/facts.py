@@ -228,7 +228,8 @@ class ModelFacts(_Record):
     opaque_share: float = 0.0
     signal_note: str = ""  # why output_std is missing
     torch: str = ""
-    seconds: float = 0.0
+    seconds: float = 0.0  # by the clock, the signal's forward included
+    cpu_seconds: float = 0.0
     schema: int = SCHEMA
 
     @property

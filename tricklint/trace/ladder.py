@@ -54,6 +54,25 @@ class _Tracer(fx.Tracer):
         self.given_up: dict[str, str] = {}
         self.budget = 200
 
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        self.known = {id(p): name for name, p in root.named_parameters()}
+        self.known.update({id(b): name for name, b in root.named_buffers()})
+        return super().trace(root, concrete_args)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """As fx's own, with a look-up where that walks over all parameters for each access."""
+        if not isinstance(attr_val, nn.Parameter) or id(attr_val) not in self.known:
+            return attr_val
+        name = self.known[id(attr_val)]
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
+
+    def create_arg(self, a: Any) -> Any:
+        if isinstance(a, torch.Tensor) and id(a) in self.known:
+            return self.create_node("get_attr", self.known[id(a)], (), {})
+        return super().create_arg(a)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_leaf(m)
 

@@ -38,7 +38,6 @@ def outline(model: nn.Module, example: Example = None) -> Outline:
             twin, candidates = _prepare(model, example)
         except Exception as error:
             return Outline([], "tree", reason=f"the model cannot be copied: {one_line(error)}")
-        twin.train()
         run = watched_forward(twin, candidates)
         return read(climb(twin, candidates[:1] if isinstance(run, str) else [run[0]], export=False))
 

@@ -30,16 +30,55 @@ class _FusedAttention(torch.autograd.Function):
         raise NotImplementedError("for counting only")
 
 
-class FusedAttentionMode(TorchFunctionMode):
-    """On meta, scaled_dot_product_attention counts as the fused kernel a GPU takes (meta itself takes the math)."""
+class _FusedNorm(torch.autograd.Function):
+    """What a fused norm kernel keeps: the input, the scale, and a mean and a deviation a channel (or row)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, kept: tuple[int, ...]
+    ) -> torch.Tensor:
+        statistics = input.new_empty((2, *kept), dtype=torch.float32)
+        saved = [input, statistics] if weight is None else [input, statistics, weight]
+        ctx.save_for_backward(*saved)
+        return torch.empty_like(input)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError("for counting only")
+
+
+class FusedMode(TorchFunctionMode):
+    """On meta, attention and norms count as the fused kernels a GPU takes: meta itself takes attention's math, and
+    the norms' decompositions (one operator of each) are a hundred times slower than this."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention:
-            query, key, value = (list(args) + [kwargs.get(n) for n in ("query", "key", "value")[len(args) :]])[:3]
-            if isinstance(query, torch.Tensor) and query.is_meta and query.shape[-3:-2] == key.shape[-3:-2]:
+            query, key, value = _named(args, kwargs, ("query", "key", "value"))
+            if query.is_meta and query.shape[-3:-2] == key.shape[-3:-2]:
                 return _FusedAttention.apply(query, key, value)
+        elif func is functional.batch_norm:
+            names = ("input", "running_mean", "running_var", "weight", "bias", "training")
+            given, mean, _, weight, bias, training = _named(args, kwargs, names)
+            if given.is_meta and (training or mean is None):
+                if given.numel() == (given.shape[1] if given.dim() > 1 else 0):
+                    raise ValueError(f"Expected more than 1 value per channel when training, got {tuple(given.shape)}")
+                _same_channels(given, weight if weight is not None else mean)
+                return _FusedNorm.apply(given, weight, bias, (given.shape[1],))
+        elif func is functional.layer_norm:
+            given, shape, weight, bias = _named(args, kwargs, ("input", "normalized_shape", "weight", "bias"))
+            if given.is_meta and tuple(given.shape[-len(shape) :]) == tuple(shape):
+                return _FusedNorm.apply(given, weight, bias, tuple(given.shape[: -len(shape)]))
         return func(*args, **kwargs)
+
+
+def _named(args: Any, kwargs: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
+    return [args[i] if i < len(args) else kwargs.get(name) for i, name in enumerate(names)]
+
+
+def _same_channels(given: torch.Tensor, other: torch.Tensor | None) -> None:
+    if other is not None and other.numel() != given.shape[1]:
+        raise RuntimeError(f"a norm of {other.numel()} channels got {given.shape[1]}")
 
 
 class Meter:
@@ -64,7 +103,7 @@ class Meter:
     def __enter__(self) -> Meter:
         self._stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, lambda t: t))
         self._stack.enter_context(torch.enable_grad())
-        self._stack.enter_context(FusedAttentionMode())
+        self._stack.enter_context(FusedMode())
         return self
 
     def __exit__(self, *exc: Any) -> None:

@@ -1,8 +1,13 @@
-"""How large the signal is behind each layer when training begins: one real forward at init, on the CPU."""
+"""How large the signal is behind each layer when training begins: one real forward at init, on the CPU.
+
+The signal is what varies between samples (and positions): each channel's deviation from its own mean. A bias adds the
+same number to all of them, so a plain standard deviation over everything would take a layer's biases for signal.
+"""
 
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from typing import Any
 
@@ -20,7 +25,7 @@ LIMIT = 20_000_000  # parameters
 
 def measure_signal(model: nn.Module, facts: ModelFacts, copy_model: bool = False, limit: int = LIMIT) -> None:
     """Fill `output_std` of each layer fact: the standard deviation of its output for standard normal inputs (token
-    ids and masks are ones), in train mode, batch of two. `facts.signal_note` says why when it was not measured.
+    ids and masks are ones), in train mode, over a few samples. `facts.signal_note` says why when it was not measured.
 
     With `copy_model` the forward runs on a CPU copy, and neither the model nor the random state changes.
     """
@@ -47,13 +52,22 @@ def measure_signal(model: nn.Module, facts: ModelFacts, copy_model: bool = False
 
 
 def _run(model: nn.Module, facts: ModelFacts) -> None:
-    shapes = [_smaller(fact.shape) for fact in facts.inputs]
-    if shapes != [fact.shape for fact in facts.inputs]:
-        try:
-            return _measure(model, facts, shapes)
-        except Exception:  # this model wants its full resolution
-            pass
-    _measure(model, facts, [fact.shape for fact in facts.inputs])
+    """With more samples and smaller pictures where the model takes that, else with the shapes it was traced with."""
+    own = [fact.shape for fact in facts.inputs]
+    small = [_smaller(shape) for shape in own]
+    for shapes in (_more(small), small):
+        if shapes != own:
+            try:
+                return _measure(model, facts, shapes)
+            except Exception:  # this model wants its own resolution, or its own batch
+                continue
+    _measure(model, facts, own)
+
+
+def _more(shapes: list[tuple[int, ...]], batch: int = 8, most: int = 200_000) -> list[tuple[int, ...]]:
+    if not all(shape and shape[0] == 2 and math.prod(shape) * batch // 2 <= most for shape in shapes):
+        return shapes
+    return [(batch, *shape[1:]) for shape in shapes]
 
 
 def _measure(model: nn.Module, facts: ModelFacts, shapes: list[tuple[int, ...]]) -> None:
@@ -69,7 +83,7 @@ def _measure(model: nn.Module, facts: ModelFacts, shapes: list[tuple[int, ...]])
     modules = dict(model.named_modules())
     for layer in facts.layers:
         if layer.path in modules:
-            handles.append(modules[layer.path].register_forward_hook(_noting(layer.path, stds)))
+            handles.append(modules[layer.path].register_forward_hook(_noting(layer.path, stds, layer.kind == "linear")))
     try:
         model(*args, **kwargs)
     finally:
@@ -90,10 +104,18 @@ def _smaller(shape: tuple[int, ...], side: int = 64) -> tuple[int, ...]:
     return (*shape[:2], *(min(length, side) for length in shape[2:])) if len(shape) == 4 or shape[2] == shape[3] else shape
 
 
-def _noting(path: str, stds: dict[str, float]) -> Any:
+def _spread(output: torch.Tensor, channels_last: bool) -> float:
+    """Root mean square over channels of the standard deviation over everything else."""
+    if output.dim() < 2:
+        return output.std().item()
+    channels = output.movedim(-1 if channels_last else 1, 0).flatten(1)
+    return channels.var(dim=1).mean().sqrt().item() if channels.shape[1] > 1 else output.std().item()
+
+
+def _noting(path: str, stds: dict[str, float], channels_last: bool) -> Any:
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:  # returns None: an answer would replace the output
         first = next(named_tensors(output), None)
         if first is not None and first[1].is_floating_point() and first[1].numel() > 1:
-            stds.setdefault(path, first[1].float().std().item())
+            stds.setdefault(path, _spread(first[1].float(), channels_last))
 
     return hook

@@ -20,20 +20,24 @@ from tricklint.trace.read import read
 def watched_forward(
     model: nn.Module, candidates: Sequence[Inputs]
 ) -> tuple[Inputs, Meter, dict[str, tuple[int, ...]]] | str:
-    """The first of `candidates` whose forward runs, with what was seen; else why the likeliest one failed."""
+    """The first of `candidates` whose forward runs, with what was seen; else why the likeliest one failed. The model
+    is left in the mode it ran in: train, unless it only runs in eval."""
     why = "no input shape is known"
-    for index, inputs in enumerate(candidates):
-        meter = Meter(model)
-        try:
-            with warnings.catch_warnings(), shapes_of(model) as shapes:
-                warnings.simplefilter("ignore")
-                with meter:
-                    output = model(*inputs.args, **inputs.kwargs)
-                meter.finish(output)
-            return inputs, meter, shapes
-        except Exception as error:
-            if index == 0:
-                why = f"{type(error).__name__}: {one_line(error)}"
+    for training in (True, False):  # detection models want targets in train mode
+        model.train(training)
+        for index, inputs in enumerate(candidates):
+            meter = Meter(model)
+            try:
+                with warnings.catch_warnings(), shapes_of(model) as shapes:
+                    warnings.simplefilter("ignore")
+                    with meter:
+                        output = model(*inputs.args, **inputs.kwargs)
+                    meter.finish(output)
+                return inputs, meter, shapes
+            except Exception as error:
+                if index == 0 and training:
+                    why = f"{type(error).__name__}: {one_line(error)}"
+    model.train()
     return why
 
 
@@ -50,7 +54,6 @@ def study(
     on_export: Callable[[], Any] | None = None,
 ) -> ModelFacts:
     """Facts about `model`, whose tensors should be on meta (`live` is the real one, when there is one)."""
-    model.train()
     run = watched_forward(model, candidates)
     options = [run[0]] if not isinstance(run, str) else list(candidates[:1])
     traced = climb(model, options, export=export, on_export=on_export)

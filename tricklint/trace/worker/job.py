@@ -33,7 +33,7 @@ LARGE = 160_000_000  # … and up to which it is for a deep stack that has neith
 
 def run(job: dict[str, Any], guard: Guard, send: Send) -> None:
     """Send {"facts": …} (and later {"signal": …}) or {"failure": …}; always {"files": …} at the end."""
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     roots = [os.path.abspath(root) for root in job["roots"]]
     guard.roots = tuple(root.rstrip(os.sep) + os.sep for root in roots)
     finder = UserFinder(guard)
@@ -46,22 +46,22 @@ def run(job: dict[str, Any], guard: Guard, send: Send) -> None:
     os.chdir(job["cwd"])
     build.patch_argparse()
     downloads.patch_child()
-    multiprocessing_stopped(guard)
+    stop_below_the_events(guard)
     limit_memory(int(job["memory_mb"]))
     start_clock(float(job["seconds"]))
     guard.mode = "child"
     try:
-        facts = _work(job, guard, finder, send, started)
-        del facts
+        _work(job, guard, finder, send, started)
     except BaseException as error:
         stop_clock()
         send({"failure": failure(error, job, guard, finder).to_dict()})
     finally:
         guard.mode = "library"
-        send({"files": sorted(finder.loaded), "missing": sorted(finder.missing)})
+        used = round(time.process_time() - cpu, 3)
+        send({"files": sorted(finder.loaded), "missing": sorted(finder.missing), "cpu_seconds": used})
 
 
-def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, started: float) -> ModelFacts:
+def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, started: float) -> None:
     maker = build.resolve(job["target"], finder)
     downloads.patch_libraries()
     args, kwargs = list(job.get("args", ())), dict(job.get("kwargs", {}))
@@ -119,7 +119,6 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
     elif not facts.signal_note:
         send({"signal": {}, "note": f"not measured: {facts.total / 1e6:.0f} M parameters", "seconds": facts.seconds})
     stop_clock()
-    return facts
 
 
 def _import_export(guard: Guard) -> None:
@@ -223,14 +222,20 @@ def _inputs(job: dict[str, Any], model: nn.Module, finder: UserFinder) -> list[I
     return list(guesses(model))
 
 
-def multiprocessing_stopped(guard: Guard) -> None:
-    """No worker processes: multiprocessing starts them below the audit events."""
+def stop_below_the_events(guard: Guard) -> None:
+    """What no audit event tells of: multiprocessing's start, and the files that torch opens in C++."""
     import multiprocessing.process
 
     def start(self: Any) -> None:
         guard._stop("starting a process", always=True)
 
+    def save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(f, (str, os.PathLike)):
+            guard._stop(f"writing {os.fspath(f)}", always=True)
+
     multiprocessing.process.BaseProcess.start = start  # type: ignore[method-assign]
+    torch.save = save
+    torch.jit.save = save
 
 
 def failure(error: BaseException, job: dict[str, Any], guard: Guard, finder: UserFinder) -> Failure:
