@@ -32,8 +32,12 @@ from torch import nn
 model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 2))
 decay, no_decay = [], []
 for name, param in model.named_parameters():
-    if param.requires_grad:
-        (no_decay if param.ndim < 2 or name.endswith("bias") else decay).append(param)
+    if not param.requires_grad:
+        continue
+    if param.ndim < 2 or name.endswith("bias"):
+        no_decay.append(param)
+    else:
+        decay.append(param)
 optimizer = torch.optim.AdamW([{"params": decay}, {"params": no_decay, "weight_decay": 0.0}], lr=1e-3, weight_decay=0.05)
 ```
 
@@ -129,8 +133,12 @@ class DecayOnBiasNorm(Rule):
         lines = [
             f"{decay}, {no_decay} = [], []",
             f"for {name}, {param} in {source}.named_parameters():",
-            f"    if {param}.requires_grad:",
-            f'        ({no_decay} if {param}.ndim < 2 or {name}.endswith("bias") else {decay}).append({param})',
+            f"    if not {param}.requires_grad:",
+            "        continue",
+            f'    if {param}.ndim < 2 or {name}.endswith("bias"):',
+            f"        {no_decay}.append({param})",
+            "    else:",
+            f"        {decay}.append({param})",
         ]
         before = build.insert_before(tree, call, lines)
         if before is None:

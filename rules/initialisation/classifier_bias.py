@@ -77,9 +77,8 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.heads import Imbalance, head_layers, imbalance
-from tricklint.program.initialisation import Initialisation
-from tricklint.program.values import Const, Instance, first
+from tricklint.program.heads import Imbalance, rare_heads
+from tricklint.program.values import Instance
 from tricklint.rule import Rule
 
 
@@ -93,30 +92,11 @@ class ClassifierBias(Rule):
     triggers = ("optim", "Trainer", "backward(", "oss(")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        init = Initialisation(program)
         seen: set[int] = set()
-        for event in program.events("loss"):
-            if event.grad is False or not event.data["inputs"]:
-                continue
-            for head in head_layers(event):
-                if id(head.node) in seen or not self.default_bias(init, head):
-                    continue
-                if not program.trained_by(head) and not any(program.trained_by(h) for h in init.holders(head)):
-                    continue
-                found = imbalance(program, event, head)
-                if found is None:
-                    continue
+        for head, found in rare_heads(program).values():
+            if id(head.node) not in seen:
                 seen.add(id(head.node))
                 yield self.report(program, head, found)
-
-    @staticmethod
-    def default_bias(init: Initialisation, head: Instance) -> bool:
-        bias = first(head.kwargs.get("bias"))
-        if isinstance(bias, Const) and not bias.value:
-            return False
-        if init.loaded(head) or "part_of" in head.notes:
-            return False
-        return not any(True for _ in init.reaching(head, "bias"))
 
     def report(self, program: Program, head: Instance, found: Imbalance) -> Finding:
         assert head.file is not None and head.node is not None

@@ -82,6 +82,7 @@ from tricklint.knowledge import frameworks, layers
 from tricklint.program import Program
 from tricklint.program.activations import following
 from tricklint.program.events import Event
+from tricklint.program.heads import rare_heads
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
 from tricklint.program.modules import FileModule
 from tricklint.program.objects import submodules
@@ -342,6 +343,9 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     for path, layer in submodules(module):
         if layer.library in layers.WEIGHTED and (not children or path.partition(".")[0] in children):
             kinds[layer.library.rpartition(".")[2]].append((path, following(program, layer)))
+    rare = rare_heads(program)  # their bias is another rule's matter: zero would be wrong for them
+    spared = [spelled(path, self_name) for path, layer in submodules(module) if id(layer) in rare]
+    biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in spared if name)
     majority: dict[str, str] = {}
     for kind, uses in kinds.items():
         known = [activation for _, activation in uses]
@@ -368,7 +372,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         test = names[0] if len(names) == 1 else f"({', '.join(names)})"
         lines.append(f"{inner}{word} isinstance(module, {test}):")
         lines.append(f"{inner}    {call}")
-        lines.append(f"{inner}    if module.bias is not None:")
+        lines.append(f"{inner}    if {biased}:")
         lines.append(f"{inner}        {nn}.init.zeros_(module.bias)")
         word = "elif"
     for kind, uses in kinds.items():
@@ -376,7 +380,15 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
             wanted = scheme(activation, nn, "module.weight")
             if activation is None or wanted == majority[kind] or len(uses) == 1:
                 continue
-            if all(part.isidentifier() or part.isdigit() for part in path.split(".")) and path.count(".") <= 1:
-                spelled = self_name + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split("."))
-                lines.append(scheme(activation, nn, f"{spelled}.weight"))
+            name = spelled(path, self_name)
+            if name:
+                lines.append(scheme(activation, nn, f"{name}.weight"))
     return lines
+
+
+def spelled(path: str, self_name: str) -> str:
+    """`features.3` as it is written in the class: `self.features[3]`; "" when the path is too deep or dynamic."""
+    parts = path.split(".")
+    if len(parts) > 2 or not all(part.isidentifier() or part.isdigit() for part in parts):
+        return ""
+    return self_name + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)

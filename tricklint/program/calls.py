@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
@@ -44,6 +45,7 @@ MODULE_BASES = frozenset(
         "lightning.LightningDataModule",
     )
 )  # fmt: skip
+_OPTIMIZER_NAME = re.compile(r"^(?:self_)?(?:\w+_)?(?:optim|optimizer|optimiser|opt)(?:izer)?(?:_\w+)?$")
 # Packages whose objects turn an image into the tensor that a model is fed with
 IMAGE_TRANSFORMS = ("torchvision.transforms.", "albumentations.", "timm.data.")
 _DATACLASS = frozenset(("dataclasses.dataclass", "pydantic.dataclasses.dataclass", "attr.s", "attrs.define", "attr.dataclass",
@@ -85,6 +87,8 @@ class Calls(Objects, Params, Library, Imports):
         callee = self.eval(node.func)
         if isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("eval", "train"):
             callee = self.guess_model(node, node.func) or callee
+        elif isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("step", "zero_grad"):
+            callee = self.guess_optimizer(node.func) or callee
         return self.call(callee, self.arguments(node), node)
 
     def guess_model(self: Interpreter, node: cst.Call, func: cst.Attribute) -> Value | None:
@@ -96,6 +100,15 @@ class Calls(Objects, Params, Library, Imports):
         if not self.place_guess(func.value, made):
             return None
         return Bound(made, None, func.attr.value)
+
+    def guess_optimizer(self: Interpreter, func: cst.Attribute) -> Value | None:
+        """`optimizer.step()` on something unknown that is called an optimizer."""
+        named = func.value.attr if isinstance(func.value, cst.Attribute) else func.value
+        if not isinstance(named, cst.Name) or not _OPTIMIZER_NAME.search(named.value.lower()):
+            return None
+        made = Instance(Ref("<unknown>.Optimizer"), func, self.file)
+        made.kind = "guessed_optimizer"
+        return Bound(made, None, func.attr.value) if self.place_guess(func.value, made) else None
 
     def place_guess(self: Interpreter, node: cst.CSTNode, made: Value) -> bool:
         if isinstance(node, cst.Name):

@@ -14,7 +14,7 @@ from tricklint.program.values import Class, Const, Instance, ParamSet, Pred, Seq
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
 _VECTOR_WORDS = ("bias", "norm", "bn", "ln", "gain", "beta", "gamma", "scale", "gn")
 # Tests that tell modules apart, or trained parameters from frozen ones, but not matrices from vectors
-_NEUTRAL = frozenset(("requires_grad", "within", "child", "not_none", "id_in"))
+_NEUTRAL = frozenset(("requires_grad", "within", "child", "not_none", "id_in", "is"))
 
 
 def speaks_of_vectors(texts: tuple[object, ...]) -> bool:

@@ -30,8 +30,6 @@ from tricklint.source.tree import Tree, walk
 if TYPE_CHECKING:
     from tricklint.program.program import Program
 
-# Methods that run the model; `generate` and the like switch autograd off themselves
-_RUNS = frozenset(("forward", "forward_features", "forward_head", "extract_features", "encode_image", "encode_text", "logits"))
 _MEASURES = re.compile(r"(?:^|_)(?:acc|accuracy|correct|corrects|precision|recall|f1|iou|miou|dice|auc|metric|metrics)(?:$|_|\d)")
 # Code that wants gradients although the model is in eval mode: attacks, saliency maps, optimised inputs
 _WANTS_GRAD = re.compile(r"requires_grad|\.backward\(|autograd\.grad|\bgrad\(|enable_grad|\.attribute\(|volatile\s*=")
@@ -81,7 +79,7 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
         output = event.data.get("output")
         if grad and (not any(t.grad for m in members(output) for t in _tensors(m))):
             continue
-        if not holds_weights(module) or id(module) in frozen or any(f.name == "forward" for f in event.stack):
+        if not holds_weights(module) or id(module) in frozen or _part_of_a_model(event, module):
             continue
         found = _judge(event, module, modes, backwards, reach)
         if found is not None:
@@ -103,12 +101,21 @@ def _tensors(value: object) -> Iterator[Tensor]:
                 yield from _tensors(member)
 
 
+def _part_of_a_model(event: Event, module: Instance) -> bool:
+    """A step of some model's own forward pass: whoever calls the model decides about gradients."""
+    if any(func.name == "forward" for func in event.stack):
+        return True
+    owner = event.stack[-1].owner if event.stack else None
+    if owner is None or module.cls is owner:
+        return False
+    return any(name.startswith(("torch.nn.", "lightning.")) for name in owner.libraries())
+
+
 def _runs_model(node: cst.CSTNode) -> bool:
+    """`generate`, `predict` and the like of libraries switch autograd off themselves."""
     if not isinstance(node, cst.Call):
         return False
-    if isinstance(node.func, cst.Attribute) and node.func.attr.value in ("generate", "predict", "sample"):
-        return False
-    return True
+    return not (isinstance(node.func, cst.Attribute) and node.func.attr.value.startswith(("generate", "predict", "sample", "encode")))
 
 
 def _frozen(program: Program) -> set[int]:
@@ -146,7 +153,7 @@ def _judge(
         return None
     if not trains and region.node is not None:  # a function without a loop of its own, called in one
         whole = not any(each in reach.nodes for each in _calls(region.node))
-        if evaluating and not speaks_of(TRAINING, function_name(event)):
+        if evaluating and not speaks_of(TRAINING, function_name(event)) and only_detached(tree, event.node):
             return Evaluation(event, region, "mode", mode, whole)
         if (named or _names_data(region.node)) and only_detached(tree, event.node):
             return Evaluation(event, region, "name", None, whole)
@@ -197,7 +204,7 @@ _NUMBERS = frozenset((
     "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "size", "shape", "eq", "ne", "gt", "ge", "lt",
     "le", "dim", "device", "dtype", "ndim", "topk",
 ))  # fmt: skip
-_NUMBER_CALLS = ("np.", "numpy.", "print", "float", "int", "len", "torch.argmax", "torch.argmin", "str", "torch.eq")
+_NUMBER_CALLS = ("np.", "numpy.", "print", "float", "int", "len", "torch.argmax", "torch.argmin", "str", "torch.eq", "torch.argsort")
 
 
 def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = None, depth: int = 0) -> bool:

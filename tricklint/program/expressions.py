@@ -10,6 +10,7 @@ import libcst as cst
 from tricklint.knowledge import layers
 from tricklint.knowledge.names import canonical
 from tricklint.program.events import Step
+from tricklint.program.params import Attr
 from tricklint.program.values import (
     FALSE,
     NONE,
@@ -388,6 +389,8 @@ class Expressions:
             return bool(value.value), None
         if isinstance(value, Test):
             return None, value.pred
+        if isinstance(value, Attr):
+            return None, Pred("requires_grad") if value.what == "requires_grad" else Pred("unknown")
         if isinstance(value, ParamSet):
             return None, Pred("not_none") if value.elem and not value.names else None
         if isinstance(value, (Instance, Func, Class, Bound, Ref, Partial)):
@@ -417,6 +420,8 @@ class Expressions:
                 ),
                 False,
             )
+            if pred is not None and any(isinstance(result, (Sequence, Dict)) for result in results):
+                return UNKNOWN  # which of them depends on the element: what is put in goes to neither as a whole
             return join(*results)
         taken, other = (node.body, node.orelse) if verdict else (node.orelse, node.body)
         self.fork(((run(taken), Step(taken, True)), (run(other), Step(other, False))), True)

@@ -60,7 +60,9 @@ def repeatable_columns(loop: RowLoop) -> list[str | int]:
 
 def makes_keys(loop: RowLoop) -> bool:
     """Whether the loop puts anything but literals into sets or uses it as a key."""
-    for node in walk(loop.owner):
+    if isinstance(loop.owner, (cst.SetComp, cst.DictComp)):
+        return True
+    for node in (each for region in loop.regions for each in walk(region)):
         if isinstance(node, (cst.SetComp, cst.DictComp, cst.Set, cst.Dict)):
             literal = isinstance(node, (cst.Set, cst.Dict)) and all(
                 isinstance(getattr(each, "key", each.value), (cst.SimpleString, cst.Integer)) for each in node.elements

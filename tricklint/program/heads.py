@@ -9,6 +9,7 @@ import libcst as cst
 
 from tricklint.knowledge import layers
 from tricklint.program.events import Event
+from tricklint.program.initialisation import Initialisation
 from tricklint.program.modules import FileModule
 from tricklint.program.program import Program
 from tricklint.program.values import Class, Const, Instance, Ref, Sequence, Tensor, Value, first, members
@@ -33,6 +34,33 @@ class Imbalance:
     file: FileModule | None
     sigmoid: bool
     prior: float = DEFAULT_PRIOR
+
+
+def rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
+    """Trained layers that yield logits, keep their default bias, and see rare positives; by id of the layer."""
+    init = Initialisation(program)
+    found: dict[int, tuple[Instance, Imbalance]] = {}
+    for event in program.events("loss"):
+        if event.grad is False or not event.data["inputs"]:
+            continue
+        for head in head_layers(event):
+            if id(head) in found or not default_bias(init, head):
+                continue
+            if not program.trained_by(head) and not any(program.trained_by(h) for h in init.holders(head)):
+                continue
+            why = imbalance(program, event, head)
+            if why is not None:
+                found[id(head)] = (head, why)
+    return found
+
+
+def default_bias(init: Initialisation, head: Instance) -> bool:
+    bias = first(head.kwargs.get("bias"))
+    if isinstance(bias, Const) and not bias.value:
+        return False
+    if init.loaded(head) or "part_of" in head.notes:
+        return False
+    return not any(True for _ in init.reaching(head, "bias"))
 
 
 def head_layers(event: Event) -> list[Instance]:

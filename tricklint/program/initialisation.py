@@ -64,6 +64,8 @@ def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
         return any(isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args)
     if pred.op == "attr":
         return which in pred.args
+    if pred.op == "is":
+        return layer in pred.args
     if pred.op == "hasattr":
         return which in pred.args or "weight" in pred.args
     if pred.op in ("and", "or"):

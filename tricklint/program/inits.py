@@ -53,12 +53,12 @@ def weight_inits(program: Program) -> list[WeightInit]:
                     sure = count is not None and event.sure and slot.sure
                     last[id(slot.owner)] = (slot.owner, event if sure else None)
     places: dict[int, WeightInit] = {}
-    for layer, event in last.values():
-        if event is not None:
-            place = places.setdefault(id(event.node), WeightInit([]))
-            if event not in place.events:
-                place.events.append(event)
-            place.layers.append((event, layer))
+    for layer, final in last.values():
+        if final is not None:
+            place = places.setdefault(id(final.node), WeightInit([]))
+            if final not in place.events:
+                place.events.append(final)
+            place.layers.append((final, layer))
     return list(places.values())
 
 

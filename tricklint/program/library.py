@@ -372,6 +372,8 @@ class Library:
                 return handler(self, value, args, node)
             if value.kind == "module" or value.kind == "loss":
                 return self.module_method(value, name, args, node)
+            if value.kind == "guessed_optimizer" and name in ("step", "zero_grad"):
+                return (_m_step if name == "step" else _m_zero_grad)(self, value, args, node)
             if value.kind == "guessed":
                 return self.guessed_method(value, name, args, node)
             if value.kind == "parser":
@@ -454,7 +456,8 @@ class Library:
             added = args.positional[-1] if args.positional else UNKNOWN
             for member in members(added):
                 if isinstance(member, Tensor) and member.grad:
-                    self.emit("accumulate", node, member, target=value, how=name, old=value, calls=self.call_sites())
+                    self.emit("accumulate", node, member, target=value, how=name, old=value, value=added,
+                              calls=self.call_sites())  # fmt: skip
                     break
             added = self.narrowed_here(added)
             if isinstance(added, ParamSet):

@@ -141,6 +141,8 @@ class Params:
                     return Pred("not_none", (), kind in (cst.Is, cst.Equal))
                 if kind in (cst.In, cst.NotIn) and not flipped:
                     return Pred("id_in", (b,), negated)
+                if kind in (cst.Is, cst.IsNot, cst.Equal, cst.NotEqual) and isinstance(first(b), Instance):
+                    return Pred("is", (first(b),), negated)
                 return Pred("unknown")
         return None
 

@@ -72,9 +72,22 @@ class Statements:
 
     def run_assign(self: Interpreter, node: cst.Assign) -> int:
         value = self.eval(node.value)
+        if isinstance(node.value, cst.BinaryOperation) and isinstance(node.value.operator, cst.Add):
+            self.note_running_total(node, node.value, value)
         for target in node.targets:
             self.assign(target.target, value, node)
         return FALL
+
+    def note_running_total(self: Interpreter, node: cst.Assign, added: cst.BinaryOperation, value: Value) -> None:
+        """`total = total + loss` says what `total += loss` says."""
+        name = dotted_name(node.targets[0].target)
+        if not name or name not in (dotted_name(added.left), dotted_name(added.right)):
+            return
+        for member in members(value):
+            if isinstance(member, Tensor) and member.grad:
+                self.emit("accumulate", node, member, target=node.targets[0].target, how="=", old=None, value=value,
+                          calls=self.call_sites())  # fmt: skip
+                return
 
     def run_annassign(self: Interpreter, node: cst.AnnAssign) -> int:
         if node.value is not None:
@@ -90,12 +103,17 @@ class Statements:
         if adds:
             for target in members(old):
                 if isinstance(target, Sequence):
+                    for item in value.items if isinstance(value, Sequence) else ():
+                        if isinstance(item, Tensor) and item.grad:
+                            self.emit("accumulate", node, item, target=node.target, how="+= [", old=old, value=item,
+                                      calls=self.call_sites())  # fmt: skip
+                            break
                     self.extend(target, value)
                     return FALL
             for member in members(value):
                 if isinstance(member, Tensor) and member.grad:
                     self.emit(
-                        "accumulate", node, member, target=node.target, how="+=", old=old, calls=self.call_sites()
+                        "accumulate", node, member, target=node.target, how="+=", old=old, value=value, calls=self.call_sites()
                     )
                     break
         self.assign(node.target, self.binary(node, type(node.operator).__name__.replace("Assign", ""), old, value), node)

@@ -232,7 +232,7 @@ class Pred:
     """One test on a parameter or module while a loop goes over many of them.
 
     ops: name_contains, name_startswith, name_endswith, name_in, name_equals (args: strings), ndim (operator, number),
-    isinstance (dotted names), classname_contains, hasattr, requires_grad, not_none, id_in (args: other ParamSets),
+    isinstance (dotted names), classname_contains, hasattr, requires_grad, not_none, is (args: an Instance), id_in (args: other ParamSets),
     and, or (args: Preds), unknown.
     """
 
