@@ -153,6 +153,8 @@ class Expressions:
             return Bound(value, None, name)
         if isinstance(value, (Sequence, Dict, Const)):
             return Bound(value, None, name)
+        if isinstance(value, Attr):  # `m.__class__.__name__`, then a method of that name
+            return Attr(value.of, "classname") if name in ("__name__", "__qualname__") else Bound(value, None, name)
         from tricklint.program.calls import ModuleValue
 
         if isinstance(value, ModuleValue):
@@ -383,8 +385,13 @@ class Expressions:
         if isinstance(value, Union):
             if value.sure:
                 return self.truth(value.values[0])
-            verdicts = {self.truth(member)[0] for member in value.values}
-            return (verdicts.pop() if len(verdicts) == 1 else None), None
+            verdicts, preds = set(), set()
+            for member in value.values:
+                verdict, pred = self.truth(member)
+                verdicts.add(verdict)
+                preds.add(pred)
+            # one test on the elements of several sets: `for n, p in groups_of_this_or_that: if "bias" in n`
+            return (verdicts.pop() if len(verdicts) == 1 else None), (preds.pop() if len(preds) == 1 else None)
         if isinstance(value, Const):
             return bool(value.value), None
         if isinstance(value, Test):
@@ -512,7 +519,7 @@ class Expressions:
         pairs: list[tuple[Value, Value]],
         opened: list[bool],
     ) -> None:
-        over = self.eval(clause.iter)
+        over = self.unrolled(self.eval(clause.iter))
         rounds = self.rounds(over, clause)
         known = isinstance(over, Sequence) and not over.open and len(over.items) <= 24
         if not known:
@@ -556,6 +563,8 @@ class Expressions:
             return Sequence(
                 value.kind, tuple(self.narrow(item, preds) for item in value.items), value.open, value.node, value.file
             )
+        if isinstance(value, Union) and preds:
+            return Union(tuple(self.narrow(member, preds) for member in value.values), value.sure)
         return value
 
     def eval_lambda(self: Interpreter, node: cst.Lambda) -> Value:

@@ -361,7 +361,7 @@ class Library:
         if isinstance(value, Const):
             return self.const_method(value, name, args, node)
         if isinstance(value, Attr):
-            return UNKNOWN
+            return self.attr_method(value, name, args.positional)
         if isinstance(value, Class) and name == "load_from_checkpoint":
             return self.restored(value, args, node)
         if isinstance(value, Instance):
@@ -907,14 +907,14 @@ def _b_vars(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
 def _b_pairs(note: str) -> Any:
     def run(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
         if note == "enumerates":
-            inner = first(args.positional[0]) if args.positional else UNKNOWN
+            inner = self.unrolled(first(args.positional[0]) or UNKNOWN) if args.positional else UNKNOWN
             if isinstance(inner, Sequence) and not inner.open:
                 items = tuple(
                     Sequence("tuple", (Const(i), item), False, node, self.file) for i, item in enumerate(inner.items)
                 )
                 return Sequence("list", items, False, node, self.file)
         elif note == "zips":
-            inners = [first(a) for a in args.positional]
+            inners = [self.unrolled(first(a) or UNKNOWN) for a in args.positional]
             if inners and all(isinstance(i, Sequence) and not i.open for i in inners):
                 rows = zip(*(i.items for i in inners))  # type: ignore[union-attr]
                 return Sequence("list", tuple(Sequence("tuple", tuple(r), False, node, self.file) for r in rows), False,

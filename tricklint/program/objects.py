@@ -280,6 +280,19 @@ class Objects:
 
     # -- modules -------------------------------------------------------------------------------------------------------
 
+    def unrolled(self: Interpreter, over: Value) -> Value:
+        """A list of the children of a Sequential or ModuleList that are all known; other values as they are."""
+        if not isinstance(over, Instance) or over.kind != "module" or over.notes.get("open"):
+            return over
+        bases = over.cls.libraries() if isinstance(over.cls, Class) else (over.library,)
+        if not any(base in ("torch.nn.Sequential", "torch.nn.ModuleList") for base in bases) or not over.fields:
+            return over
+        if isinstance(over.cls, Class) and over.cls.lookup("__iter__") is not None:
+            return over
+        if "torch.nn.ModuleList" in bases and not all(key.isdigit() for key in over.fields) or "*" in over.fields:
+            return over
+        return Sequence("list", tuple(over.fields.values()), False, over.node, over.file)
+
     def container_element(self: Interpreter, member: Instance, node: cst.CSTNode) -> Value:
         inner = [child for key, child in member.fields.items() if key.isdigit() or key == "*"]
         if inner:

@@ -17,6 +17,7 @@ from tricklint.program.values import (
     Ref,
     Sequence,
     Tensor,
+    Union,
     Value,
     first,
     members,
@@ -59,6 +60,15 @@ def strings(value: Value | None) -> tuple[str, ...] | None:
     return None
 
 
+def element_of_any(value: Value | None) -> Value | None:
+    """One element that stands for those of several sets, when a loop goes over one set or another."""
+    found = members(value)
+    if len(found) < 2 or not all(isinstance(m, ParamSet) for m in found):
+        return None
+    sets = [m for m in found if isinstance(m, ParamSet)]
+    return sets[0] if len({(m.kind, m.names, m.elem) for m in sets}) == 1 else None
+
+
 def type_names(value: Value | None) -> tuple[Any, ...]:
     """Dotted names (and program classes) of the second argument of isinstance."""
     found: list[Any] = []
@@ -95,7 +105,7 @@ class Params:
         """The test that a comparison makes on a loop element, or None when it makes none."""
         negated = kind in (cst.NotIn, cst.NotEqual, cst.IsNot)
         for a, b, flipped in ((left, right, False), (right, left, True)):
-            a = first(a) or UNKNOWN
+            a = element_of_any(a) or first(a) or UNKNOWN
             if isinstance(a, ParamSet) and a.names:
                 texts = strings(b)
                 if kind in (cst.In, cst.NotIn):
@@ -121,6 +131,11 @@ class Params:
                     texts = strings(b)
                     if kind in (cst.In, cst.NotIn, cst.Equal, cst.NotEqual) and texts:
                         return Pred("classname_contains" if kind in (cst.In, cst.NotIn) else "classname", texts, negated)
+                    return Pred("unknown")
+                number = first(b)
+                if a.what in ("find_classname", "find_name") and (
+                    not isinstance(number, Const) or (kind in (cst.Equal, cst.NotEqual) and number.value != -1)
+                ):
                     return Pred("unknown")
                 if a.what == "find_classname":
                     # classname.find("Conv") != -1
@@ -198,12 +213,21 @@ class Params:
             self.initialise(value, "reset_parameters", args, node)
         return UNKNOWN
 
+    def attr_method(self: Interpreter, value: Attr, name: str, args: list[Value]) -> Value:
+        """A method of a class name: `classname.find("Conv")`."""
+        texts = strings(args[0]) if args else None
+        if value.what == "classname" and name == "find" and texts:
+            return Attr(value.of.narrowed(Pred("classname_contains", texts)), "find_classname")
+        if value.what == "classname" and name in ("lower", "strip"):
+            return value if name == "strip" else UNKNOWN
+        return UNKNOWN
+
     def path_preds(self: Interpreter) -> list[Pred]:
         return [step.pred for step in self.path if step.pred is not None]
 
     def narrowed_here(self: Interpreter, value: Value) -> Value:
         """`value`, narrowed by the tests on loop elements that lead here."""
-        return self.narrow(value, self.path_preds()) if isinstance(value, (ParamSet, Sequence)) and self.path else value
+        return self.narrow(value, self.path_preds()) if isinstance(value, (ParamSet, Sequence, Union)) and self.path else value
 
     def freeze(self: Interpreter, subject: Value, on: Value, node: cst.CSTNode) -> None:
         verdict, pred = self.truth(on)

@@ -344,7 +344,7 @@ class Statements:
 
     def run_for(self: Interpreter, node: cst.For) -> int:
         over = self.eval(node.iter)
-        rounds = self.rounds(over, node)
+        rounds = self.rounds(self.unrolled(over), node)
         outer = self.loops
         self.emit("iterated", node, over)
         status = FALL

@@ -1,0 +1,207 @@
+"""An initialisation whose gain belongs to another activation than the one that follows.
+
+## What it does
+Finds `nn.init.kaiming_*`, `xavier_*` and `orthogonal_` calls whose gain is that of one activation while the layers
+they initialise are followed by another: Kaiming for ReLU in front of a tanh or sigmoid, `calculate_gain("tanh")` in
+front of a ReLU, PyTorch's own `a=sqrt(5)` written out in front of a ReLU. Which activation follows is read off
+`forward`, through dropout, pooling, reshaping and sums, also where it stands in another class.
+
+## Why it costs
+The gain is there to keep the size of the signal the same from layer to layer: sqrt(2) makes up for the half that a
+ReLU cuts off, 5/3 for the slope of tanh, 1 is for layers with no activation. With the wrong one the signal grows or
+shrinks by the ratio of the two in every layer; in front of tanh and sigmoid a gain that is too large also saturates
+them, and what is saturated does not learn.
+
+## When not to follow it
+When a norm layer stands between (its output does not depend on the gain, and the rule is silent there), when the
+scale is tuned on purpose (the rule only speaks about gains that belong to an activation), or when you reproduce a
+paper's init. An init loop over the whole net is only reported when it fits none of the activations in it. Xavier's
+default gain of 1 in front of a ReLU is reported with `--pedantic` only.
+
+## Example
+```python
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(64, 128)
+        self.head = nn.Linear(128, 10)
+        nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="relu")
+        nn.init.zeros_(self.hidden.bias)
+
+    def forward(self, x):
+        return self.head(self.hidden(x).tanh())
+```
+
+## After the fix
+```python
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(64, 128)
+        self.head = nn.Linear(128, 10)
+        nn.init.kaiming_normal_(self.hidden.weight, nonlinearity="tanh")
+        nn.init.zeros_(self.hidden.bias)
+
+    def forward(self, x):
+        return self.head(self.hidden(x).tanh())
+```
+
+## Fix level
+recipe. Only the `nonlinearity`, `a` or `gain` argument changes, so the weights are drawn from the same distribution
+at another scale. There is no fix where the gain is a variable that other calls share, or where the layers of one call
+are followed by different activations.
+
+## Evidence
+`tricklint verify --recipe mlp-deep` trains a deep net with each gain.
+
+## References
+- Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010
+- He et al., Delving Deep into Rectifiers, ICCV 2015, equations 10 and 14
+- https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.calculate_gain
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.activations import Activation, following, rescaled
+from tricklint.program.gains import RIGHT_GAIN, Declared, agreement, declared
+from tricklint.program.inits import WeightInit, weight_inits
+from tricklint.program.modules import FileModule
+from tricklint.program.values import Class, Instance
+from tricklint.rule import Rule
+from tricklint.source.tree import Tree
+
+_SPOKEN = {
+    "relu": "a ReLU", "leaky_relu": "a leaky ReLU", "tanh": "tanh", "sigmoid": "a sigmoid", "selu": "SELU",
+    "linear": "no activation", "default": "PyTorch's default",
+}  # fmt: skip
+# What `nonlinearity=` and `calculate_gain` call it (for SELU the docs ask for the gain of a linear layer)
+_ARGUMENT = {"relu": "relu", "leaky_relu": "leaky_relu", "tanh": "tanh", "sigmoid": "sigmoid", "selu": "linear"}
+_NUMBER = {"relu": "2**0.5", "leaky_relu": "2**0.5", "tanh": "5 / 3", "sigmoid": "1.0", "selu": "1.0"}
+
+
+class InitGainMismatch(Rule):
+    code = "TRK502"
+    name = "init-gain-mismatch"
+    summary = "the init's gain belongs to another activation, so the signal grows or shrinks in every layer"
+    severity = Severity.WARNING
+    fix_level = FixLevel.RECIPE
+    trick = "5 - Xavier init"
+    triggers = ("kaiming_", "xavier_", "orthogonal_", "calculate_gain", "nn.Module")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        for place in weight_inits(program):
+            wrong: list[tuple[Declared, Activation, Instance]] = []
+            fits = False
+            surely = False
+            for event, layer in place.layers:
+                gain = declared(event)
+                after = following(program, layer)
+                if gain is None or after is None:
+                    continue
+                verdict = agreement(gain, after)
+                if verdict == "fits":
+                    fits = True
+                elif verdict != "neutral" and not rescaled(program, layer) and self.matters(program, place, layer):
+                    wrong.append((gain, after, layer))
+                    surely = surely or verdict == "wrong"
+            if wrong and not fits:
+                yield self.report(program, place, wrong, pedantic=not surely)
+
+    @staticmethod
+    def matters(program: Program, place: WeightInit, layer: Instance) -> bool:
+        """The init is part of a class, or of a program that trains: not the prelude of loading a checkpoint."""
+        if program.trained_by(layer):
+            return True
+        in_class = any(isinstance(func.owner, Class) for event in place.events for func in event.stack)
+        return in_class and not program.events("loaded")
+
+    def report(
+        self, program: Program, place: WeightInit, wrong: list[tuple[Declared, Activation, Instance]], pedantic: bool
+    ) -> Finding:
+        event = place.events[0]
+        gain, after, _ = wrong[0]
+        all_after = {activation for _, activation, _ in wrong}
+        what = " or ".join(sorted(_SPOKEN[activation] for activation in all_after))
+        kind = f"gain {gain.value:.3g}, that of {_SPOKEN[gain.family]}"
+        message = f"these weights are drawn with {kind}, but {what} follows (gain {RIGHT_GAIN[after]:.3g})"
+        evidence: list[Evidence | None] = []
+        seen: set[int] = set()
+        for _, activation, layer in wrong:
+            if layer.node is not None and id(layer.node) not in seen and len(seen) < 3:
+                seen.add(id(layer.node))
+                evidence.append(program.evidence(layer.file, layer.node, f"{_SPOKEN[activation]} follows this layer"))
+        fix = self.mend(event.file, event.node, gain, after) if len(all_after) == 1 else None
+        return program.finding(self, event.file, event.node, message, evidence, fix, pedantic=pedantic)
+
+    def mend(self, file: FileModule, call: cst.CSTNode, gain: Declared, after: Activation) -> Fix | None:
+        if not isinstance(call, cst.Call):
+            return None
+        edits = _kaiming(file.tree, call, after) if gain.kaiming else _gain(file.tree, call, after)
+        if not edits:
+            return None
+        message = f"take the gain of {_SPOKEN[after]}"
+        return Fix(FixLevel.RECIPE, message, edits, "training starts from weights of another scale")
+
+
+def _argument(call: cst.Call, position: int, name: str) -> cst.Arg | None:
+    for arg in call.args:
+        if arg.keyword is not None and arg.keyword.value == name:
+            return arg
+    positional = [arg for arg in call.args if arg.keyword is None]
+    if any(arg.star for arg in call.args):
+        return None
+    return positional[position] if position < len(positional) else None
+
+
+def _is_text(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.SimpleString)
+
+
+def _kaiming(tree: Tree, call: cst.Call, after: Activation) -> build.Edits | None:
+    """`kaiming_normal_(w, a=0, mode="fan_in", nonlinearity="leaky_relu")` with the right nonlinearity."""
+    if any(arg.star for arg in call.args):
+        return None
+    wanted = f'"{_ARGUMENT[after]}"'
+    slope, named = _argument(call, 1, "a"), _argument(call, 3, "nonlinearity")
+    if named is not None:
+        if not _is_text(named.value):
+            return None
+        if isinstance(named.value, cst.SimpleString) and named.value.raw_value == _ARGUMENT[after]:
+            return build.replace(tree, slope.value, "0") if slope is not None else None
+        return build.replace(tree, named.value, wanted)
+    if slope is None:
+        return build.set_argument(tree, call, "nonlinearity", wanted)
+    if slope.keyword is not None:
+        return build.replace(tree, slope, f"nonlinearity={wanted}")
+    return None
+
+
+def _gain(tree: Tree, call: cst.Call, after: Activation) -> build.Edits | None:
+    """`xavier_uniform_(w, gain=…)` with the gain of `after`."""
+    if any(arg.star for arg in call.args):
+        return None
+    passed = _argument(call, 1, "gain")
+    value = passed.value if passed is not None else None
+    if isinstance(value, cst.Call) and len(value.args) == 1 and _is_text(value.args[0].value):
+        if build.dotted(value.func).endswith("calculate_gain"):
+            return build.replace(tree, value.args[0].value, f'"{_ARGUMENT[after]}"')
+    if isinstance(value, (cst.Name, cst.Attribute, cst.Subscript)):
+        return None
+    prefix = call.func.value if isinstance(call.func, cst.Attribute) else None
+    code = f'{tree.code(prefix)}.calculate_gain("{_ARGUMENT[after]}")' if prefix is not None else _NUMBER[after]
+    if passed is None:
+        return build.set_argument(tree, call, "gain", code)
+    return build.replace(tree, passed.value, code)
