@@ -73,6 +73,8 @@ def transformer_model(owner: str) -> bool:
     """`BertModel`, `AutoModelForX` build models; `BertTokenizer`, `AutoConfig` do not."""
     if any(word in owner for word in ("Tokenizer", "Config", "Processor", "FeatureExtractor", "Pipeline", "Scheduler")):
         return False
+    if owner.startswith(("TF", "Flax")):  # TensorFlow's and JAX's
+        return False
     return "Model" in owner or "For" in owner or owner.endswith(("Encoder", "Decoder", "Transformer"))
 
 

@@ -1,0 +1,141 @@
+"""page"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.loops import contains, modules_below
+from tricklint.program.params import roots_of
+from tricklint.program.values import Class, Instance
+from tricklint.rule import Rule
+from tricklint.source.tree import walk
+
+# Other ways to clear gradients, which the program's events do not tell apart
+_CLEARED = re.compile(r"\.grad\s*=\s*None|\.grad(?:\.data)?\.zero_\(|\.grad\.fill_|clear_grad|\.grad\s*\*=\s*0|set_to_none|optimizer_zero_grad")
+
+
+class MissingZeroGrad(Rule):
+    code = "TRK701"
+    name = "missing-zero-grad"
+    summary = "gradients are never cleared between steps, so every step uses the sum of all gradients so far"
+    severity = Severity.ERROR
+    fix_level = FixLevel.RECIPE
+    trick = "Training loop"
+    triggers = ("backward",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        cleared = {id(event.subject) for event in program.events("zero_grad")}
+        known = {event.node for event in program.events("zero_grad")}
+        backwards = [event for event in program.events("backward") if not event.data.get("partial")]
+        seen: set[int] = set()
+        for step in program.events("step"):
+            optimizer = step.subject
+            if not isinstance(optimizer, Instance) or id(optimizer) in cleared or id(step.node) in seen:
+                continue
+            if optimizer.kind not in ("optimizer", "guessed_optimizer") or isinstance(optimizer.cls, Class):
+                continue
+            if not step.loops or not step.possible or not program.complete(step) or self.reached(program, optimizer):
+                continue
+            back = self.backward_of(step, backwards)
+            if back is None or self.otherwise_cleared(step, back, known) or self.made_inside(step, back, optimizer):
+                continue
+            seen.add(id(step.node))
+            name = step.file.tree.code(receiver(step)) if receiver(step) is not None else "the optimizer"
+            message = (
+                f"no zero_grad() reaches {name}: gradients add up from round to round, and every step follows their sum"
+            )
+            evidence = [program.evidence(step.file, step.node, "the step is made here")]
+            if optimizer.kind == "optimizer":
+                evidence.append(program.evidence(optimizer.file, optimizer.node, "the optimizer is made here"))
+            yield program.finding(self, back.file, back.node, message, evidence, self.mend(step, back))
+
+    def reached(self, program: Program, optimizer: Instance) -> bool:
+        """`model.zero_grad()` on a model that holds the optimizer's parameters."""
+        held: set[int] = set()
+        groups = optimizer.notes.get("groups", ())
+        for group in groups:
+            for root in roots_of(group.params):
+                held |= modules_below(root)
+        for event in program.events("zero_grad"):
+            subject = event.subject
+            if not isinstance(subject, Instance):
+                return True
+            if subject.kind in ("module", "loss") and (modules_below(subject) & held or not held):
+                return True
+            if subject.kind == "guessed":
+                return True
+        return False
+
+    def backward_of(self, step: Event, backwards: list[Event]) -> Event | None:
+        """The backward pass of the round that the step is made in."""
+        mine = {id(loop.node) for loop in step.loops}
+        found = [b for b in backwards if b.seq < step.seq and b.entry == step.entry and any(id(loop.node) in mine for loop in b.loops)]
+        return found[-1] if found else None
+
+    def otherwise_cleared(self, step: Event, back: Event, known: set[cst.CSTNode]) -> bool:
+        """The files say somewhere that gradients are cleared, in a way that could not be followed."""
+        files = {step.file, back.file, *(func.file for func in step.stack)}
+        for file in files:
+            if _CLEARED.search(file.tree.text):
+                return True
+            if "zero_grad" not in file.tree.text:
+                continue
+            for node in walk(file.tree.module):
+                if isinstance(node, cst.Attribute) and node.attr.value == "zero_grad":
+                    call = file.tree.parent(node)
+                    if not isinstance(call, cst.Call) or call not in known:
+                        return True
+                elif isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == "zero_grad":
+                    return True
+        return False
+
+    def made_inside(self, step: Event, back: Event, optimizer: Instance) -> bool:
+        """A new optimizer or model each round has no old gradients."""
+        shared = [loop for loop in step.loops if any(loop.node is other.node for other in back.loops)]
+        inner = shared[-1]
+        made = [optimizer, *(root for group in optimizer.notes.get("groups", ()) for root in roots_of(group.params))]
+        return any(
+            each.file is inner.file and each.node is not None and optimizer.kind == "optimizer" and contains(inner.node, each.node, inner.file)
+            for each in made
+        )
+
+    def mend(self, step: Event, back: Event) -> Fix | None:
+        what = receiver(step)
+        if what is None or not is_plain(what):
+            return None
+        tree = step.file.tree
+        line = f"{tree.code(what)}.zero_grad()"
+        together = back.file is step.file and block_of(step) is block_of(back) and block_of(step) is not None
+        edits = build.insert_before(tree, back.node, [line]) if together else build.insert_after(tree, step.node, [line])
+        if edits is None:
+            return None
+        return Fix(FixLevel.RECIPE, f"call {line}", edits, "each step now follows its own gradient")
+
+
+def receiver(step: Event) -> cst.BaseExpression | None:
+    """`optimizer` of `optimizer.step()` and of `scaler.step(optimizer)`."""
+    node = step.node
+    if not isinstance(node, cst.Call):
+        return None
+    if node.args and isinstance(step.subject, Instance) and not node.args[0].star and isinstance(node.func, cst.Attribute):
+        if isinstance(node.func.value, cst.Name) and "scaler" in node.func.value.value.lower():
+            return node.args[0].value
+    return node.func.value if isinstance(node.func, cst.Attribute) else None
+
+
+def block_of(event: Event) -> cst.CSTNode | None:
+    statement = event.file.tree.statement_of(event.node)
+    return event.file.tree.parent(statement) if statement is not None else None
+
+
+def is_plain(node: cst.CSTNode) -> bool:
+    while isinstance(node, cst.Attribute):
+        node = node.value
+    return isinstance(node, cst.Name)

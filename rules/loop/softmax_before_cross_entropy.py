@@ -1,0 +1,191 @@
+"""page"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.modules import FileModule
+from tricklint.program.predictions import Ending, only_ending
+from tricklint.program.values import Instance, Value
+from tricklint.rule import Rule
+
+# type of the loss → what its input ends in → what is wrong with it
+WRONG = {
+    "cross_entropy": {
+        "softmax": "cross-entropy takes logits and applies log-softmax itself: the softmax before it flattens the gradient",
+    },
+    "bce_logits": {
+        "sigmoid": "this loss takes logits and applies the sigmoid itself: it is applied twice",
+        "softmax": "this loss takes logits and applies a sigmoid itself: it is applied to a softmax's output",
+    },
+    "bce": {"raw": "binary cross-entropy takes probabilities, but is given a layer's raw output: use BCEWithLogitsLoss"},
+    "nll": {
+        "raw": "NLL loss takes log-probabilities, but is given a layer's raw output: use CrossEntropyLoss",
+        "softmax": "NLL loss takes log-probabilities, but is given a softmax's output: use log_softmax",
+    },
+}
+_INSTEAD = {
+    "BCELoss": "BCEWithLogitsLoss", "binary_cross_entropy": "binary_cross_entropy_with_logits",
+    "NLLLoss": "CrossEntropyLoss", "nll_loss": "cross_entropy",
+}  # fmt: skip
+
+
+class SoftmaxBeforeCrossEntropy(Rule):
+    code = "TRK702"
+    name = "softmax-before-cross-entropy"
+    summary = "the loss is given the wrong kind of output: softmax before cross-entropy, sigmoid before BCE-with-logits, raw logits into BCE or NLL"
+    severity = Severity.ERROR
+    fix_level = FixLevel.UNSAFE
+    trick = "Training loop"
+    triggers = ("softmax", "Softmax", "sigmoid", "Sigmoid", "BCELoss", "NLLLoss", "binary_cross_entropy", "nll_loss")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
+        for event in program.events("loss"):
+            wrong = WRONG.get(event.data.get("type", ""))
+            if wrong is None:
+                continue
+            ending = only_ending(prediction(event))
+            if ending is None or ending.tensor is None or ending.kind not in wrong:
+                continue
+            file, node = place(event, ending)
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            evidence = [program.evidence(event.file, event.node, "the loss is given it here")]
+            subject = event.subject
+            if isinstance(subject, Instance):
+                evidence.append(program.evidence(subject.file, subject.node, f"{subject.label} is made here"))
+            fix = self.mend(program, event, ending)
+            yield program.finding(self, file, node, wrong[ending.kind], evidence, fix)
+
+    def mend(self, program: Program, event: Event, ending: Ending) -> Fix | None:
+        if ending.kind == "raw":
+            return self.other_loss(program, event)
+        if event.data["type"] == "nll":
+            return self.log_softmax(ending)
+        return self.without(event, ending)
+
+    def other_loss(self, program: Program, event: Event) -> Fix | None:
+        """BCELoss → BCEWithLogitsLoss, NLLLoss → CrossEntropyLoss: the same arguments at the same places."""
+        subject = event.subject
+        file, node = event.file, event.node
+        if isinstance(subject, Instance):
+            if subject.file is None or subject.node is None:
+                return None
+            file, node = subject.file, subject.node
+            for other in program.events("loss"):
+                found = only_ending(prediction(other)) if other.subject is subject else None
+                if other.subject is subject and (found is None or found.kind != "raw"):
+                    return None
+        if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute):
+            return None
+        instead = _INSTEAD.get(node.func.attr.value)
+        if instead is None:
+            return None
+        edits = build.replace(file.tree, node.func.attr, instead)
+        return Fix(FixLevel.UNSAFE, f"use {instead}", edits, "code that reads the output may take it for probabilities")
+
+    def log_softmax(self, ending: Ending) -> Fix | None:
+        found = call_of(ending)
+        if found is None or not isinstance(found[1].func, cst.Attribute) or found[1].func.attr.value not in ("softmax", "Softmax"):
+            return None
+        file, call = found
+        assert isinstance(call.func, cst.Attribute)
+        instead = "log_softmax" if call.func.attr.value == "softmax" else "LogSoftmax"
+        edits = build.replace(file.tree, call.func.attr, instead)
+        return Fix(FixLevel.UNSAFE, f"use {instead}", edits, "code that reads the output may take it for probabilities")
+
+    def without(self, event: Event, ending: Ending) -> Fix | None:
+        """Take the softmax or sigmoid out."""
+        tensor = ending.tensor
+        assert tensor is not None
+        what = "softmax" if ending.kind == "softmax" else "sigmoid"
+        reason = f"everything else that reads this output gets logits; apply the {what} there"
+        module = tensor.module if tensor.op == "call" else None
+        if module is not None:
+            if module.file is None or not isinstance(module.node, cst.Call):
+                return None
+            tree = module.file.tree
+            argument = tree.parent(module.node)
+            holder = tree.parent(argument) if isinstance(argument, cst.Arg) else None
+            if isinstance(holder, cst.Call) and tree.code(holder.func).endswith("Sequential") and len(holder.args) > 1:
+                if holder.args[-1] is not argument:
+                    return None
+                edits = build.remove_argument(tree, holder, argument)  # type: ignore[arg-type]
+                return Fix(FixLevel.UNSAFE, f"take the {what} out", edits, reason) if edits else None
+        found = call_of(ending)
+        if found is None:
+            return None
+        file, call = found
+        tree = file.tree
+        if isinstance(call.func, cst.Attribute) and not call.args:
+            inner: cst.BaseExpression = call.func.value
+        elif tensor.op != "call" and isinstance(call.func, cst.Attribute) and method_of_tensor(tree.code(call.func.value)):
+            inner = call.func.value
+        elif call.args and not call.args[0].star and call.args[0].keyword is None:
+            inner = call.args[0].value
+        else:
+            return None
+        code = tree.text[slice(*build.whole_offsets(tree, inner))]
+        if isinstance(inner, (cst.BinaryOperation, cst.Comparison, cst.IfExp, cst.Lambda, cst.UnaryOperation)) and not inner.lpar:
+            code = f"({code})"
+        edits = build.replace(tree, call, code)
+        direct = file is event.file and any(up is event.node for up in tree.ancestors(call))
+        if direct:
+            return Fix(FixLevel.RECIPE, f"give the loss the logits, without the {what}", edits, "the loss sees logits")
+        return Fix(FixLevel.UNSAFE, f"take the {what} out", edits, reason)
+
+
+def prediction(event: Event) -> Value | None:
+    """The first argument of a loss."""
+    given = event.data.get("positional") or ()
+    if given:
+        return given[0]  # type: ignore[no-any-return]
+    return event.data.get("kwargs", {}).get("input")  # type: ignore[no-any-return]
+
+
+def place(event: Event, ending: Ending) -> tuple[FileModule, cst.CSTNode]:
+    """Where the mistake stands: at the softmax (the layer's construction, or the call), or at the loss for raw logits."""
+    tensor = ending.tensor
+    assert tensor is not None
+    if ending.kind == "raw":
+        subject = event.subject
+        if isinstance(subject, Instance) and subject.file is not None and subject.node is not None:
+            return subject.file, subject.node
+        return event.file, event.node
+    if tensor.op == "call" and tensor.module is not None and tensor.module.file is not None and tensor.module.node is not None:
+        return tensor.module.file, tensor.module.node
+    assert tensor.file is not None and tensor.node is not None
+    return tensor.file, tensor.node
+
+
+def call_of(ending: Ending) -> tuple[FileModule, cst.Call] | None:
+    """The call that applies it: `F.softmax(x, 1)`, `x.softmax(1)`, `self.softmax(x)`, `nn.Softmax(1)(x)`."""
+    tensor = ending.tensor
+    if tensor is None or tensor.file is None or not isinstance(tensor.node, cst.Call):
+        return None
+    if tensor.op == "call" and tensor.module is not None:
+        module = tensor.module
+        if tensor.node.func is module.node:
+            return tensor.file, tensor.node
+        if module.file is None or module.node is None:
+            return None
+        assign = module.file.tree.parent(module.node)
+        if not isinstance(assign, cst.Assign) or module.file is not tensor.file:
+            return None
+        code = tensor.file.tree.code(tensor.node.func)
+        if not any(module.file.tree.code(target.target) == code for target in assign.targets):
+            return None
+    return tensor.file, tensor.node
+
+
+def method_of_tensor(code: str) -> bool:
+    """`x.softmax(1)`, not `F.softmax(x, 1)`."""
+    return code not in ("F", "nn.functional", "torch", "torch.nn.functional", "functional", "nn.F", "torch.special")

@@ -1,0 +1,169 @@
+"""Running totals and lists that grow in a loop, and whether what they gather still carries its autograd graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from tricklint.program.evaluation import evaluations
+from tricklint.program.events import Event, Loop
+from tricklint.program.loops import contains, flow
+from tricklint.program.values import Tensor, members
+from tricklint.source.tree import Tree, walk
+
+if TYPE_CHECKING:
+    from tricklint.program.modules import FileModule
+    from tricklint.program.program import Program
+
+
+@dataclass(frozen=True)
+class GraphTotal:
+    """`node` (in `file`) adds a tensor with its graph to `target` once a round of `loop`. `value` is the added
+    expression (None when a helper does the adding), `backward` the backward pass of each round, if there is one."""
+
+    event: Event
+    file: FileModule
+    node: cst.CSTNode
+    target: str
+    value: cst.BaseExpression | None
+    loop: Loop
+    backward: Event | None
+
+
+def graph_totals(program: Program) -> Iterator[GraphTotal]:
+    """Totals over a training or evaluation loop that keep the graph of every round alive and are never
+    backpropagated as one."""
+    backwards = program.events("backward")
+    flows = {id(event): {id(t): t for t in flow(event.subject)} for event in backwards}
+    evaluated = {id(found.event.node) for found in evaluations(program, grad=True)}
+    seen: set[int] = set()
+    for event in program.events("accumulate"):
+        tensor = event.subject
+        if not isinstance(tensor, Tensor) or not event.loops or not program.complete(event) or in_model(event):
+            continue
+        where = _place(event)
+        if where is None:
+            continue
+        file, node, target, value = where
+        loop = _loop_around(event, file, node)
+        if id(node) in seen or loop is None or not target or assigned_in(file.tree, loop.node, target, node):
+            continue
+        mine = {t.node for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input") and t.node is not None}
+        as_one = any(_holds(made, node, event.node) for made in flows.values())
+        direct: Event | None = None
+        later = False
+        for back in backwards:
+            shares = any(t.node in mine for t in flows[id(back)].values())
+            if not shares:
+                continue
+            if any(each.node is loop.node for each in back.loops):
+                direct = back
+            elif id(tensor) in flows[id(back)]:
+                later = True
+        if as_one or (later and direct is None):
+            continue
+        if direct is None and not any(id(each) in evaluated for each in mine):
+            continue
+        seen.add(id(node))
+        yield GraphTotal(event, file, node, target, value, loop, direct)
+
+
+def _holds(made: dict[int, Tensor], *nodes: cst.CSTNode) -> bool:
+    """The backpropagated value was computed from the total itself."""
+    return any(t.node is node for t in made.values() for node in nodes if not isinstance(node, cst.Call))
+
+
+def in_model(event: Event) -> bool:
+    """Inside a model's or a loss's own code, where sums over layers or terms belong to one pass."""
+    for func in event.stack:
+        if func.name in ("forward", "loss", "__call__"):
+            return True
+        owner = func.owner
+        if owner is not None and any(name.startswith("torch.nn.") for name in owner.libraries()):
+            return True
+    return False
+
+
+def _place(event: Event) -> tuple[FileModule, cst.CSTNode, str, cst.BaseExpression | None] | None:
+    """Where the loop's own code adds: the statement, or the call of a helper (a meter's `update`) that does it."""
+    node, file = event.node, event.file
+    inner = event.loops[-1]
+    if inner.file is file and contains(inner.node, node, file):
+        return (file, node, *_parts(file.tree, node))
+    target = event.data.get("target")
+    if not isinstance(target, cst.Attribute):
+        return None
+    for site_file, site in reversed(event.data.get("calls", ())):
+        if isinstance(site, cst.Call) and isinstance(site.func, cst.Attribute) and site_file is inner.file:
+            if not contains(inner.node, site, site_file):
+                continue
+            receiver = site_file.tree.code(site.func.value)
+            if not isinstance(site_file.tree.parent(site), cst.Expr) or receiver == "self":
+                return None
+            names = [arg.value for arg in site.args if isinstance(arg.value, cst.Name) and not arg.star]
+            return site_file, site, receiver, names[0] if len(names) == 1 else None
+    return None
+
+
+def _parts(tree: Tree, node: cst.CSTNode) -> tuple[str, cst.BaseExpression | None]:
+    """The code of what is added to, and the expression that is added."""
+    if isinstance(node, cst.AugAssign):
+        value = node.value
+        if isinstance(value, (cst.List, cst.Tuple)):
+            return tree.code(node.target), value.elements[0].value if len(value.elements) == 1 else None
+        return tree.code(node.target), value
+    if isinstance(node, cst.Assign) and isinstance(node.value, cst.BinaryOperation):
+        target = tree.code(node.targets[0].target)
+        sides = [side for side in (node.value.left, node.value.right) if tree.code(side) != target]
+        return target, sides[0] if len(sides) == 1 else None
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
+        return tree.code(node.func.value), node.args[-1].value if node.args else None
+    return "", None
+
+
+def _loop_around(event: Event, file: FileModule, node: cst.CSTNode) -> Loop | None:
+    function = next((up for up in file.tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Lambda))), None)
+    for loop in reversed(event.loops):
+        if loop.file is file and contains(loop.node, node, file) and isinstance(loop.node, (cst.For, cst.While)):
+            return loop if function is None or contains(function, loop.node, file) else None
+    return None
+
+
+def assigned_in(tree: Tree, loop: cst.CSTNode, target: str, but: cst.CSTNode) -> bool:
+    """Whether the loop's body gives the target (or the name it hangs on) a new value in each round."""
+    names = {target}
+    for mark in (".", "["):
+        names |= {target[:at] for at in range(len(target)) if target[at] == mark}
+    names.discard("self")
+    for each in walk(loop):
+        targets: list[cst.CSTNode] = []
+        if isinstance(each, cst.Assign) and each is not but:
+            targets = [t.target for t in each.targets]
+        elif isinstance(each, (cst.AnnAssign, cst.NamedExpr, cst.For)):
+            targets = [each.target]
+        elif isinstance(each, cst.AsName):
+            targets = [each.name]
+        elif isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute) and each.func.attr.value in ("clear", "reset"):
+            targets = [each.func.value]
+        elif isinstance(each, cst.Del):
+            targets = [each.target]
+        for one in targets:
+            parts = [e.value for e in one.elements] if isinstance(one, (cst.Tuple, cst.List)) else [one]
+            for part in parts:
+                code = tree.code(part)
+                if code in names or code.startswith(target + "["):
+                    return True
+    return False
+
+
+def all_tensors(event: Event) -> bool:
+    """What is added is a tensor in every case, so that `.detach()` may be written behind it."""
+    value = event.data.get("value")
+    found = members(value)
+    return bool(found) and all(isinstance(member, Tensor) for member in found)
+
+
+__all__ = ["GraphTotal", "all_tensors", "assigned_in", "graph_totals", "in_model"]
