@@ -65,15 +65,12 @@ def read_universe(
     paths: Sequence[Path], settings: Settings, stdin: Source | None = None
 ) -> tuple[Universe, dict[Path, Raw]]:
     """Find the files and read their bytes (no more: a cached run needs no text)."""
-    asked, problems = collect(paths, settings)
+    asked, problems = ([stdin.path], []) if stdin else collect(paths, settings)
     everything = set(asked)
     if stdin is not None or any(not Path(path).is_dir() for path in paths):
         # Only some files were named, as pre-commit does: rules still look across the whole project.
         if settings.config_file or (settings.root / ".git").exists():
             everything.update(collect([settings.root], settings)[0])
-    if stdin is not None:
-        asked = [stdin.path]
-        everything.add(stdin.path)
     universe = Universe(frozenset(asked), settings, problems=problems)
     raws = {}
     for path in sorted(everything):

@@ -158,6 +158,9 @@ def test_stdin(project: Project) -> None:
     fixed = project.check("-", "--stdin-filename", "a.py", "--fix", stdin=LINE)
     assert (fixed.code, fixed.out) == (0, "import torch\nmended = 1\n")
     assert project.read("a.py") == "import torch\n"
+    nameless = project.check("-", stdin=LINE)
+    assert (nameless.code, nameless.err) == (1, "")
+    assert "stdin.py:2:1" in nameless.out
     assert project.check("-", stdin="def (").code == 2
 
 
