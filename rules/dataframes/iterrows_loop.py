@@ -23,12 +23,17 @@ import os
 import pandas as pd
 
 
-def image_paths(df: pd.DataFrame, root: str) -> list[str]:
-    paths = []
+def load_samples(csv: str, root: str) -> list[tuple[str, int]]:
+    df = pd.read_csv(csv)
+    samples = []
     for _, row in df.iterrows():
         if row["split"] == "train":
-            paths.append(os.path.join(root, row["file"]))
-    return paths
+            samples.append((os.path.join(root, row["file"]), row["label"]))
+    return samples
+
+
+def image_paths(df: pd.DataFrame, root: str) -> list[str]:
+    return [os.path.join(root, row["file"]) for _, row in df.iterrows()]
 ```
 
 ## After the fix
@@ -38,23 +43,32 @@ import os
 import pandas as pd
 
 
-def image_paths(df: pd.DataFrame, root: str) -> list[str]:
-    paths = []
-    for split, file in zip(df["split"].tolist(), df["file"].tolist()):
+def load_samples(csv: str, root: str) -> list[tuple[str, int]]:
+    df = pd.read_csv(csv)
+    samples = []
+    for split, file, label in zip(df["split"].tolist(), df["file"].tolist(), df["label"].tolist()):
         if split == "train":
-            paths.append(os.path.join(root, file))
-    return paths
+            samples.append((os.path.join(root, file), label))
+    return samples
+
+
+def image_paths(df: pd.DataFrame, root: str) -> list[str]:
+    return [os.path.join(root, row.file) for row in df.itertuples(index=False)]
 ```
 
 ## Fix level
 safe where the code shows that every value and its type stay the same: the value is used as text in a way that raises for
 anything else, it is only compared with a literal, or the row is known to hold text and the frame comes from `read_csv`
-or a literal (unique names, no pandas nullable dtypes). Else unsafe, and the reason says what may differ: `iterrows()`
-hands out NumPy scalars, upcast to a common type, when all columns are numbers, while columns and named tuples give each
-column's own Python values; and a column name that stands twice gives a Series in a row, an error or the first of the two after
-the fix. Frames are expected to have the columns that the loop reads, also when they have no rows. No fix where the row
-escapes or is changed, where the frame is written to inside the loop, where loop variables are used after it, and where
-a sum's rounding would change.
+or is written out (unique names, no nullable dtypes). Columns are taken where their names are known to be unique, named tuples
+where they are not: they also agree on a frame without rows or with a name that stands twice.
+
+Else unsafe, and the reason says what may differ. `iterrows()` hands out NumPy scalars, upcast to a common type, when all
+columns are numbers, and pandas 3 turns None into nan in a row of nothing but text; columns and named tuples give each
+column's own Python values. A column name that stands twice gives a Series in a row, after the fix an error or the first of the
+two. Where values become keys, two NaN may be one key or two.
+
+No fix where the row escapes or is changed, where the frame is written to inside the loop, where loop variables are used
+after it, where columns are not named by literals, and where a sum would round in another order.
 
 ## Evidence
 `python bench/iterrows.py` prints the ratio of the loop and its rewrite for 10³ to 10⁵ rows (the slides: 17.1 s : 0.94 ms).
@@ -75,7 +89,7 @@ from tricklint.fix.build import Edits
 from tricklint.program import Program
 from tricklint.program.frames import RowLoop, Use
 from tricklint.program.frames_body import Body, body_of
-from tricklint.program.frames_values import inexact_reads, repeatable_columns
+from tricklint.program.frames_values import inexact_reads, makes_keys, repeatable_columns
 from tricklint.rule import Rule
 from tricklint.rules.dataframes import rewrites
 
@@ -152,7 +166,9 @@ def judge(loop: RowLoop) -> Verdict:
     """The first rung of the ladder that fits, with its edits where they are certain to do the same."""
     whole = body_of(loop)
     if whole in (Body.SUM, Body.ASSIGN) and not (loop.escapes or loop.dynamic or loop.stores or loop.leaks):
-        why = "the sum of a column rounds in another order" if whole is Body.SUM else "the frame is written to row by row"
+        why = (
+            "the sum of a column rounds in another order" if whole is Body.SUM else "the frame is written to row by row"
+        )
         return Verdict("vectorise", why)
     blocked = next(iter((*loop.escapes, *loop.stores, *loop.dynamic, *loop.frame_stores, *loop.leaks)), None)
     if blocked is not None:
@@ -165,29 +181,41 @@ def judge(loop: RowLoop) -> Verdict:
         if edits is not None:
             return Verdict("vectorise", _COUNT_REASON, edits=edits)
     fits = rewrites.fits_itertuples(labels)
-    if not labels or whole is Body.COLLECT or (whole is Body.GATHER and not fits):
+    named = fits and not any(isinstance(read.column, int) for read in loop.reads)
+    if not labels or whole is Body.COLLECT or (whole is Body.GATHER and not named):
+        if labels and named and not loop.origin.unique and not _doubts(loop, "itertuples"):
+            # Named tuples are proven here, columns are not: nothing says that a name stands only once.
+            return _with_level(loop, "itertuples", rewrites.to_itertuples(loop), labels)
         return _with_level(loop, "column", rewrites.to_columns(loop), labels)
     if fits:
         return _with_level(loop, "itertuples", rewrites.to_itertuples(loop), labels)
     return Verdict("human", "a column's name is no attribute of a named tuple")
 
 
-_COUNT_REASON = "a comparison with a whole column may treat other types of it (dates, categories, nullable numbers) otherwise"
+_COUNT_REASON = (
+    "a comparison with a whole column may treat other types of it (dates, categories, nullable numbers) otherwise"
+)
 
 
 def _with_level(loop: RowLoop, fix_class: str, edits: Edits | None, labels: list[str]) -> Verdict:
     if edits is None:
         return Verdict(fix_class, "the code around it cannot be rewritten whole")
-    if not labels:
-        return Verdict(fix_class, edits=edits, safe=True)
-    reasons = []
+    doubts = _doubts(loop, fix_class) if labels else []
+    return Verdict(fix_class, "; ".join(doubts), edits=edits, safe=not doubts)
+
+
+def _doubts(loop: RowLoop, fix_class: str) -> list[str]:
+    """What might come out differently; none when the rewrite is proven."""
+    doubts = []
     if inexact_reads(loop):
-        reasons.append(
+        doubts.append(
             "where all columns are numbers, iterrows() upcasts them to one type and hands out NumPy scalars; "
             "this hands out each column's own Python values"
         )
-    if repeatable_columns(loop):
-        reasons.append("a column name that stands twice gives a Series in a row")
+        if makes_keys(loop):
+            doubts.append("two NaN may be one key or two")
+    if not loop.origin.unique and (fix_class == "column" or repeatable_columns(loop)):
+        doubts.append("a column name that stands twice gives a Series in a row")
     if any(isinstance(read.column, int) for read in loop.reads):
-        reasons.append("positions in a row are labels since pandas 3")
-    return Verdict(fix_class, "; ".join(reasons), edits=edits, safe=not reasons)
+        doubts.append("positions in a row are labels since pandas 3")
+    return doubts

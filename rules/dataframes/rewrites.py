@@ -22,6 +22,7 @@ from tricklint.program.frames_values import elements
 
 # Names that a named tuple has already: a column called so cannot be read as its attribute.
 _TUPLE_NAMES = frozenset(("count", "index", "Index"))
+_WIDTH = 120
 _TAKEN = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | frozenset(keyword.softkwlist)
 
 
@@ -190,8 +191,6 @@ def to_columns(loop: RowLoop) -> Edits | None:
     if loop.index_used and index is not None:
         targets = [index, *targets]
     edits = [_target_edit(loop, targets), build.edit_at(loop.tree, *loop.tree.offsets(loop.call), source), *removed]
-    kept = {id(edit.location) for edit in removed}
-    del kept
     dropped = [(edit.location, edit.end_location) for edit in removed]
     for read in loop.reads:
         at, end = loop.tree.span(read.node)
@@ -226,12 +225,24 @@ def _columns_code(loop: RowLoop, labels: list[str]) -> str | None:
         lists = [f"{code}[{_quoted(loop, label)}].tolist()" for label in labels]
         if loop.index_used:
             lists.insert(0, f"{code}.index")
-        return lists[0] if len(lists) == 1 else f"zip({', '.join(lists)})"
+        return lists[0] if len(lists) == 1 else _zipped(loop, lists)
     code = _frame_code(loop)
     if len(labels) == 1:
         return f"{code}[{_quoted(loop, labels[0])}]" + (".items()" if loop.index_used else ".tolist()")
     some = ", ".join(_quoted(loop, label) for label in labels)
     return f"{code}[[{some}]].itertuples({'' if loop.index_used else 'index=False, '}name=None)"
+
+
+def _zipped(loop: RowLoop, lists: list[str]) -> str:
+    """`zip(…)` of the lists, one a line where one line would be too long."""
+    code = f"zip({', '.join(lists)})"
+    row = loop.tree.span(loop.call)[0].row
+    line = loop.tree.text.split("\n")[row - 1].split("  #")[0].rstrip()
+    if len(line) - len(loop.tree.code(loop.call)) + len(code) <= _WIDTH:
+        return code
+    indent = line[: len(line) - len(line.lstrip())]
+    newline, step = build.newline_of(loop.tree), loop.tree.module.default_indent
+    return f"zip({newline}" + "".join(f"{indent}{step}{each},{newline}" for each in lists) + f"{indent})"
 
 
 def _to_index(loop: RowLoop) -> Edits | None:
@@ -240,7 +251,7 @@ def _to_index(loop: RowLoop) -> Edits | None:
         return None
     tree = loop.tree
     index = _index_code(loop)
-    names = [index] if index is not None else [loop.pair or "_"]
+    names = [index] if index is not None else [_Names(loop).make("index")]
     edits = [_target_edit(loop, names), build.edit_at(tree, *tree.offsets(loop.call), f"{_frame_code(loop)}.index")]
     return tuple([*edits, *_index_edits(loop, names[0])])
 
@@ -284,10 +295,19 @@ def _whole_statement(loop: RowLoop, labels: list[str]) -> Edits | None:
     code = _columns_code(loop, labels)
     if code is None or not isinstance(holder, cst.Name) or not _is_list(loop, holder):
         return None
-    start, end = tree.offsets(statement)[0], tree.offsets(call)[1]
-    if "#" in tree.text[start:end]:
+    return _in_place_of(loop, statement, tree.offsets(call)[1], f"{holder.value}.extend({code})")
+
+
+def _in_place_of(loop: RowLoop, statement: cst.For, end: int, code: str) -> Edits | None:
+    """One line of code for a whole loop, which ends at offset `end`. A comment behind the loop's colon moves along;
+    other comments would be lost, so that they forbid it."""
+    tree = loop.tree
+    start = tree.offsets(statement)[0]
+    header = statement.body.header if isinstance(statement.body, cst.IndentedBlock) else None
+    comment = header.comment.value if header is not None and header.comment is not None else ""
+    if tree.text[start : build.line_end(tree.text, end)].count("#") != comment.count("#"):
         return None
-    return (build.edit_at(tree, start, end, f"{holder.value}.extend({code})"),)
+    return (build.edit_at(tree, start, end, code + (f"  {comment}" if comment else "")),)
 
 
 def _is_list(loop: RowLoop, holder: cst.Name) -> bool:
@@ -389,21 +409,28 @@ def to_count(loop: RowLoop) -> Edits | None:
     if not isinstance(statement, cst.For) or loop.passed or loop.index_used or not is_simple(loop.frame):
         return None
     branch = statement.body.body[0]
-    if not isinstance(branch, cst.If) or len(loop.reads) != 1 or "#" in loop.tree.code(statement):
+    if not isinstance(branch, cst.If) or len(loop.reads) != 1:
         return None
     line = branch.body.body[0]
     small = line.body[0] if isinstance(line, cst.SimpleStatementLine) else None
     test = branch.test
-    if not isinstance(small, cst.AugAssign) or not isinstance(test, cst.Comparison) or test.left is not loop.reads[0].node:
+    if (
+        not isinstance(small, cst.AugAssign)
+        or not isinstance(test, cst.Comparison)
+        or test.left is not loop.reads[0].node
+    ):
         return None
     operator, other = test.comparisons[0].operator, test.comparisons[0].comparator
-    if len(test.comparisons) != 1 or type(operator) not in _OPERATORS or not isinstance(other, (cst.Integer, cst.Float)):
+    if (
+        len(test.comparisons) != 1
+        or type(operator) not in _OPERATORS
+        or not isinstance(other, (cst.Integer, cst.Float))
+    ):
         return None
     tree = loop.tree
     column = f"{_frame_code(loop)}[{_quoted(loop, label_of(loop, loop.reads[0]))}]"
     count = f"int(({column} {_OPERATORS[type(operator)]} {tree.code(other)}).sum())"
     step = tree.code(small.value)
     sign = "-" if isinstance(small.operator, cst.SubtractAssign) else "+"
-    start, end = tree.offsets(statement)[0], tree.offsets(small)[1]
     amount = count if step == "1" else f"{step} * {count}"
-    return (build.edit_at(tree, start, end, f"{tree.code(small.target)} {sign}= {amount}"),)
+    return _in_place_of(loop, statement, tree.offsets(small)[1], f"{tree.code(small.target)} {sign}= {amount}")

@@ -76,7 +76,8 @@ def _line_start(text: str, offset: int) -> int:
     return max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
 
 
-def _line_end(text: str, offset: int) -> int:
+def line_end(text: str, offset: int) -> int:
+    """The offset at which the line of `offset` ends, before its line end."""
     ends = [at for at in (text.find("\n", offset), text.find("\r", offset)) if at >= 0]
     return min(ends, default=len(text))
 
@@ -111,7 +112,7 @@ def insert_after(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits |
     if placed is None or statement is None:
         return None
     _, indent = placed
-    end = _line_end(tree.text, _end(tree, statement))
+    end = line_end(tree.text, _end(tree, statement))
     while True:
         following = tree.text[end:]
         skip = len(following) - len(following.lstrip("\r\n \t\f"))
@@ -119,7 +120,7 @@ def insert_after(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits |
         column = tree.text[_line_start(tree.text, comment) : comment]
         if not (skip and tree.text[comment : comment + 1] == "#" and len(column) > len(indent)):
             break
-        end = _line_end(tree.text, comment)
+        end = line_end(tree.text, comment)
     newline = newline_of(tree)
     content = "".join(newline + indent + line if line else newline for line in lines)
     return (edit_at(tree, end, end, content),)
@@ -169,14 +170,14 @@ def remove_statement(tree: Tree, node: cst.CSTNode) -> Edits | None:
         return None
     start, indent = placed
     end = _end(tree, statement)
-    line_end = _line_end(tree.text, end)
-    rest = tree.text[end:line_end]
+    stop = line_end(tree.text, end)
+    rest = tree.text[end:stop]
     if rest.strip(" \t;"):
         return None
     block = tree.parent(statement)
     if isinstance(block, cst.IndentedBlock) and len(block.body) == 1:
         return (edit_at(tree, start, end, "pass"),)
-    after = line_end + (2 if tree.text[line_end : line_end + 2] == "\r\n" else 1)
+    after = stop + (2 if tree.text[stop : stop + 2] == "\r\n" else 1)
     return (edit_at(tree, start - len(indent), min(after, len(tree.text)), ""),)
 
 
@@ -192,7 +193,7 @@ def wrap_block(tree: Tree, first: cst.CSTNode, last: cst.CSTNode, header: str) -
     if placed is None:
         return None
     start, indent = placed
-    end = _line_end(tree.text, _end(tree, bottom))
+    end = line_end(tree.text, _end(tree, bottom))
     newline, step = newline_of(tree), tree.module.default_indent
     if "\t" in indent and "\t" not in step:
         step = "\t"

@@ -104,7 +104,11 @@ class _State:
         if isinstance(target, (cst.Tuple, cst.List)):
             self.row_names |= names_of(target)
             return all(isinstance(element.value, cst.Name) for element in target.elements)
-        one = isinstance(target, cst.Subscript) and len(target.slice) == 1 and isinstance(target.slice[0].slice, cst.Index)
+        one = (
+            isinstance(target, cst.Subscript)
+            and len(target.slice) == 1
+            and isinstance(target.slice[0].slice, cst.Index)
+        )
         return one and isinstance(target, cst.Subscript) and self._into(target.value)
 
     def _into(self, container: cst.BaseExpression) -> bool:

@@ -188,7 +188,11 @@ def _name(tree: Tree, node: cst.Name, imports: dict[str, str], seen: frozenset[s
         if is_stored(tree, use):
             target = tree.parent(use)
             assign = tree.parent(target) if target is not None else None
-            if not isinstance(target, cst.AssignTarget) or not isinstance(assign, cst.Assign) or len(assign.targets) > 1:
+            if (
+                not isinstance(target, cst.AssignTarget)
+                or not isinstance(assign, cst.Assign)
+                or len(assign.targets) > 1
+            ):
                 return UNKNOWN
             mine = origin_of(tree, assign.value, imports, seen | {node.value})
             known = mine if known is None else known.meet(mine)
