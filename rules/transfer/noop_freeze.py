@@ -1,0 +1,142 @@
+"""An attribute that freezes nothing: `module.requires_grad = False`.
+
+## What it does
+Finds `requires_grad` set on an `nn.Module` instead of on its parameters, and the typing slip `require_grad` on either:
+Python makes a new attribute, no parameter hears of it, and the layers go on training. Setting it to True is reported
+where the same module was meant to be frozen elsewhere.
+
+## Why it costs
+The code does not do what it says. The backbone that should be fixed is fine-tuned at the head's learning rate, the
+discriminator that should hold still collects gradients, and nothing fails: only the accuracy, or the memory, tells.
+
+## When not to follow it
+When the class defines `requires_grad` itself (a property that passes it on); the rule is silent there, and where the
+attribute is read back by the class.
+
+## Example
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+model[0].requires_grad = False
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+model[0].requires_grad_(False)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+```
+
+## Fix level
+recipe: `requires_grad_()` sets every parameter below the module, as the line says. It is unsafe where the frozen module
+is all that is trained, and in a loop, where the way back may be missing.
+
+## Evidence
+Certain from PyTorch's own code: `nn.Module.__setattr__` stores a plain attribute. Seen in the wild time and again.
+
+## References
+- https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.requires_grad_
+- https://docs.pytorch.org/docs/stable/notes/autograd.html#setting-requires-grad
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.params import roots_of
+from tricklint.program.transfer import freezes, holds, whole
+from tricklint.program.values import Class, Func, Instance, ParamSet
+from tricklint.rule import Rule
+
+_READ = re.compile(r"\bself\.requires?_grad\b(?!_)(?!\s*=[^=])")
+
+
+class NoopFreeze(Rule):
+    code = "TRK107"
+    name = "noop-freeze"
+    summary = "requires_grad set on a module (or misspelt) freezes nothing"
+    severity = Severity.ERROR
+    fix_level = FixLevel.RECIPE
+    trick = "1 - Transfer learning"
+    triggers = ("requires_grad", "require_grad")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
+        events = program.events("noop_freeze")
+        for event in events:
+            if id(event.node) in seen or not isinstance(event.node, cst.Assign) or not self.says_something(program, event, events):
+                continue
+            seen.add(id(event.node))
+            yield self.report(program, event)
+
+    def says_something(self, program: Program, event: Event, events: list[Event]) -> bool:
+        """False for an attribute the class itself reads, and for a line that only repeats what is so already."""
+        subject, on, misspelt = event.subject, event.data["value"], event.data["attribute"] == "require_grad"
+        roots = roots_of(subject)
+        for root in roots:
+            if isinstance(root.cls, Class) and self.is_own(root.cls, event):
+                return False
+        if isinstance(subject, ParamSet) and subject.kind == "param":
+            return misspelt and on is not None
+        if on is None:
+            return False
+        frozen = [each for each in freezes(program) if each.on is not None and whole(each.event.subject)]
+        if on is False:  # repeated after a freeze that works
+            return not any(
+                each.on is False and any(holds(outer, root) for outer in each.roots for root in roots) for each in frozen
+            )
+        meant = any(other.data["value"] is False and set(map(id, roots_of(other.subject))) & set(map(id, roots)) for other in events)
+        return meant or any(each.on is False and any(holds(outer, r) for outer in each.roots for r in roots) for each in frozen)
+
+    def is_own(self, cls: Class, event: Event) -> bool:
+        if any(isinstance(cls.lookup(name), Func) for name in ("requires_grad", "require_grad", "__setattr__")):
+            return True
+        return any(
+            isinstance(at, Class) and _READ.search(at.file.tree.code(at.node)) is not None for at in cls.mro()
+        )
+
+    def report(self, program: Program, event: Event) -> Finding:
+        subject, attribute = event.subject, event.data["attribute"]
+        word = "freezes" if event.data["value"] is False else "unfreezes"
+        if isinstance(subject, ParamSet) and subject.kind == "param":
+            message = f"`{attribute}` is no attribute of a parameter (requires_grad is): this line {word} nothing"
+        else:
+            root = next(iter(roots_of(subject)), None)
+            label = f"the modules of {root.label}" if isinstance(subject, ParamSet) and root else (root.label if root else "a module")
+            message = f"{label} is an nn.Module, whose `{attribute}` is a plain attribute: this line {word} nothing"
+            if isinstance(subject, ParamSet):
+                message = f"{label} are nn.Modules, whose `{attribute}` is a plain attribute: this line {word} nothing"
+        return program.finding(self, event.file, event.node, message, (), self.mend(program, event))
+
+    def mend(self, program: Program, event: Event) -> Fix | None:
+        node, tree = event.node, event.file.tree
+        if not isinstance(node, cst.Assign) or len(node.targets) != 1:
+            return None
+        target = node.targets[0].target
+        if not isinstance(target, cst.Attribute):
+            return None
+        subject = event.subject
+        if isinstance(subject, ParamSet) and subject.kind == "param":
+            return Fix(FixLevel.RECIPE, "set requires_grad", build.replace(tree, target.attr, "requires_grad"), "the freeze takes effect")
+        level, reason = FixLevel.RECIPE, "the freeze takes effect"
+        roots = roots_of(subject)
+        around = [module for module, _ in program.trained.values() if any(module is not root and holds(module, root) for root in roots)]
+        if event.loops and not isinstance(subject, ParamSet):
+            level, reason = FixLevel.UNSAFE, "inside a loop the parameters may have to be unfrozen again"
+        elif isinstance(subject, Instance) and not around:
+            level, reason = FixLevel.UNSAFE, "nothing may be left to train"
+        code = f"{tree.code(target.value)}.requires_grad_({tree.code(node.value)})"
+        return Fix(level, "call requires_grad_()", build.replace(tree, node, code), reason)

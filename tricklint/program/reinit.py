@@ -1,0 +1,134 @@
+"""Which pretrained weights an initialisation overwrites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from tricklint.knowledge import layers
+from tricklint.program.events import Event
+from tricklint.program.modules import FileModule
+from tricklint.program.objects import owner_model, submodules
+from tricklint.program.params import roots_of
+from tricklint.program.program import Program
+from tricklint.program.transfer import freezes, holds
+from tricklint.program.values import Instance, ParamSet, Pred
+
+# What the published models of a family are made of
+_CONVOLUTIONAL = ("torchvision", "timm", "smp", "efficientnet", "cadene", "hub")
+_IN_CNN = layers.CONV | layers.BATCH_NORM | {"torch.nn.Module"}
+_IN_TRANSFORMER = layers.LINEAR | layers.EMBEDDING | {"torch.nn.LayerNorm", "torch.nn.Module"}
+_VALUES = frozenset((
+    "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "normal_", "uniform_", "trunc_normal_",
+    "orthogonal_", "constant_", "ones_", "zeros_", "fill_", "zero_", "xavier_uniform", "xavier_normal", "kaiming_uniform",
+    "kaiming_normal", "normal", "uniform", "constant", "orthogonal", "sparse_", "reset_parameters", "eye_", "dirac_",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Weights that were there before: which model's, and where they came from."""
+
+    label: str
+    node: cst.CSTNode | None
+    file: FileModule | None
+
+
+def overwritten(program: Program, event: Event) -> Loaded | None:
+    """The pretrained weights that an init over a whole model (a loop, `apply`) surely overwrites."""
+    subject = event.subject
+    if not isinstance(subject, ParamSet) or event.data.get("scheme") not in _VALUES:
+        return None
+    if not isinstance(subject.node, (cst.For, cst.Call, cst.CompFor)) or not subject.elem or not _everything(subject.preds):
+        return None
+    if isinstance(subject.node, cst.Call) and subject.node is event.node:
+        return None
+    for root in roots_of(subject):
+        for path, model in submodules(root):
+            if "part_of" in model.notes:
+                continue
+            if model.notes.get("pretrained") is True and model.seq < event.seq and _reaches(subject.preds, model, path):
+                if not _spared(program, event, model):
+                    return Loaded(model.label, model.node, model.file)
+        owner = owner_model(root)
+        if owner is not root and owner.notes.get("pretrained") is True:
+            continue  # a part of a backbone, picked by hand: meant so
+        for load in program.events("loaded"):
+            if load.seq < event.seq and load.entry == event.entry and load.sure and _is_file(load):
+                for target in roots_of(load.subject):
+                    if holds(root, target) and _reaches(subject.preds, target, "") and not _built_later(root, target, load):
+                        return Loaded(target.label, load.node, load.file)
+    return None
+
+
+def _built_later(root: Instance, target: Instance, load: Event) -> bool:
+    return root is not target and target.seq > load.seq
+
+
+def _is_file(load: Event) -> bool:
+    """The weights come from outside, not from another model's state."""
+    weights = load.data.get("weights")
+    return isinstance(weights, Instance) and weights.kind == "checkpoint"
+
+
+def _everything(preds: tuple[Pred, ...]) -> bool:
+    return all(_known(pred) for pred in preds)
+
+
+def _known(pred: Pred) -> bool:
+    """A test on kinds and shapes, not on names or on what happened before."""
+    if pred.op in ("and", "or"):
+        return all(_known(part) for part in pred.args)
+    if pred.negated:
+        return pred.op in ("isinstance", "classname_contains")
+    return pred.op in ("isinstance", "classname_contains", "classname", "attr", "hasattr", "not_none", "within", "ndim")
+
+
+def _reaches(preds: tuple[Pred, ...], model: Instance, path: str) -> bool:
+    return all(_reach(pred, model) for pred in preds)
+
+
+def _reach(pred: Pred, model: Instance) -> bool:
+    if pred.op == "or" and not pred.negated:
+        return any(_reach(part, model) for part in pred.args)
+    if pred.op == "and" and not pred.negated:
+        return all(_reach(part, model) for part in pred.args)
+    if pred.op == "attr":
+        return True
+    if pred.negated:
+        return True  # an `elif`: the kinds that came before are out, and the positive test says what is in
+    if pred.op == "isinstance":
+        names = {kind for kind in pred.args if isinstance(kind, str)}
+        return bool(names & set(_kinds_in(model)))
+    if pred.op in ("classname_contains", "classname"):
+        kinds = {kind.rpartition(".")[2] for kind in _kinds_in(model)} - {"Module"}
+        return any(str(word) in kind for word in pred.args for kind in kinds)
+    return True
+
+
+def _kinds_in(model: Instance) -> Iterator[str]:
+    family = model.notes.get("family", "")
+    if family == "transformers":
+        yield from _IN_TRANSFORMER
+    elif family in _CONVOLUTIONAL:
+        if any(word in model.library for word in ("vit_", "swin", "maxvit")):
+            yield from _IN_TRANSFORMER
+        else:
+            yield from _IN_CNN
+    else:
+        for _, module in submodules(model):
+            if module.library:
+                yield module.library
+
+
+def _spared(program: Program, event: Event, model: Instance) -> bool:
+    """Loaded again afterwards: the init was only a start."""
+    return any(
+        load.seq > event.seq and load.possible and any(holds(target, model) or holds(model, target) for target in roots_of(load.subject))
+        for load in program.events("loaded")
+    )
+
+
+__all__ = ["Loaded", "freezes", "overwritten"]
