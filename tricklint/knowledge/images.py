@@ -29,7 +29,7 @@ DATASETS = {
     "ImageFolder": 1, "DatasetFolder": 3, "CIFAR10": 2, "CIFAR100": 2, "MNIST": 2, "FashionMNIST": 2, "KMNIST": 2, "SVHN": 2,
     "STL10": 3, "Flowers102": 2, "OxfordIIITPet": 3, "Food101": 2, "DTD": 3, "StanfordCars": 2, "Caltech101": 2, "Caltech256": 1,
     "GTSRB": 2, "EuroSAT": 1, "FGVCAircraft": 3, "Country211": 2, "ImageNet": None, "CelebA": 3, "Places365": 3, "PCAM": 2,
-    "FER2013": 2, "INaturalist": 3, "RenderedSST2": 2, "SUN397": 1, "LFWPeople": 3, "USPS": 2, "EMNIST": 3,
+    "FER2013": 2, "INaturalist": 3, "RenderedSST2": 2, "SUN397": 1, "LFWPeople": 3, "USPS": 2, "FakeData": 3, "EMNIST": 3,
 }  # fmt: skip
 # Readers whose result are the pixels of a file, and calls that hand them on unchanged in value
 READERS = frozenset((

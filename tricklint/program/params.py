@@ -198,11 +198,10 @@ class Params:
         if name in ("modules", "children", "named_modules", "named_children"):
             return ParamSet(value.root, "module", (*value.preds, Pred("within")), False, name.startswith("named"))
         if name in ("eval", "train"):
-            on = True
+            on: bool | None = name == "train"
             if name == "train" and args:
-                verdict, _ = self.truth(args[0])
-                on = verdict is not False
-            self.emit("mode", node, value.narrowed(*self.path_preds()), train=name == "train" and on)
+                on = self.truth(args[0])[0]
+            self.emit("mode", node, value.narrowed(*self.path_preds()), train=on)
             return value
         if name == "requires_grad_":
             self.freeze(value, args[0] if args else Const(True), node)

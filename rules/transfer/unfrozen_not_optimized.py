@@ -1,0 +1,217 @@
+"""Layers that are unfrozen, or put in, after the optimizer was built without them.
+
+## What it does
+Finds layers that get `requires_grad = True` after an optimizer was built that holds only the others (it was given the
+parameters with `requires_grad`, or the head alone), and a head that is replaced after the optimizer was built, when the
+optimizer goes on stepping and neither `add_param_group` nor a new optimizer follows. Reported where the layers are
+unfrozen or replaced.
+
+## Why it costs
+An optimizer keeps the list of tensors it was given. Layers that join later get gradients, cost memory and time, and never
+move: the fine-tuning phase fine-tunes nothing, and a replaced head stays random for ever.
+
+## When not to follow it
+When gradients are all that is wanted (saliency, adversarial inputs). An optimizer built before `.to(device)` is fine:
+modules move their parameters in place.
+
+## Example
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+for param in model[0].parameters():
+    param.requires_grad = False
+optimizer = torch.optim.SGD(filter(lambda p: p.requires_grad, model.parameters()), lr=0.1)
+
+
+def train(loader, epochs):
+    for _ in range(epochs):
+        for x, y in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+
+batches = [(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))]
+train(batches, epochs=2)
+for param in model[0].parameters():
+    param.requires_grad = True
+train(batches, epochs=2)
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+for param in model[0].parameters():
+    param.requires_grad = False
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def train(loader, epochs):
+    for _ in range(epochs):
+        for x, y in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+
+batches = [(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))]
+train(batches, epochs=2)
+for param in model[0].parameters():
+    param.requires_grad = True
+train(batches, epochs=2)
+```
+
+## Fix level
+recipe, where the optimizer filters one model's parameters on `requires_grad`: the filter goes, since an optimizer skips
+parameters without gradient by itself. Elsewhere none: which learning rate the new group wants is the author's to say.
+
+## Evidence
+Certain: `torch.optim.Optimizer` never looks at the module again.
+
+## References
+- https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.add_param_group.html
+- Howard and Ruder, Universal Language Model Fine-tuning, 2018, section 3.3 (gradual unfreezing)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.objects import owner_model
+from tricklint.program.params import roots_of
+from tricklint.program.thaw import covers, has_layers, optimizers_before, rebuilt, sets_of, shares_loop, thaws, trains_on
+from tricklint.program.transfer import holds
+from tricklint.program.values import Instance, members
+from tricklint.rule import Rule
+
+
+class UnfrozenNotOptimized(Rule):
+    code = "TRK103"
+    name = "unfrozen-not-optimized"
+    summary = "layers are unfrozen or replaced after the optimizer was built without them: they never train"
+    severity = Severity.ERROR
+    fix_level = FixLevel.RECIPE
+    trick = "1 - Transfer learning"
+    triggers = ("optim",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        yield from self.unfrozen(program)
+        yield from self.replaced(program)
+
+    def unfrozen(self, program: Program) -> Iterator[Finding]:
+        for thaw in thaws(program):
+            held = [event for event in optimizers_before(program, thaw.event) if self.related(event, thaw.model)]
+            held = [event for event in held if trains_on(program, event.subject, thaw.event)]  # type: ignore[arg-type]
+            if not held or any(covers(event.subject, thaw.model, thaw.event) is not False for event in held):  # type: ignore[arg-type]
+                continue
+            optimizer = held[-1]
+            assert isinstance(optimizer.subject, Instance)
+            if thaw.frozen.event.seq > optimizer.seq or rebuilt(program, thaw.model, thaw.event, optimizer.subject):
+                continue
+            label = thaw.model.label or "these layers"
+            message = (
+                f"the parameters of {label} are unfrozen here, but {optimizer.subject.label} was built without them and "
+                "nothing adds them: they never train"
+            )
+            evidence = [
+                program.evidence(thaw.frozen.event.file, thaw.frozen.event.node, "frozen here"),
+                program.evidence(optimizer.file, optimizer.node, "the optimizer gets the other parameters here"),
+            ]
+            yield program.finding(self, thaw.event.file, thaw.event.node, message, evidence, self.mend(optimizer, thaw.model))
+
+    def related(self, event: Event, model: Instance) -> bool:
+        """The optimizer holds something of the model that `model` belongs to."""
+        sets = sets_of(event.subject)  # type: ignore[arg-type]
+        owner = owner_model(model)
+        return sets is not None and any(
+            holds(root, model) or holds(owner, root) or holds(root, owner) for subset, _ in sets for root in roots_of(subset)
+        )
+
+    def replaced(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
+        for event in program.events("head"):
+            old = event.data.get("old")
+            if not event.sure or id(event.node) in seen or not has_layers(event.data.get("value")) or event.grad is False:
+                continue
+            for model in members(event.subject):
+                if not isinstance(model, Instance) or (old is None and "part_of" not in model.notes and not model.library):
+                    continue
+                found = self.missed(program, event, model)
+                if found is not None:
+                    seen.add(id(event.node))
+                    yield found
+                    break
+
+    def missed(self, program: Program, event: Event, model: Instance) -> Finding | None:
+        attribute = event.data.get("attribute")
+        for made in optimizers_before(program, event):
+            optimizer = made.subject
+            assert isinstance(optimizer, Instance)
+            sets = sets_of(optimizer)
+            if not made.sure or sets is None or shares_loop(made, event):
+                continue
+            if not any(holds(root, model) for subset, _ in sets for root in roots_of(subset)):
+                continue
+            after = [
+                step
+                for step in program.events("step")
+                if step.entry == event.entry and step.seq > event.seq and any(m is optimizer for m in members(step.subject))
+            ]
+            if not after or rebuilt(program, model, event, optimizer):
+                continue
+            message = (
+                f"`{attribute}` is replaced after {optimizer.label} was built: the optimizer still holds the old layer, "
+                "and the new one never trains"
+            )
+            evidence = [program.evidence(made.file, made.node, "the optimizer is built here")]
+            return program.finding(self, event.file, event.node, message, evidence)
+        return None
+
+    def mend(self, optimizer: Event, model: Instance) -> Fix | None:
+        """`filter(lambda p: p.requires_grad, net.parameters())` → `net.parameters()` when `net` holds the unfrozen layers."""
+        call, tree = optimizer.node, optimizer.file.tree
+        sets = sets_of(optimizer.subject)  # type: ignore[arg-type]
+        if not isinstance(call, cst.Call) or sets is None or len(sets) != 1 or not call.args:
+            return None
+        argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), call.args[0])
+        if not any(holds(root, model) for root in roots_of(sets[0][0])):
+            return None
+        inner = _unfiltered(argument.value)
+        if inner is None:
+            return None
+        return Fix(
+            FixLevel.RECIPE,
+            "hand the optimizer all parameters: it skips those without gradient",
+            build.replace(tree, argument.value, tree.code(inner)),
+            "the unfrozen layers train from now on",
+        )
+
+
+def _unfiltered(node: cst.BaseExpression) -> cst.BaseExpression | None:
+    """`net.parameters()` inside a filter on `requires_grad`."""
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Name):
+        if node.func.value == "filter" and len(node.args) == 2:
+            return _parameters(node.args[1].value)
+        if node.func.value in ("list", "tuple") and len(node.args) == 1:
+            return _unfiltered(node.args[0].value)
+    if isinstance(node, (cst.ListComp, cst.GeneratorExp)) and isinstance(node.elt, cst.Name) and len(node.for_in.ifs) == 1:
+        test = node.for_in.ifs[0].test
+        if isinstance(test, cst.Attribute) and test.attr.value == "requires_grad" and node.for_in.inner_for_in is None:
+            return _parameters(node.for_in.iter)
+    return None
+
+
+def _parameters(node: cst.BaseExpression) -> cst.BaseExpression | None:
+    plain = isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value == "parameters"
+    return node if plain else None
