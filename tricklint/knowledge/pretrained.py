@@ -5,7 +5,7 @@ Sources: torchvision.models, timm, transformers, segmentation_models_pytorch, ef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def _by_prefix(name: str) -> PretrainedRow | None:
             tail = name[len(prefix) :]
             if prefix.endswith(".") and "." in tail and not tail.split(".")[-1][:1].isalpha():
                 return None
+            if tail.rpartition(".")[2][:1].isupper() and row.family in ("torchvision", "timm", "cadene"):
+                return replace(row, flags=(), position=None, default_on=False)  # the class itself: `resnet.ResNet(block, layers)`
             return row
     return None
 

@@ -49,7 +49,7 @@ def rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
             if not program.trained_by(head) and not any(program.trained_by(h) for h in init.holders(head)):
                 continue
             why = imbalance(program, event, head)
-            if why is not None:
+            if why is not None and chosen(program, event, head):
                 found[id(head)] = (head, why)
     return found
 
@@ -153,7 +153,7 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
                 return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
                                  "many labels, each rare", event.node, event.file, True)  # fmt: skip
         if kind == "bce_logits" and head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
-            if _kernel(head) == 1:
+            if _kernel(head) == 1 and not _unreduced(event):
                 return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
                                  event.node, event.file, True)  # fmt: skip
     for sampler in program.events("sampler"):
@@ -162,6 +162,25 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
                 return Imbalance("a WeightedRandomSampler says that classes are imbalanced",
                                  "the classes are imbalanced: a weighted sampler", sampler.node, sampler.file, False)  # fmt: skip
     return None
+
+
+def _unreduced(event: Event) -> bool:
+    """A loss per element, which the code goes on to mask or weight: it says nothing about how rare positives are."""
+    loss = event.subject
+    kwargs = loss.kwargs if isinstance(loss, Instance) else event.data.get("kwargs", {})
+    reduction = first(kwargs.get("reduction"))
+    return isinstance(reduction, Const) and reduction.value == "none"
+
+
+def chosen(program: Program, event: Event, head: Instance) -> bool:
+    """Whether the loss is the one that the code uses by default, wherever the head exists."""
+    steps, known = list(event.path), set()
+    for made in program.events("loss_made", "built"):
+        if made.subject is event.subject:
+            steps += made.path
+        if made.subject is head:
+            known |= {id(step.node) for step in made.path if step.taken is False}
+    return all(step.taken is not False or id(step.node) in known for step in steps)
 
 
 def _given(value: Value | None) -> bool:

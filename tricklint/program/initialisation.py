@@ -11,7 +11,7 @@ from tricklint.program.events import Event
 from tricklint.program.objects import owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.values import Class, Instance, ParamSet, Pred, Value, members
+from tricklint.program.values import Class, Const, Dict, Instance, ParamSet, Pred, Sequence, Value, first, members
 
 # Bases of torch.nn layers that isinstance tests name
 _BASES = {
@@ -162,7 +162,26 @@ def holds_pretrained(module: Instance) -> bool:
             name.startswith(("transformers.", "timm.", "torchvision.")) for name in child.cls.libraries()
         ):
             return True
+        if any(_asks_for_weights(value) for field in list(child.fields.values()) for value in _values(field)):
+            return True
     return False
+
+
+def _values(field: object) -> tuple[Value, ...]:
+    return members(field) if isinstance(field, Value) else ()
+
+
+def _asks_for_weights(value: Value) -> bool:
+    """A call of a library that nothing is known of, which asks for weights: `geffnet.create_model(…, pretrained=…)`."""
+    if not isinstance(value, Instance) or value.kind or not value.library:
+        return False
+    if value.library.endswith((".from_pretrained", ".load_model")):
+        return True
+    for flag in ("pretrained", "weights", "encoder_weights", "pretrain"):
+        asked = first(value.kwargs.get(flag))
+        if asked is not None and not (isinstance(asked, Const) and not asked.value):
+            return True
+    return any(isinstance(first(at), Const) and first(at).value is True for at in value.args)  # type: ignore[union-attr]
 
 
 def deep_and_plain(module: Instance) -> bool:
@@ -186,4 +205,8 @@ def deep_and_plain(module: Instance) -> bool:
                 stack.extend(v for v in member.inputs if isinstance(v, Value))
                 if member.result is not None:
                     stack.append(member.result)
-    return True
+            elif isinstance(member, Sequence):
+                stack.extend(member.items)
+            elif isinstance(member, Dict):
+                stack.extend(v for v in member.fields.values() if isinstance(v, Value))
+    return len(seen) >= 8  # else the forward could not be followed
