@@ -52,6 +52,9 @@ _DATACLASS = frozenset(("dataclasses.dataclass", "pydantic.dataclasses.dataclass
                         "chex.dataclass", "flax.struct.dataclass"))  # fmt: skip
 
 
+MAX_CALLS = 80  # of one function in one entry: enough for every layer of a deep net
+
+
 class CallArgs:
     """Evaluated arguments of one call. `open` when a star argument hides some, `open_kwargs` when ** does."""
 
@@ -175,7 +178,11 @@ class Calls(Objects, Params, Library, Imports):
 
     def call(self: Interpreter, callee: Value, args: CallArgs, node: cst.CSTNode) -> Value:
         if isinstance(callee, Union):
+            # a model on one branch and something else on the other: who calls it cannot be told what is called
+            mixed = not callee.sure and len({isinstance(m, Instance) and m.kind == "module" for m in callee.values}) > 1
+            self.mixed += mixed
             results = [self.call(member, args, node) for member in callee.values]
+            self.mixed -= mixed
             return join(*results, sure=callee.sure)
         if isinstance(callee, Func):
             return self.invoke(callee, None, args, node)
@@ -218,7 +225,8 @@ class Calls(Objects, Params, Library, Imports):
         from tricklint.program.interpreter import Frame
 
         running = sum(1 for frame in self.frames if frame.func is not None and frame.func.node is func.node)
-        if len(self.frames) > self.max_depth or running >= 2:
+        times = self.calls_of[id(func.node)] = self.calls_of.get(id(func.node), 0) + 1
+        if len(self.frames) > self.max_depth or running >= 2 or times > MAX_CALLS:
             self.covered.add(id(func.node))
             return self.call_unknown(args, node, func.name)
         names = self.bind_arguments(func, self_value, args)

@@ -70,7 +70,7 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
     frozen = _frozen(program)
     for event in program.events("forward"):
         module = event.subject
-        if not isinstance(module, Instance) or not event.loops or event.data.get("depth"):
+        if not isinstance(module, Instance) or not event.loops or event.data.get("depth") or event.data.get("mixed"):
             continue
         if grad is not None and event.grad is not grad:
             continue

@@ -323,7 +323,7 @@ class Objects:
             self.root_grad = self.grad
         if (outermost or self.grad is False or "pretrained" in module.notes) and not is_loss:
             self.emit("forward", node, module, inputs=inputs, depth=self.forward_depth,
-                      root_grad=self.root_grad, positional=args.positional)  # fmt: skip
+                      root_grad=self.root_grad, positional=args.positional, mixed=self.mixed > 0)  # fmt: skip
         grad = self.grad is not False
         if isinstance(module.cls, Class):
             method = module.cls.lookup("forward")

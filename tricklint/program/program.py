@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
 
 
+# Steps (statements and calls) that an entry may take: a script whole, an uncalled function, all of a file's together.
+SCRIPT_BUDGET = 30_000
+ENTRY_BUDGET = 6_000
+REST_BUDGET = 15_000
+
+
 class Program:
     """The files of a project, followed from `roots`.
 
@@ -63,10 +69,12 @@ class Program:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def _enter(self, path: Path, name: str, run: Callable[[], object]) -> None:
+    def _enter(self, path: Path, name: str, run: Callable[[], object], budget: int = SCRIPT_BUDGET) -> int:
+        """Run one entry from a clean state; returns the steps it took."""
         at = self.interpreter
-        at.steps, at.entry = 0, name
+        at.steps, at.entry, at.budget, at.calls_of = 0, name, budget, {}
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
+        at.mixed = 0
         try:
             run()
         except (BudgetSpent, RecursionError):
@@ -78,6 +86,7 @@ class Program:
             at.incomplete.add(name)
         finally:
             at.frames, at.path, at.loops, at.journal = [], [], [], None
+        return at.steps
 
     def _run_script(self, path: Path) -> None:
         at = self.interpreter
@@ -95,13 +104,18 @@ class Program:
         if module is None:
             return
         at = self.interpreter
+        left = REST_BUDGET
         for value in list(module.names.values()):
+            if left <= 0:
+                return
+            run: Callable[[], object] | None = None
             if isinstance(value, Func) and value.file is module and id(value.node) not in at.covered:
                 if isinstance(value.node, cst.FunctionDef):
-                    self._enter(path, f"def {value.name}", lambda value=value: self._run_function(module, value))
-        for value in list(module.names.values()):
-            if isinstance(value, Class) and value.file is module:
-                self._enter(path, f"class {value.name}", lambda value=value: self._run_class(module, value))
+                    run = lambda value=value: self._run_function(module, value)  # noqa: E731
+            elif isinstance(value, Class) and value.file is module:
+                run = lambda value=value: self._run_class(module, value)  # noqa: E731
+            if run is not None:
+                left -= self._enter(path, f"{path.name}: {value.name}", run, ENTRY_BUDGET)  # type: ignore[union-attr]
 
     def _run_function(self, module: FileModule, func: Func) -> None:
         at = self.interpreter

@@ -10,6 +10,7 @@ import libcst as cst
 
 from tricklint.program.evaluation import evaluations
 from tricklint.program.events import Event, Loop
+from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import contains, flow
 from tricklint.program.values import Tensor, members
 from tricklint.source.tree import Tree, walk
@@ -42,7 +43,7 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
     seen: set[int] = set()
     for event in program.events("accumulate"):
         tensor = event.subject
-        if not isinstance(tensor, Tensor) or not event.loops or not program.complete(event) or in_model(event):
+        if not isinstance(tensor, Tensor) or not event.loops or not program.complete(event) or in_model(event) or not event.possible:
             continue
         where = _place(event)
         if where is None:
@@ -50,6 +51,8 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
         file, node, target, value = where
         loop = _loop_around(event, file, node)
         if id(node) in seen or loop is None or not target or assigned_in(file.tree, loop.node, target, node):
+            continue
+        if _short_lived(event, file, loop, target, node):
             continue
         mine = {t.node for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input") and t.node is not None}
         as_one = any(_holds(made, node, event.node) for made in flows.values())
@@ -74,6 +77,14 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
 def _holds(made: dict[int, Tensor], *nodes: cst.CSTNode) -> bool:
     """The backpropagated value was computed from the total itself."""
     return any(t.node is node for t in made.values() for node in nodes if not isinstance(node, cst.Call))
+
+
+def _short_lived(event: Event, file: FileModule, loop: Loop, target: str, node: cst.CSTNode) -> bool:
+    """The total starts anew for each batch: the loop goes over the pieces of one, within a loop over a data loader."""
+    if any(loaders_of(loop.over)):
+        return False
+    outer = [each for each in event.loops if each.node is not loop.node and contains(each.node, loop.node, file)]
+    return any(any(loaders_of(each.over)) and assigned_in(file.tree, each.node, target, node) for each in outer)
 
 
 def in_model(event: Event) -> bool:

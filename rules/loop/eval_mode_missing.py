@@ -1,0 +1,85 @@
+"""page"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tricklint.finding import Finding, Severity
+from tricklint.program import Program
+from tricklint.program.evaluation import evaluations
+from tricklint.program.loops import Modes, Reach, contradict
+from tricklint.program.modes import behaves_differently, unfollowed_mode_call
+from tricklint.program.values import Instance
+from tricklint.rule import Rule
+
+
+class EvalModeMissing(Rule):
+    code = "TRK703"
+    name = "eval-mode-missing"
+    summary = "dropout and batch norm run in the wrong mode: eval() missing before evaluation, or train() after it"
+    severity = Severity.WARNING
+    trick = "Training loop"
+    triggers = ("torch",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        yield from self.evaluated_in_train_mode(program)
+        yield from self.trained_in_eval_mode(program)
+
+    def evaluated_in_train_mode(self, program: Program) -> Iterator[Finding]:
+        modes = Modes(program)
+        seen: set[int] = set()
+        for found in evaluations(program, grad=None):
+            event, module = found.event, found.event.subject
+            if found.why != "name" or not found.whole or found.region.loop is None or id(found.region.node) in seen:
+                continue
+            assert isinstance(module, Instance)
+            layer = behaves_differently(module)
+            mode = modes.last(module, event)
+            if layer is None or (mode is not None and mode.data.get("train") is not True):
+                continue
+            if unfollowed_mode_call(program, event, "eval", anywhere=mode is None):
+                continue
+            seen.add(id(found.region.node))
+            name = event.file.tree.code(event.node.func)  # type: ignore[attr-defined]
+            message = f"{name} is evaluated in train mode: its {layer.label} layers still act as in training; call {name}.eval() first"
+            evidence = [program.evidence(layer.file, layer.node, f"the {layer.label} layer")]
+            if mode is not None:
+                evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
+            yield program.finding(self, event.file, event.node, message, evidence)
+
+    def trained_in_eval_mode(self, program: Program) -> Iterator[Finding]:
+        modes, reach = Modes(program), Reach(program)
+        seen: set[int] = set()
+        for forward in program.events("forward"):
+            module = forward.subject
+            if forward.node not in reach.nodes or not isinstance(module, Instance) or not forward.loops:
+                continue
+            layer = behaves_differently(module)
+            if layer is None:
+                continue
+            before = modes.last(module, forward)
+            if before is not None and before.data.get("train") is not True:
+                continue
+            for loop in forward.loops:
+                inside = [
+                    mode
+                    for mode in modes.events
+                    if any(each.serial == loop.serial for each in mode.loops) and modes.covers(mode, module)
+                ]
+                stops = [mode for mode in inside if mode.data.get("train") is False]
+                if not stops or len(stops) != len(inside) or stops[0].seq < forward.seq:
+                    continue
+                stop = stops[0]
+                if id(stop.node) in seen or not stop.possible or contradict(stop, forward):
+                    continue
+                if unfollowed_mode_call(program, forward, "train", anywhere=False):
+                    continue
+                if not any(loop.node is each.node for back in program.events("backward") for each in back.loops):
+                    continue
+                seen.add(id(stop.node))
+                message = (
+                    f"the model stays in eval mode after this: from the next round of the loop on it is trained with its "
+                    f"{layer.label} layers switched off; call train() before training goes on"
+                )
+                evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]
+                yield program.finding(self, stop.file, stop.node, message, evidence)

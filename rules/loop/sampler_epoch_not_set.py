@@ -1,0 +1,74 @@
+"""page"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Severity
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.loaders import loaders_of
+from tricklint.program.values import Const, Instance, first, members
+from tricklint.rule import Rule
+from tricklint.source.tree import walk
+
+_SAMPLERS = ("torch.utils.data.distributed.DistributedSampler", "torch.utils.data.DistributedSampler")
+
+
+class SamplerEpochNotSet(Rule):
+    code = "TRK707"
+    name = "sampler-epoch-not-set"
+    summary = "a shuffling DistributedSampler without set_epoch gives every epoch the same order"
+    severity = Severity.ERROR
+    trick = "Training loop"
+    triggers = ("DistributedSampler",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        told = {id(member) for event in program.events("set_epoch") for member in members(event.subject)}
+        seen: set[int] = set()
+        for event in program.events("sampler"):
+            sampler = event.subject
+            if not isinstance(sampler, Instance) or sampler.library not in _SAMPLERS:
+                continue
+            if id(sampler) in told or id(event.node) in seen or not self.shuffles(sampler) or not program.complete(event):
+                continue
+            loop = self.trained_with(program, sampler)
+            if loop is None or self.set_elsewhere(program, event, loop):
+                continue
+            seen.add(id(event.node))
+            message = "this sampler shuffles by epoch number, but set_epoch() is never called: every epoch has the same order"
+            evidence = [program.evidence(loop.loops[0].file, self.head(loop), "the epochs")]
+            yield program.finding(self, event.file, event.node, message, evidence)
+
+    def shuffles(self, sampler: Instance) -> bool:
+        passed = sampler.kwargs.get("shuffle") or (sampler.args[3] if len(sampler.args) > 3 else None)
+        if passed is None:
+            return not sampler.open_kwargs
+        at = first(passed)
+        return isinstance(at, Const) and at.value is True
+
+    def trained_with(self, program: Program, sampler: Instance) -> Event | None:
+        """The backward pass of a training loop over the sampler's loader that stands in a loop over epochs."""
+        for back in program.events("backward"):
+            if len(back.loops) < 2:
+                continue
+            for at, loop in enumerate(back.loops):
+                if at and any(sampler is m for loader in loaders_of(loop.over) for m in members(loader.notes.get("sampler"))):
+                    return back
+        return None
+
+    def head(self, back: Event) -> cst.CSTNode | None:
+        node = back.loops[0].node
+        return node.iter if isinstance(node, cst.For) else None
+
+    def set_elsewhere(self, program: Program, event: Event, back: Event) -> bool:
+        """A `set_epoch` call in these files was not followed to its sampler, so it may be this one's."""
+        known = {each.node for each in program.events("set_epoch")}
+        for file in {event.file, back.file, *(loop.file for loop in back.loops), *(func.file for func in back.stack)}:
+            if "set_epoch" in file.tree.text:
+                for node in walk(file.tree.module):
+                    if isinstance(node, cst.Attribute) and node.attr.value == "set_epoch" and file.tree.parent(node) not in known:
+                        return True
+        return False

@@ -1,0 +1,175 @@
+"""page"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.values import Const, Instance, Sequence, Value, first, members, number
+from tricklint.rule import Rule
+from tricklint.source.tree import children, walk
+
+TORCH = "torch.optim.lr_scheduler."
+# More rounds than this are no epochs: a step size or patience above it is counted in batches
+FEW = 200
+
+
+class SchedulerBeforeOptimizer(Rule):
+    code = "TRK704"
+    name = "scheduler-before-optimizer"
+    summary = "scheduler.step() comes before the first optimizer.step(), or a per-epoch scheduler is stepped per batch"
+    severity = Severity.ERROR
+    fix_level = FixLevel.RECIPE
+    trick = "Training loop"
+    triggers = ("lr_scheduler",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        first_step: dict[int, Event] = {}
+        for event in program.events("scheduler_step"):
+            first_step.setdefault(id(event.subject), event)
+        steps: dict[int, list[Event]] = {}
+        for event in program.events("step"):
+            steps.setdefault(id(event.subject), []).append(event)
+        seen: set[int] = set()
+        for event in first_step.values():
+            scheduler = event.subject
+            if not isinstance(scheduler, Instance) or not scheduler.library.startswith(TORCH) or id(event.node) in seen:
+                continue
+            mine = [step for made in members(scheduler.notes.get("optimizer")) for step in steps.get(id(made), [])]
+            if not mine or not program.complete(event) or not event.loops:
+                continue
+            found = self.too_early(program, event, scheduler, mine) or self.too_often(program, event, scheduler, mine)
+            if found is not None:
+                seen.add(id(event.node))
+                yield found
+
+    def too_early(self, program: Program, event: Event, scheduler: Instance, steps: list[Event]) -> Finding | None:
+        args = event.data["args"]
+        if not event.sure or args.positional or args.kwargs or args.open or args.open_kwargs:
+            return None
+        step = min(steps, key=lambda each: each.seq)
+        inner = event.loops[-1]
+        if step.seq < event.seq or step.entry != event.entry or not any(each.serial == inner.serial for each in step.loops):
+            return None
+        message = (
+            f"{scheduler.label} is stepped before the optimizer's first step, so the first value of its schedule is skipped"
+        )
+        evidence = [
+            program.evidence(step.file, step.node, "the optimizer is stepped only here"),
+            program.evidence(scheduler.file, scheduler.node, "the scheduler is made here"),
+        ]
+        return program.finding(self, event.file, event.node, message, evidence, self.mend(event, step))
+
+    def too_often(self, program: Program, event: Event, scheduler: Instance, steps: list[Event]) -> Finding | None:
+        if not event.sure or len(event.loops) < 2:
+            return None
+        inner, outer = event.loops[-1], event.loops[-2]
+        if not any(each.serial == inner.serial for step in steps for each in step.loops):
+            return None
+        if inner.node is outer.node or not isinstance(inner.node, (cst.For, cst.While)):
+            return None
+        counts = epochs_meant(scheduler, rounds(outer.over))
+        if not counts or inner_is_epochs(inner.node, event):
+            return None
+        message = f"{scheduler.label} is stepped once a batch, but {counts}: step it once an epoch"
+        evidence = [
+            program.evidence(inner.file, inner.node.iter if isinstance(inner.node, cst.For) else None, "the batches"),
+            program.evidence(scheduler.file, scheduler.node, "the scheduler is made here"),
+        ]
+        return program.finding(self, event.file, event.node, message, evidence)
+
+    def mend(self, event: Event, step: Event) -> Fix | None:
+        """Put the scheduler's step behind the optimizer's, where both stand in one block; else at the end of the epoch."""
+        if event.file is not step.file:
+            return None
+        tree = event.file.tree
+        statement, other = tree.statement_of(event.node), tree.statement_of(step.node)
+        if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1 or other is None:
+            return None
+        if not isinstance(statement.body[0], cst.Expr):
+            return None
+        block = tree.parent(statement)
+        loop = event.loops[-1].node
+        if not isinstance(block, cst.IndentedBlock):
+            return None
+        if tree.parent(other) is block:
+            after: cst.CSTNode = other
+        elif isinstance(loop, (cst.For, cst.While)) and tree.parent(block) is loop and not leaves_early(loop):
+            after = block.body[-1]
+        else:
+            return None
+        edits = build.joined((build.remove_statement(tree, statement), build.insert_after(tree, after, [tree.code(statement.body[0])])))
+        if edits is None:
+            return None
+        return Fix(FixLevel.RECIPE, "step the scheduler after the optimizer", edits, "the schedule starts at its first value")
+
+
+def leaves_early(loop: cst.For | cst.While) -> bool:
+    """`continue`, `break` or `return` may leave a round of the loop before its last statement."""
+    stack: list[tuple[cst.CSTNode, bool]] = [(each, True) for each in loop.body.body]
+    while stack:
+        node, own = stack.pop()
+        if isinstance(node, cst.FunctionDef):
+            continue
+        if isinstance(node, (cst.Return, cst.Raise)) or (own and isinstance(node, (cst.Continue, cst.Break))):
+            return True
+        inner = own and not isinstance(node, (cst.For, cst.While))
+        stack.extend((child, inner) for child in children(node))
+    return False
+
+
+def rounds(over: Value | None) -> float | None:
+    """How many rounds `for … in range(n)` has, when that is known."""
+    made = first(over)
+    if not isinstance(made, Instance) or made.kind != "range" or not made.args:
+        return None
+    ends = [number(arg) for arg in made.args]
+    if len(ends) == 1:
+        return ends[0]
+    start = ends[0] if ends[0] is not None else 0
+    return ends[1] - start if ends[1] is not None else None
+
+
+def epochs_meant(scheduler: Instance, epochs: float | None) -> str:
+    """What in the scheduler's arguments counts epochs; "" when that is not sure."""
+    kind = scheduler.library.removeprefix(TORCH)
+    if scheduler.open_kwargs:
+        return ""
+
+    def given(position: int, name: str) -> Value | None:
+        if name in scheduler.kwargs:
+            return scheduler.kwargs[name]
+        return scheduler.args[position] if position < len(scheduler.args) else None
+
+    few = epochs if epochs is not None else 0
+    if kind == "StepLR":
+        size = number(given(1, "step_size"))
+        return f"its step_size {size:g} counts epochs" if size is not None and 0 < size <= min(few, FEW) else ""
+    if kind == "MultiStepLR":
+        stones = first(given(1, "milestones"))
+        if isinstance(stones, Sequence) and not stones.open and stones.items:
+            found = [number(item) for item in stones.items]
+            if all(each is not None and each <= min(few, FEW) for each in found):
+                return "its milestones count epochs"
+        return ""
+    if kind == "ExponentialLR":
+        gamma = number(given(1, "gamma"))
+        return f"gamma {gamma:g} a batch takes the learning rate to nothing" if gamma is not None and 0 < gamma <= 0.97 else ""
+    if kind == "CosineAnnealingLR":
+        top = given(1, "T_max")
+        at = first(top)
+        return "its T_max is the number of epochs" if isinstance(at, Const) and number(top) == epochs and epochs else ""
+    return ""
+
+
+def inner_is_epochs(node: cst.CSTNode, event: Event) -> bool:
+    """The innermost loop counts epochs itself (an outer one goes over folds, seeds or stages)."""
+    if isinstance(node, cst.For):
+        return any(isinstance(each, cst.Name) and "epoch" in each.value.lower() for each in walk(node.target))
+    return False
+

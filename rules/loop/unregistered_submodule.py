@@ -1,0 +1,81 @@
+"""page"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tricklint.finding import Finding, Severity
+from tricklint.program import Program
+from tricklint.program.evaluation import holds_weights
+from tricklint.program.loops import modules_below
+from tricklint.program.params import roots_of
+from tricklint.program.values import Dict, Instance, Sequence, Value, members
+from tricklint.rule import Rule
+
+
+class UnregisteredSubmodule(Rule):
+    code = "TRK705"
+    name = "unregistered-submodule"
+    summary = "layers kept in a plain list or dict attribute are neither moved, saved nor trained"
+    severity = Severity.ERROR
+    trick = "Training loop"
+    triggers = ("nn.Module", "Module")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        optimised: set[int] = set()
+        for event in program.events("optimizer", "group_added"):
+            for group in event.subject.notes.get("groups", ()):  # type: ignore[attr-defined]
+                for root in roots_of(group.params):
+                    optimised |= modules_below(root)
+        registered: set[int] = set()
+        for event in program.events("built"):
+            if isinstance(event.subject, Instance) and event.subject.kind == "module":
+                registered |= modules_below(event.subject) - {id(event.subject)}
+        seen: set[int] = set()
+        for event in program.events("plain_container"):
+            owner, attribute = event.subject, event.data["attribute"]
+            if not isinstance(owner, Instance) or id(event.node) in seen or not program.complete(event):
+                continue
+            kept = owner.fields.get(attribute)
+            layers = [
+                layer
+                for layer in held(kept)
+                if id(layer) not in registered
+                and id(layer) not in optimised
+                and not layer.notes.keys() & {"external", "part_of", "family"}
+                and holds_weights(layer)
+                and not given(owner, layer)
+            ]
+            if not layers:
+                continue
+            seen.add(id(event.node))
+            kind = "ModuleDict" if isinstance(kept, Dict) else "ModuleList"
+            plain = "dict" if isinstance(kept, Dict) else "list"
+            message = (
+                f"self.{attribute} is a plain {plain} of layers, which PyTorch does not see: they are neither moved to a device "
+                f"nor saved nor trained; keep them in an nn.{kind}"
+            )
+            evidence = [program.evidence(layer.file, layer.node, f"a {layer.label} layer is made here") for layer in layers[:2]]
+            yield program.finding(self, event.file, event.node, message, evidence)
+
+
+def held(value: object) -> Iterator[Instance]:
+    """Modules in a plain list, tuple, set or dict, and in such containers within it."""
+    if isinstance(value, Sequence):
+        items: tuple[Value, ...] = value.items
+    elif isinstance(value, Dict):
+        items = tuple(item for item in value.fields.values() if isinstance(item, Value))
+    else:
+        return
+    for item in items:
+        for member in members(item):
+            if isinstance(member, Instance) and member.kind == "module":
+                yield member
+            elif isinstance(member, (Sequence, Dict)):
+                yield from held(member)
+
+
+def given(owner: Instance, layer: Instance) -> bool:
+    """The layer came from outside: a list that hides it from `parameters()` may be meant."""
+    passed = [*owner.args, *owner.kwargs.values()]
+    return any(layer is member for value in passed for member in (*members(value), *held(value)))
