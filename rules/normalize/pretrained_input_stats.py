@@ -238,7 +238,8 @@ def _first_layer(event: Event, backbone: Instance) -> bool:
 
 def matters(program: Program, event: Event, model: Instance, backbone: Instance) -> bool:
     """The forward is part of training, or runs weights that are used as they are (not a check of shapes)."""
-    if any(other.entry == event.entry for other in optimised(program, model)):
+    alone = not event.entry.startswith("run ")  # a function nobody calls: the file's own optimizer speaks for it
+    if any(other.entry == event.entry or (alone and other.file is event.file) for other in optimised(program, model)):
         return True
     if model.notes.get("loaded") or backbone.notes.get("loaded"):
         return True

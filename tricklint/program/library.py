@@ -101,6 +101,10 @@ class Library:
 
     def torch_call(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if name in layers.WRAPPERS:
+            if name.endswith("_norm"):  # weight_norm, spectral_norm: the weight has a scale of its own, or a bound
+                for member in members(args.positional[0]) if args.positional else ():
+                    if isinstance(member, Instance):
+                        member.notes["reparametrised"] = name
             return args.positional[0] if args.positional else args.kwargs.get("module", UNKNOWN)
         if name.startswith("torch.nn.init."):
             return self.init_call(name, args, node)

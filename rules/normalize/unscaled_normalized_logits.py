@@ -1,0 +1,181 @@
+"""Cosines as logits without a scale: softmax cannot become sure.
+
+## What it does
+Finds L2-normalised features (`F.normalize(x)`, `x / x.norm(...)`) that meet class weights and go into cross-entropy with no
+scale or temperature, or with a constant one below α_low = log(p (C − 2) / (1 − p)) for the C classes that are visible and
+p = 0.9 (`[tool.tricklint.normalize] p`). For two classes, where that is undefined, CosFace's bound is taken. An error
+where the class weights are normalised too, a warning where they are free. A scale in the loss, in a margin head of another
+file, a learnable one, an `.exp()` or a division by a temperature all count.
+
+## Why it costs
+The logits are cosines, between −1 and 1. With C classes softmax then gives the right class e / (e + C − 2) or so: 0.03
+for a hundred classes, however well the features are separated. The loss stays high, the gradient never fades for samples
+that are right already, and training stalls on a plateau. This is the normalise layer of the slides without its α.
+
+## When not to follow it
+With a metric loss that takes cosines as they are (triplet, contrastive with a margin), or when the bound on confidence is
+wanted as a regulariser.
+
+## Example
+```python
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class CosineHead(nn.Module):
+    def __init__(self, in_features=64, num_classes=100):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_classes, in_features))
+
+    def forward(self, x):
+        return F.linear(F.normalize(x), F.normalize(self.weight))
+
+
+head = CosineHead()
+features, labels = torch.randn(8, 64), torch.randint(100, (8,))
+loss = F.cross_entropy(head(features), labels)
+loss.backward()
+```
+
+## After the fix
+```python
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class CosineHead(nn.Module):
+    def __init__(self, in_features=64, num_classes=100):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_classes, in_features))
+
+    def forward(self, x):
+        return 16.0 * F.linear(F.normalize(x), F.normalize(self.weight))
+
+
+head = CosineHead()
+features, labels = torch.randn(8, 64), torch.randint(100, (8,))
+loss = F.cross_entropy(head(features), labels)
+loss.backward()
+```
+
+## Fix level
+recipe: the cosines are multiplied by a usual scale at or above α_low; nothing is added to the state_dict, and the order of
+the classes stays. No fix where a constant scale stands there already: raise it where it is set.
+
+## Evidence
+Follows from the formulas; α_low at p = 0.9 is 4.3 for 10 classes, 6.8 for 100 and 9.1 for 1000.
+
+## References
+- Ranjan et al., L2-constrained Softmax Loss for Discriminative Face Verification, 2017, section 3.3 (α_low)
+- Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, 2018, section 3.3 (the lower bound of s)
+- Wang et al., NormFace: L2 Hypersphere Embedding for Face Verification, 2017, proposition 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.knowledge.alpha import alpha_low, highest, reachable, rounded_scale
+from tricklint.program import Program
+from tricklint.program.events import Event
+from tricklint.program.normalise import Cosine, cosine_behind
+from tricklint.program.values import Tensor, Value, first
+from tricklint.rule import Rule
+
+
+class UnscaledNormalizedLogits(Rule):
+    code = "TRK201"
+    name = "unscaled-normalized-logits"
+    summary = "cosines go into softmax without a scale large enough to let it become sure"
+    severity = Severity.ERROR
+    fix_level = FixLevel.RECIPE
+    trick = "2 - Normalize"
+    triggers = ("normalize", "norm(")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        p = getattr(getattr(program.settings, "normalize", None), "p", 0.9)
+        seen: set[int] = set()
+        for event in program.events("loss"):
+            if event.data.get("type") not in ("cross_entropy", "nll") or not event.possible or event.grad is False:
+                continue
+            cosine = cosine_behind(logits_of(event))
+            if cosine is None or id(cosine.node) in seen:
+                continue
+            finding = self.judge(program, event, cosine, p)
+            if finding is not None:
+                seen.add(id(cosine.node))
+                yield finding
+
+    def judge(self, program: Program, event: Event, cosine: Cosine, p: float) -> Finding | None:
+        classes, scale = cosine.classes, cosine.scale
+        if scale <= 0 or classes == 1 or (cosine.weights == "free" and scale != 1.0):
+            return None
+        if classes is None:
+            low = alpha_low(2, p)
+            if scale >= low:
+                return None
+            count = f"C is not visible, but even for two classes α_low is {low:.2f} (p = {p:g})"
+            limit = f"the softmax can reach {highest(2, scale):.2f} at most"
+        else:
+            low = alpha_low(classes, p)
+            if scale >= low:
+                return None
+            count = f"C = {classes}, p = {p:g}: α_low = {low:.2f}"
+            limit = (
+                f"the softmax can reach {highest(classes, scale):.3g} at most, and {reachable(classes, scale):.3g} "
+                "with the classes spread out"
+            )
+        found = "no scale" if scale == 1.0 else f"the scale {scale:g}"
+        what = "features and class weights are" if cosine.weights == "unit" else "the features are"
+        message = f"{what} normalised and {found} follows before the softmax; {count}, so {limit}"
+        severity = Severity.ERROR
+        if cosine.weights == "free":
+            severity = Severity.WARNING
+            message = f"{what} normalised and {found} follows before the softmax: with weights of norm one ({count}) {limit}"
+        evidence = [program.evidence(event.file, event.node, "the logits meet softmax here")]
+        fix = self.mend(cosine, low) if scale == 1.0 and not cosine.margin else None
+        return program.finding(self, cosine.file, cosine.node, message, evidence, fix, severity=severity)
+
+    def mend(self, cosine: Cosine, low: float) -> Fix | None:
+        node, tree = cosine.node, cosine.file.tree
+        if not isinstance(node, (cst.Call, cst.BinaryOperation)):
+            return None
+        code = tree.code(node)
+        if isinstance(node, cst.BinaryOperation) and not node.lpar:
+            code = f"({code})"
+        code = f"{rounded_scale(low)} * {code}"
+        if not isinstance(tree.parent(node), (cst.Assign, cst.Return, cst.Arg, cst.AnnAssign)):
+            code = f"({code})"
+        return Fix(
+            FixLevel.RECIPE,
+            "multiply the cosines by a scale",
+            build.replace(tree, node, code),
+            "the logits, and so the loss, get another range",
+        )
+
+
+def logits_of(event: Event) -> Value | None:
+    """What a cross-entropy takes as logits; for NLL what went into `log_softmax`."""
+    inputs = event.data.get("inputs") or ()
+    value = inputs[0] if inputs else (event.data.get("kwargs") or {}).get("input")
+    if event.data.get("type") == "cross_entropy":
+        return value
+    at = first(value)
+    for _ in range(8):
+        if not isinstance(at, Tensor):
+            return None
+        if at.op == "log_softmax" or (at.module is not None and at.module.library == "torch.nn.LogSoftmax"):
+            return at.inputs[0] if at.inputs else None
+        if at.op == "call" and at.result is not None:
+            at = first(at.result)
+        elif at.op in ("input", "squeeze", "view") and at.inputs:
+            at = first(at.inputs[0])
+        else:
+            return None
+    return None

@@ -1,0 +1,239 @@
+"""The data flow from L2 normalisation to softmax: which logits are cosines, and what scale stands between.
+
+Everything that is not known (a tensor of unknown origin as factor, an op of unknown effect) ends the search with None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import libcst as cst
+
+from tricklint.program.modules import FileModule
+from tricklint.program.values import Const, Instance, ParamSet, Sequence, Tensor, Union, Value, first, number
+
+_DEPTH = 80
+# What leaves the values as they are
+_SAME = frozenset((
+    "input", "float", "half", "double", "to", "cuda", "cpu", "view", "reshape", "squeeze", "unsqueeze", "flatten", "contiguous",
+    "detach", "clone", "type", "type_as", "item", "index", "dropout", "identity",
+))  # fmt: skip
+_PASSIVE_LAYERS = ("Dropout", "Dropout1d", "Dropout2d", "Flatten", "Identity", "AlphaDropout")
+_MATMUL = frozenset(("matmul", "mm", "matrixmultiply", "linear"))
+_TRANSPOSED = frozenset(("t", "transpose", "permute", "mT", "T"))
+_MASKS = frozenset(("zeros", "zeros_like", "one_hot", "scatter_", "scatter", "ones_like", "eye"))
+_CLAMPS = frozenset(("clamp", "clip", "clamp_", "clamp_min", "add", "maximum"))
+_MARGINS = frozenset(("clamp", "clip", "clamp_", "where"))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Logits that are products of unit features with class weights.
+
+    scale: the constant factor between them and the softmax (1.0: none). weights: "unit" or "free".
+    classes: their number, None when it is not visible. `node` is the product, `bias` whether one is added to it.
+    """
+
+    node: cst.CSTNode
+    file: FileModule
+    weights: str
+    classes: int | None
+    scale: float = 1.0
+    margin: bool = False
+
+
+def cosine_behind(logits: Value | None) -> Cosine | None:
+    """The cosine product that `logits` are, with the constant scale on the way; None when they are anything else."""
+    return _follow(logits, _DEPTH)
+
+
+def _follow(value: Value | None, depth: int) -> Cosine | None:
+    value = first(value)
+    if not isinstance(value, Tensor) or depth <= 0:
+        return None
+    if value.op == "call":
+        return _called(value, depth - 1)
+    if value.op in _SAME or (value.op == "view" and value.inputs):
+        return _follow(value.inputs[0], depth - 1) if value.inputs else None
+    if value.op in _MATMUL and len(value.inputs) >= 2:
+        return _product(value)
+    if value.op in ("multiply", "mul", "mul_") and len(value.inputs) == 2:
+        return _times(value, depth - 1)
+    if value.op in ("divide", "div", "div_") and len(value.inputs) == 2:
+        by = number(value.inputs[1])
+        found = _follow(value.inputs[0], depth - 1)
+        return replace(found, scale=found.scale / by) if found is not None and by else None
+    if value.op in ("subtract", "add", "sub", "where") or value.op in _MARGINS:
+        found_any = [at for each in value.inputs if (at := _follow(each, depth - 1)) is not None]
+        if not found_any or any(_opaque(each) for each in value.inputs):
+            return None
+        return replace(max(found_any, key=lambda at: at.scale), margin=True)
+    return None
+
+
+def _called(value: Tensor, depth: int) -> Cosine | None:
+    if value.result is not None:
+        return _follow(value.result, depth)
+    module = value.module
+    if module is None or not value.inputs:
+        return None
+    if module.library == "torch.nn.Linear":
+        if "reparametrised" in module.notes or not _unit(value.inputs[0], depth):
+            return None
+        out = module.kwargs.get("out_features") or (module.args[1] if len(module.args) > 1 else None)
+        if value.node is None or value.file is None:
+            return None
+        return Cosine(value.node, value.file, "free", _count(out))
+    if module.library.rpartition(".")[2] in _PASSIVE_LAYERS:
+        return _follow(value.inputs[0], depth)
+    return None
+
+
+def _times(value: Tensor, depth: int) -> Cosine | None:
+    for side, other in (value.inputs, reversed(value.inputs)):
+        factor = number(other)
+        if factor is not None:
+            found = _follow(side, depth)
+            return replace(found, scale=found.scale * factor) if found is not None else None
+    for side, other in ((value.inputs[0], value.inputs[1]), (value.inputs[1], value.inputs[0])):
+        if _mask(other):
+            found = _follow(side, depth)
+            if found is not None:
+                return replace(found, margin=True)
+    return None
+
+
+def _mask(value: Value) -> bool:
+    """A one-hot tensor of the labels, or one minus it: it picks logits, it does not scale them."""
+    value = first(value) or value
+    if not isinstance(value, Tensor):
+        return False
+    if value.op in _MASKS:
+        return True
+    if value.op in ("subtract", "to", "float", "cuda", "type_as", "bool"):
+        return any(_mask(each) for each in value.inputs if isinstance(first(each), Tensor))
+    return False
+
+
+def _opaque(value: Value) -> bool:
+    """A summand that may be anything, logits of another kind included."""
+    value = first(value) or value
+    if isinstance(value, Const) or number(value) is not None:
+        return False
+    if not isinstance(value, Tensor):
+        return True
+    return value.op in ("call", "unknown", "data", "parameter")
+
+
+def _product(value: Tensor) -> Cosine | None:
+    """`F.linear(x, W)`, `x @ W.t()`, `torch.mm(x, W)`: unit features on the left, class weights on the right."""
+    features, weight = value.inputs[0], value.inputs[1]
+    if len(value.inputs) > 2 and not (isinstance(first(value.inputs[2]), Const)):
+        return None  # a bias
+    if value.node is None or value.file is None or not _unit(features, _DEPTH):
+        return None
+    unit, source, turned = _weight(weight)
+    if source is None:
+        return None
+    position = 0 if (value.op == "linear") is not turned else -1
+    classes = _classes(source, position)
+    return Cosine(value.node, value.file, "unit" if unit else "free", classes)
+
+
+def _weight(value: Value) -> tuple[bool, Value | None, bool]:
+    """Of a product's right side: normalised?, the parameter it is made of (None: no class weights), transposed?"""
+    unit = turned = False
+    for _ in range(12):
+        at = first(value) or value
+        if isinstance(at, ParamSet):
+            return unit, at, turned
+        if not isinstance(at, Tensor):
+            return unit, None, turned
+        if at.op == "parameter":
+            return unit, at, turned
+        if _normalises(at):
+            unit = True
+        elif at.op in _TRANSPOSED or (at.op == "view" and at.attrs.get("attribute") in ("T", "mT")):
+            turned = not turned
+        elif at.op not in _SAME:
+            return unit, None, turned
+        if not at.inputs:
+            return unit, None, turned
+        value = at.inputs[0]
+    return unit, None, turned
+
+
+def _normalises(value: Tensor) -> bool:
+    """L2 normalisation along the features."""
+    if value.op == "normalize" and value.attrs.get("name") == "torch.nn.functional.normalize":
+        p = (value.attrs.get("kwargs") or {}).get("p") or (value.inputs[1] if len(value.inputs) > 1 else None)
+        return p is None or number(p) == 2
+    if value.op in ("divide", "div") and len(value.inputs) == 2:
+        return _norm_of(value.inputs[1])
+    return False
+
+
+def _norm_of(value: Value) -> bool:
+    at = first(value) or value
+    for _ in range(6):
+        if not isinstance(at, Tensor) or not at.inputs:
+            return False
+        if at.op in ("norm", "vector_norm"):
+            order = (at.attrs.get("kwargs") or {}).get("p") or (at.inputs[1] if len(at.inputs) > 1 else None)
+            return order is None or number(order) in (2, None)
+        if at.op not in _CLAMPS and at.op not in _SAME and at.op not in ("expand_as", "expand", "item"):
+            return False
+        at = first(at.inputs[0]) or at.inputs[0]
+    return False
+
+
+def _unit(value: Value, depth: int) -> bool:
+    """The features have norm one, and nothing rescales them on the way."""
+    at = first(value) or value
+    for _ in range(max(depth, 0)):
+        if isinstance(at, Sequence):
+            return False
+        if not isinstance(at, Tensor):
+            return False
+        if _normalises(at):
+            return True
+        if at.op == "call":
+            if at.result is not None:
+                at = first(at.result) or at.result
+                continue
+            tail = at.module.library.rpartition(".")[2] if at.module is not None else ""
+            if tail not in _PASSIVE_LAYERS or not at.inputs:
+                return False
+        elif at.op not in _SAME or not at.inputs:
+            return False
+        at = first(at.inputs[0]) or at.inputs[0]
+    return False
+
+
+def _classes(source: Value, position: int) -> int | None:
+    """The number of classes a weight stands for: one side of its shape."""
+    if isinstance(source, ParamSet):
+        module = first(source.root)
+        if isinstance(module, Instance) and module.library == "torch.nn.Linear":
+            return _count(module.kwargs.get("out_features") or (module.args[1] if len(module.args) > 1 else None))
+        if isinstance(module, Instance) and module.library == "torch.nn.Embedding":
+            return _count(module.kwargs.get("num_embeddings") or (module.args[0] if module.args else None))
+        return None
+    at: Value | None = source
+    for _ in range(8):
+        if not isinstance(at, Tensor) or not at.inputs:
+            return None
+        sizes = [number(each) for each in at.inputs]
+        if at.op in ("randn", "rand", "zeros", "ones", "empty", "Tensor", "FloatTensor") and len(sizes) >= 2:
+            found = sizes[position] if len(sizes) == 2 else None
+            return int(found) if found is not None else None
+        at = first(at.inputs[0])
+    return None
+
+
+def _count(value: Value | None) -> int | None:
+    found = number(value)
+    return int(found) if found is not None and found >= 1 else None
+
+
+__all__ = ["Cosine", "Union", "cosine_behind"]
