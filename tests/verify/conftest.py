@@ -28,6 +28,6 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def engine() -> Any:
     """One engine for all tests: its servers have torch imported."""
-    found = LocalEngine(workers=2, preload=["torch", "pandas"])
+    found = LocalEngine(workers=2, preload=["torch", "torch._dynamo", "pandas"])
     yield found
     found.close()

@@ -57,28 +57,28 @@ def simulate(effect: float, seeds: int, runs: int, margin: float = 0.1, fixes: i
     return found
 
 
-@pytest.mark.parametrize("fixes", [1, 4])
-def test_false_positives_stay_below_five_per_cent(fixes: int) -> None:
+@pytest.mark.parametrize(("fixes", "runs"), [(1, 400), (4, 150), pytest.param(4, 2000, marks=pytest.mark.slow)])
+def test_false_positives_stay_below_five_per_cent(fixes: int, runs: int) -> None:
     """Of sessions in which nothing has an effect, at most 5 % call any fix helping or hurting (2 σ of the simulation)."""
-    found = simulate(0.0, 8, 1500, fixes=fixes)
+    found = simulate(0.0, 8, runs, fixes=fixes)
     wrong = sum(any(v in (Verdict.HELPS, Verdict.HURTS) for v in verdicts) for verdicts in found) / len(found)
-    assert wrong <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1500)
+    assert wrong <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
 
 
 @pytest.mark.parametrize(("effect", "stated"), [(1.0, 0.67), (1.5, 0.94)])
 def test_power_is_the_stated_one(effect: float, stated: float) -> None:
-    found = simulate(effect, 8, 800, margin=0.01)
+    found = simulate(effect, 8, 300, margin=0.01)
     power = sum(verdicts[0] is Verdict.HELPS for verdicts in found) / len(found)
-    assert power == pytest.approx(stated, abs=0.05)
+    assert power == pytest.approx(stated, abs=0.06)
 
 
 def test_equivalence_is_seldom_claimed_of_an_effect_as_large_as_the_margin() -> None:
     rng = np.random.default_rng(5)
     claims = 0
-    for _ in range(1500):
+    for _ in range(400):
         d = rng.normal(0.5, 0.3, 8)
         claims += judge([compare([0.0] * 8, d.tolist(), margin=0.5)])[0].verdict is Verdict.EQUIVALENT
-    assert claims / 1500 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1500)
+    assert claims / 400 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
 
 
 def test_small_and_sure_is_equivalent() -> None:

@@ -73,6 +73,11 @@ class Analysis:
         return all(task.key in self.runs for task in self.plan.tasks())
 
 
+def is_judged(plan: Plan, variant: Variant) -> bool:
+    """Whether a variant gets a verdict: a fix alone, or the stack of all."""
+    return variant.kind != "stack" or variant.name == plan.ladder[-1]
+
+
 def choose_metrics(runs: Sequence[Run]) -> list[str]:
     """The metrics that verdicts are given on: those the baseline's runs printed, else the final training loss."""
     printed: dict[str, list[float]] = {}
@@ -89,8 +94,14 @@ def analyse(
     metrics: Sequence[str] = (),
     higher: bool | None = None,
     margin: float | None = None,
+    all_metrics: bool = False,
 ) -> Analysis:
-    """Compare every variant with the baseline; Holm's correction runs over all comparisons judged together."""
+    """Compare every variant with the baseline.
+
+    Verdicts are given, and Holm's correction runs, over one family fixed by the plan: each fix alone and the whole
+    stack, on the first metric that it touches (on every metric with `all_metrics`). The rungs between and the other
+    metrics are shown with their intervals only: more tests would cost every fix its power.
+    """
     base = [r for s in range(plan.seeds) if (r := runs.get((plan.baseline, s, 1.0))) is not None]
     names = list(metrics) or choose_metrics(base)
     directions = {name: (direction(name) is not False) if higher is None else higher for name in names}
@@ -102,13 +113,17 @@ def analyse(
     pending: list[tuple[Variant, list[Comparison]]] = []
     for variant in plan.variants[1:]:
         pending.append((variant, [_compare(empty, variant, name, directions[name], margins[name]) for name in names]))
-    # A metric that a change cannot touch is no test of it; of identical variants (the ladder's first rung is the first
-    # fix alone) one is counted.
-    family = [
-        (i, j) for i, (_, cs) in enumerate(pending) for j, c in enumerate(cs) if not c.untouched
-    ]
-    judged_ = stats.judge([pending[i][1][j].paired for i, j in family])
-    for (i, j), paired in zip(family, judged_):
+    family = []
+    for i, (variant, comparisons) in enumerate(pending):
+        touched = [j for j, c in enumerate(comparisons) if not c.untouched]
+        chosen = (touched if all_metrics else touched[:1]) if is_judged(plan, variant) else []
+        family += [(i, j) for j in chosen]
+        for j in touched:
+            if j not in chosen:
+                c = comparisons[j]
+                why = "shown with its interval, not judged"
+                comparisons[j] = replace(c, paired=replace(c.paired, verdict=Verdict.NOT_JUDGED, why=why, p_holm=c.paired.p))
+    for (i, j), paired in zip(family, stats.judge([pending[i][1][j].paired for i, j in family])):
         pending[i][1][j] = replace(pending[i][1][j], paired=paired)
     outcomes = tuple(_outcome(empty, base, variant, comparisons) for variant, comparisons in pending)
     return Analysis(plan, runs, tuple(names), directions, margins, outcomes, Counter(r.status for r in base))

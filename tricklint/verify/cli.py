@@ -241,7 +241,7 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
 def _preload(recipe: str) -> list[str]:
     from tricklint.verify.recipes import CATALOGUE
 
-    return ["torch", "torch.func", f"tricklint.verify.recipes.{CATALOGUE[recipe][0]}", "tricklint.verify.recipes.stacked", "sklearn.datasets"]
+    return ["torch", "torch._dynamo", "torch.func", f"tricklint.verify.recipes.{CATALOGUE[recipe][0]}", "tricklint.verify.recipes.stacked", "sklearn.datasets"]
 
 
 # -- scripts ----------------------------------------------------------------------------------------------------------
@@ -312,6 +312,7 @@ def _replay(findings: Sequence[Any], root: Path, command: Any, settings: Any, op
     from tricklint.verify import variants as building
     from tricklint.verify.conduct import new_folder
     from tricklint.verify.plan import Plan
+    from tricklint.verify.stats import seeds_needed
     from tricklint.verify.workspace import Project
 
     console = _console()
@@ -329,12 +330,15 @@ def _replay(findings: Sequence[Any], root: Path, command: Any, settings: Any, op
         notes.append(f"no fix to measure: {', '.join(unfixed)}")
     verify = settings.verify
     scales = _scales(options.lr_scale, verify.lr_scale)
+    fixes = sum(v.kind == "alone" for v in made)
+    # The stack of all is judged too, where there is more than one fix.
+    wanted = options.seeds or max(verify.seeds, seeds_needed(fixes + (options.stack and fixes > 1)))
     plan = Plan(
         f"{root.name}: {command}",
         _own_command(options),
         tuple(made),
         ladder,
-        options.seeds or verify.seeds,
+        wanted,
         options.steps or verify.steps,
         scales,
         tuple(notes),
@@ -374,7 +378,7 @@ def _replay_plan(
     workers = options.workers or cores()
     kind = options.engine or settings.verify.engine
     python = options.python or (str(settings.python) if settings.python else None)
-    engine = _engine(kind, options, workers, ["torch"], python)
+    engine = _engine(kind, options, workers, ["torch", "torch._dynamo"], python)
 
     def after_pilot(run: Any) -> int:
         seats = options.workers or gpu_seats(run, workers)

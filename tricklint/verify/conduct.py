@@ -16,7 +16,7 @@ from tricklint.verify.progress import Bar
 from tricklint.verify.proofs import Proof
 from tricklint.verify.records import Run, VerifyError
 from tricklint.verify.session import Session, Work, machine
-from tricklint.verify.stats import MIN_SEEDS
+from tricklint.verify.stats import seeds_needed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,7 @@ class Wishes:
     higher: bool | None = None
     margin: float | None = None
     timeout_s: float | None = None
-    metrics: tuple[str, ...] = ()  # set by recipes, which know theirs
+    metrics: tuple[str, ...] = ()  # set by recipes, which know theirs: all of them are judged
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ def conduct(
 
 def _analyse(session: Session, wishes: Wishes) -> Analysis:
     names = wishes.metrics or ((name_of_pattern(wishes.metric),) if wishes.metric else ())
-    return analyse(session.plan, session.ledger.runs, names, wishes.higher, wishes.margin)
+    return analyse(session.plan, session.ledger.runs, names, wishes.higher, wishes.margin, bool(wishes.metrics))
 
 
 def _pilot(session: Session, console: Console) -> Run:
@@ -150,8 +150,10 @@ def _agree(
         console.print(f"  {variant.name}" + (f"  {variant.label}" if variant.label != variant.name else ""), highlight=False, markup=False)
     for note in plan.notes:
         console.print(f"  {note}", highlight=False, markup=False)
-    if plan.seeds < MIN_SEEDS:
-        console.print(f"  fewer than {MIN_SEEDS} seeds: effects are shown, no verdict is given", highlight=False)
+    least = seeds_needed(plan.comparisons)
+    if plan.seeds < least:
+        what = f"{plan.comparisons} comparisons need {least} seeds" if plan.comparisons > 1 else f"{least} seeds are the least"
+        console.print(f"  {what} for a verdict: with {plan.seeds}, effects are shown only", highlight=False)
     if plan.steps is not None and wishes.budget_s is not None and pilot.steps > plan.steps:
         session.ledger.runs.pop(pilot.key, None)  # the pilot ran longer than the others will
     if not wishes.yes and confirm is not None and missing and not confirm("Go on?"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from tricklint.verify.stats import MIN_SEEDS
+from tricklint.verify.stats import seeds_needed
 
 BASELINE = "baseline"
 
@@ -57,6 +57,11 @@ class Plan:
         scales = sorted(self.lr_scales, key=lambda s: (s != 1.0, s))
         return [Task(v.name, seed, scale) for scale in scales for seed in range(self.seeds) for v in self.variants]
 
+    @property
+    def comparisons(self) -> int:
+        """How many verdicts the plan asks for: each fix alone, and the whole stack."""
+        return sum(v.kind == "alone" or (v.kind == "stack" and v.name == self.ladder[-1]) for v in self.variants)
+
     def variant(self, name: str) -> Variant:
         return next(v for v in self.variants if v.name == name)
 
@@ -91,8 +96,9 @@ def fit(plan: Plan, run_s: float, run_steps: int, workers: int, budget_s: float)
     if over(plan) and plan.lr_scales != (1.0,):
         plan = replace(plan, lr_scales=(1.0,))
         notes.append("budget: neighbouring learning rates left out")
-    if over(plan) and plan.seeds > MIN_SEEDS:
-        while over(plan) and plan.seeds > MIN_SEEDS:
+    least = seeds_needed(plan.comparisons)
+    if over(plan) and plan.seeds > least:
+        while over(plan) and plan.seeds > least:
             plan = replace(plan, seeds=plan.seeds - 1)
         notes.append(f"budget: {plan.seeds} seeds instead of more")
     while over(plan):

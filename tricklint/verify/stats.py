@@ -24,13 +24,14 @@ ALPHA = 0.05
 
 
 class Verdict(enum.Enum):
-    """The four words of a verdict, and one for changes that the runs never reached."""
+    """The four words of a verdict, one for changes that the runs never reached, one for what is only shown."""
 
     HELPS = "helps"
     HURTS = "hurts"
     EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
     NOT_REACHED = "not reached"
+    NOT_JUDGED = "–"  # shown with its interval, but outside the family that verdicts are given on
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def seeds_needed(comparisons: int, alpha: float = ALPHA) -> int:
+    """The fewest paired seeds with which the smallest possible sign-flip p, 2^(1-n), survives Holm over so many
+    comparisons: 6 for one, 8 for up to 6, 9 for up to 12."""
+    return max(MIN_SEEDS, math.ceil(1 + math.log2(max(1, comparisons) / alpha)))
+
+
 def mcnemar_p(only_baseline: int, only_variant: int) -> float:
     """Exact two-sided McNemar p: pairs where only the one, or only the other, run was lost."""
     discordant = only_baseline + only_variant
@@ -159,10 +166,13 @@ def judge(comparisons: Sequence[Paired], alpha: float = ALPHA) -> list[Paired]:
     """
     p_holm = holm([min(1.0, 2 * min(c.p, c.p_lost)) if c.p_lost < 1 else c.p for c in comparisons])
     p_tost = holm([c.p_tost for c in comparisons])
-    return [_verdict(replace(c, p_holm=p, p_tost_holm=q), alpha) for c, p, q in zip(comparisons, p_holm, p_tost)]
+    return [
+        _verdict(replace(c, p_holm=p, p_tost_holm=q), alpha, len(comparisons))
+        for c, p, q in zip(comparisons, p_holm, p_tost)
+    ]
 
 
-def _verdict(c: Paired, alpha: float) -> Paired:
+def _verdict(c: Paired, alpha: float, family: int) -> Paired:
     pairs = c.n + max(c.lost_baseline, c.lost_variant)
     if pairs < MIN_SEEDS:
         return replace(c, why=f"{pairs} paired seeds, {MIN_SEEDS} are the least for a verdict")
@@ -178,6 +188,8 @@ def _verdict(c: Paired, alpha: float) -> Paired:
     if c.p_holm <= alpha:
         verdict = Verdict.HELPS if c.effect > 0 else Verdict.HURTS
         return replace(c, verdict=verdict, why=f"sign-flip p {c.p_holm:.3f} after Holm{lost_word}")
+    if pairs < seeds_needed(family, alpha):
+        return replace(c, why=f"{family} comparisons need {seeds_needed(family, alpha)} paired seeds for a verdict, there are {pairs}")
     return replace(c, why=f"sign-flip p {c.p_holm:.2f} after Holm, and not within ±{c.margin:.3g}{lost_word}")
 
 

@@ -83,6 +83,8 @@ def _summary(analysis: Analysis | None, proofs: Sequence[Proof]) -> str:
 
 
 def _badge(verdict: Verdict) -> str:
+    if verdict is Verdict.NOT_JUDGED:
+        return '<span class="dim">–</span>'
     return f'<span class="verdict" style="background:{words.COLOURS[verdict]}">{verdict.value}</span>'
 
 
@@ -109,11 +111,11 @@ def _verdicts(analysis: Analysis) -> str:
             rows.append(_row(outcome, None, True))
         rows += [_row(outcome, c, number == 0) for number, c in enumerate(kept)]
     headings = ("change", "verdict", "metric")
-    numbers = ("baseline", "fixed", "effect [95 %]", "p (Holm)", "P(better)")
+    numbers = ("baseline", "fixed", "effect [95 %]", "p", "P(better)")
     head = "".join(f"<th>{h}</th>" for h in headings) + "".join(f'<th class="num">{h}</th>' for h in numbers)
     margins = ", ".join(f"{escape(m)} ±{analysis.margins[m]:.3g}" for m in analysis.metrics)
     note = (
-        f'<p class="dim small">{analysis.plan.seeds} paired seeds. p: exact sign-flip test, Holm over all comparisons. Interval: paired t. '
+        f'<p class="dim small">{analysis.plan.seeds} paired seeds. p: exact sign-flip test, Holm over all that get a verdict (each fix alone and the whole stack). Interval: paired t. '
         f"Effect and P(better): positive is better. Equivalent: inside the stated margin ({margins}) by two one-sided t tests. "
         "“Inconclusive” is not “no effect”.</p>"
     )

@@ -13,6 +13,7 @@ COLOURS = {
     Verdict.EQUIVALENT: "#57606a",
     Verdict.INCONCLUSIVE: "#9a6700",
     Verdict.NOT_REACHED: "#8250df",
+    Verdict.NOT_JUDGED: "#6e7781",
 }
 STYLES = {
     Verdict.HELPS: "bold green",
@@ -20,6 +21,7 @@ STYLES = {
     Verdict.EQUIVALENT: "bold",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.NOT_REACHED: "magenta",
+    Verdict.NOT_JUDGED: "",
 }
 
 
