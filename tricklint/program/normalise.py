@@ -128,8 +128,9 @@ def _opaque(value: Value) -> bool:
 def _product(value: Tensor) -> Cosine | None:
     """`F.linear(x, W)`, `x @ W.t()`, `torch.mm(x, W)`: unit features on the left, class weights on the right."""
     features, weight = value.inputs[0], value.inputs[1]
-    if len(value.inputs) > 2 and not (isinstance(first(value.inputs[2]), Const)):
-        return None  # a bias
+    bias = first(value.inputs[2]) if len(value.inputs) > 2 else None
+    if bias is not None and not isinstance(bias, Const):
+        return None
     if value.node is None or value.file is None or not _unit(features, _DEPTH):
         return None
     unit, source, turned = _weight(weight)
@@ -166,11 +167,18 @@ def _weight(value: Value) -> tuple[bool, Value | None, bool]:
 def _normalises(value: Tensor) -> bool:
     """L2 normalisation along the features."""
     if value.op == "normalize" and value.attrs.get("name") == "torch.nn.functional.normalize":
-        p = (value.attrs.get("kwargs") or {}).get("p") or (value.inputs[1] if len(value.inputs) > 1 else None)
+        p = _argument(value, "p")
         return p is None or number(p) == 2
     if value.op in ("divide", "div") and len(value.inputs) == 2:
         return _norm_of(value.inputs[1])
     return False
+
+
+def _argument(value: Tensor, name: str) -> Value | None:
+    """The second argument of a call on a tensor, by place or by name; None when it was not given."""
+    kwargs = value.attrs.get("kwargs") or {}
+    positional = value.inputs[: len(value.inputs) - len(kwargs)]
+    return kwargs.get(name) or (positional[1] if len(positional) > 1 else None)
 
 
 def _norm_of(value: Value) -> bool:
@@ -179,8 +187,8 @@ def _norm_of(value: Value) -> bool:
         if not isinstance(at, Tensor) or not at.inputs:
             return False
         if at.op in ("norm", "vector_norm"):
-            order = (at.attrs.get("kwargs") or {}).get("p") or (at.inputs[1] if len(at.inputs) > 1 else None)
-            return order is None or number(order) in (2, None)
+            order = _argument(at, "ord" if at.op == "vector_norm" else "p")
+            return order is None or number(order) == 2
         if at.op not in _CLAMPS and at.op not in _SAME and at.op not in ("expand_as", "expand", "item"):
             return False
         at = first(at.inputs[0]) or at.inputs[0]
