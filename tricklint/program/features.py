@@ -1,0 +1,72 @@
+"""The classifier that turns a backbone's features into class logits, seen from the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import libcst as cst
+
+from tricklint.program.modules import FileModule
+from tricklint.program.objects import owner_model
+from tricklint.program.params import roots_of
+from tricklint.program.values import Instance, ParamSet, Tensor, Value, first, number
+
+_SAME = frozenset(("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean"))
+_PASSIVE = ("Dropout", "Dropout1d", "Dropout2d", "Flatten", "Identity", "AdaptiveAvgPool2d", "AvgPool2d", "AdaptiveMaxPool2d")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The call of a Linear that yields the logits, of which backbone's features it is fed, and for how many classes."""
+
+    node: cst.CSTNode
+    file: FileModule
+    backbone: Instance
+    classes: int | None
+
+
+def classifier_behind(logits: Value | None) -> Classifier | None:
+    """The Linear behind `logits` when a pretrained backbone's features go into it unchanged, else None."""
+    at = _through(first(logits))
+    if at is None or at.op != "call" or at.module is None or at.module.library != "torch.nn.Linear":
+        return None
+    if at.node is None or at.file is None or not at.inputs:
+        return None
+    features = _through(first(at.inputs[0]))
+    if features is None or features.op != "call" or features.module is None:
+        return None
+    backbone = _pretrained(features.module)
+    if backbone is None:
+        return None
+    out = at.module.kwargs.get("out_features") or (at.module.args[1] if len(at.module.args) > 1 else None)
+    count = number(out)
+    return Classifier(at.node, at.file, backbone, int(count) if count is not None and count >= 1 else None)
+
+
+def _through(value: Value | None) -> Tensor | None:
+    """`value` without what leaves features as they are: dropout, flattening, pooling, the frames of forwards."""
+    for _ in range(60):
+        if not isinstance(value, Tensor):
+            return None
+        if value.op == "call" and value.result is not None:
+            value = first(value.result)
+        elif value.op in _SAME and value.inputs:
+            value = first(value.inputs[0])
+        elif value.op == "call" and value.module is not None and value.module.library.rpartition(".")[2] in _PASSIVE:
+            value = first(value.inputs[0]) if value.inputs else None
+        else:
+            return value
+    return None
+
+
+def _pretrained(module: Instance) -> Instance | None:
+    """The pretrained model that `module` is, or is a part or a slice of."""
+    owner = owner_model(module)
+    if owner.notes.get("pretrained") is True:
+        return owner
+    if module.library == "torch.nn.Sequential":
+        for value in module.fields.values():
+            for root in roots_of(value) if isinstance(value, ParamSet) else ():
+                if root.notes.get("pretrained") is True:
+                    return root
+    return None
