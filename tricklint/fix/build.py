@@ -147,6 +147,11 @@ def _end(tree: Tree, statement: cst.CSTNode) -> int:
     return end
 
 
+def statement_end(tree: Tree, statement: cst.CSTNode) -> int:
+    """The offset behind the last token of a statement, its blocks included."""
+    return _end(tree, statement)
+
+
 def remove_statement(tree: Tree, node: cst.CSTNode) -> Edits | None:
     """Take the statement away, with its line; a block that would be empty gets `pass`.
 
