@@ -83,12 +83,10 @@ def head_events(program: Program, model: Instance) -> list[Event]:
     found = []
     for event in program.events("head"):
         subject = event.subject
-        if not isinstance(subject, Instance) or owner_model(subject) is not model and subject is not model:
+        if not isinstance(subject, Instance) or (owner_model(subject) is not model and subject is not model):
             continue
         new = [m for m in members(event.data["value"]) if isinstance(m, Instance)]
-        if any(trains_something(m) for m in new) or (not new and isinstance(first(event.data["value"]), type(None))):
-            found.append(event)
-        elif event.data["attribute"] == "classifier" and not new:
+        if any(trains_something(m) for m in new) or (not new and isinstance(first(event.data["value"]), type(None))) or (event.data["attribute"] == "classifier" and not new):
             found.append(event)
     return found
 

@@ -208,9 +208,7 @@ class Calls(Objects, Params, Library, Imports):
         tensors = []
         for value in args.all():
             for member in members(value):
-                if isinstance(member, Instance) and member.kind in ("module", "optimizer", "loader"):
-                    self.emit("escape", node, member, to=name)
-                elif isinstance(member, ParamSet):
+                if (isinstance(member, Instance) and member.kind in ("module", "optimizer", "loader")) or isinstance(member, ParamSet):
                     self.emit("escape", node, member, to=name)
                 elif isinstance(member, Tensor):
                     tensors.append(member)
@@ -351,7 +349,7 @@ class Calls(Objects, Params, Library, Imports):
     def kind_of_class(self: Interpreter, cls: Class) -> str:
         libraries = cls.libraries()
         for name in libraries:
-            if name in MODULE_BASES or name.startswith("torch.nn.") and name[9:10].isupper():
+            if name in MODULE_BASES or (name.startswith("torch.nn.") and name[9:10].isupper()):
                 if name.endswith("Loss") or name.endswith("_Loss"):
                     return "loss"
                 return "module"

@@ -126,7 +126,9 @@ class Expressions:
         if isinstance(value, Instance):
             return self.instance_attribute(value, name, node)
         if isinstance(value, Namespace):
-            return value.fields.get(name, UNKNOWN)
+            from tricklint.program.library import CONFIG_METHODS
+
+            return value.fields.get(name) or (Bound(value, None, name) if name in CONFIG_METHODS else UNKNOWN)
         if isinstance(value, Class):
             found = value.lookup(name)
             if found is not None:
@@ -146,7 +148,7 @@ class Expressions:
                 return Tensor("detach", (value,), value.module, node, self.file, False)
             if name in ("shape", "ndim", "device", "dtype", "is_cuda", "requires_grad", "grad", "size"):
                 return Bound(value, None, name) if name == "size" else UNKNOWN
-            if name in _VIEWS or value.op in ("call", "forward") and not hasattr(_Any, name):
+            if name in _VIEWS or (value.op in ("call", "forward") and not hasattr(_Any, name)):
                 return Tensor("view", (value,), value.module, node, self.file, value.grad, attribute=name) if (
                     name in _VIEWS or name == "loss"
                 ) else Bound(value, None, name)
@@ -194,7 +196,10 @@ class Expressions:
             at = first(index)
             if isinstance(at, Const) and _hashable(at.value) and (at.value in value.fields or not at.default):
                 return value.fields.get(at.value, UNKNOWN)
-            return join(*value.fields.values()) if value.fields else UNKNOWN
+            found = join(*value.fields.values()) if value.fields else UNKNOWN
+            if isinstance(at, ParamSet) and at.names:  # `by_name[name]`, as far as the names were narrowed
+                return self.narrow(found, list(at.preds))
+            return self.narrow(found, [Pred("unknown", ("key",))]) if isinstance(at, Unknown) else found
         if isinstance(value, Tensor):
             indices = value.op in layers.VALUES_AND_INDICES and isinstance(index, Const) and index.value == 1
             return Tensor("index", (value,), value.module, node, self.file, value.grad and not indices)

@@ -71,3 +71,14 @@ PLAIN_READER_ARGUMENTS = frozenset(
     """.split()
 )
 READERS = frozenset(f"pandas.read_{kind}" for kind in "csv table fwf".split())
+
+# Calls that make a frame or a Series.
+FRAME_MAKERS = READERS | frozenset(
+    """
+    pandas.DataFrame pandas.Series pandas.concat pandas.merge pandas.read_excel pandas.read_json pandas.read_parquet
+    pandas.read_pickle pandas.read_sql pandas.read_hdf pandas.read_feather pandas.read_html pandas.json_normalize
+    pandas.DataFrame.from_dict pandas.DataFrame.from_records modin.pandas.DataFrame modin.pandas.read_csv
+    """.split()
+)
+# Methods that give back a frame of the same rows: growth may be written below them.
+FRAME_METHODS = SAME_COLUMNS | frozenset("reset_index drop fillna rename astype set_index".split())

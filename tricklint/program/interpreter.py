@@ -7,7 +7,8 @@ is taken back and joined. Every event remembers the branches and loops it stands
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence as Seq
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Seq
 from typing import Any
 
 import libcst as cst

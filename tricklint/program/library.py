@@ -36,6 +36,7 @@ from tricklint.program.values import (
     join,
     members,
 )
+from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
     from tricklint.program.calls import CallArgs
@@ -50,6 +51,25 @@ class Group:
     options: dict[str, Value] = field(default_factory=dict)
     open: bool = False
     node: cst.CSTNode | None = None
+
+
+# Methods of config objects: copies of their defaults, and those that only read files over them or lock them
+CONFIG_COPIES = frozenset(("clone", "copy", "copy_and_resolve_references"))
+CONFIG_METHODS = CONFIG_COPIES | {"freeze", "defrost", "merge_from_file", "merge_from_list", "merge_from_other_cfg", "lock", "unlock"}
+
+
+def spares_vectors(cls: Class) -> bool:
+    """Whether an optimizer of the program looks at shapes (or at a list of exceptions) before it decays: LARS, LAMB."""
+    for node in walk(cls.node):
+        if not isinstance(node, (cst.If, cst.IfExp)):
+            continue
+        asked = {at.value for at in walk(node.test) if isinstance(at, cst.Name)}
+        if not any(word in name for name in asked for word in ("ndim", "dim", "shape", "size", "exclu", "filter", "adapt")):
+            continue
+        for at in walk(node.body):
+            if (isinstance(at, cst.Name) and "decay" in at.value) or (isinstance(at, cst.SimpleString) and "decay" in at.value):
+                return True
+    return False
 
 
 class Library:
@@ -170,7 +190,7 @@ class Library:
 
     def fill_container(self: Interpreter, made: Instance, args: CallArgs, node: cst.CSTNode) -> None:
         values: list[Value] = list(args.positional)
-        if len(values) == 1 and made.library != "torch.nn.Sequential" or (
+        if (len(values) == 1 and made.library != "torch.nn.Sequential") or (
             len(values) == 1 and isinstance(first(values[0]), (Dict, Sequence))
         ):
             inner = first(values[0])
@@ -229,6 +249,12 @@ class Library:
             row=row, name=name, options=options, params=params, open=args.open_kwargs or args.open, own=own,
             groups=self.groups_of(params),
         )  # fmt: skip
+        defaults = first(made.notes.get("defaults"))
+        if own and isinstance(defaults, Dict):  # what the class hands to Optimizer.__init__
+            for key, value in defaults.fields.items():
+                options.setdefault(key, value)
+        if own and isinstance(made.cls, Class) and spares_vectors(made.cls):
+            options["weight_decay"] = UNKNOWN
         self.emit("optimizer", node, made)
         return made
 
@@ -331,7 +357,7 @@ class Library:
         made.kind = "trainer"
         made.notes["framework"] = framework
         model = args.get(0, "model")
-        if framework == "fastai" and model is None or framework == "fastai" and not list(_modules_in(model)):
+        if (framework == "fastai" and model is None) or (framework == "fastai" and not list(_modules_in(model))):
             model = args.get(1, "model")
         made.notes["model"] = model
         if framework == "fastai":
@@ -366,11 +392,15 @@ class Library:
             return self.const_method(value, name, args, node)
         if isinstance(value, Attr):
             return self.attr_method(value, name, args.positional)
+        if isinstance(value, Namespace):
+            return value if name in CONFIG_COPIES else NONE
         if isinstance(value, Class) and name == "load_from_checkpoint":
             return self.restored(value, args, node)
         if isinstance(value, Instance):
             if name.startswith("super."):
                 return self.super_method(value, name[6:], args, node)
+            if name in CONFIG_COPIES and isinstance(value.cls, Class) and "yacs.config.CfgNode" in value.cls.libraries():
+                return value
             handler = _METHODS.get((value.kind, name))
             if handler is not None:
                 return handler(self, value, args, node)
@@ -430,7 +460,7 @@ class Library:
                 elif isinstance(value.cls, Class):
                     value.notes["super_args"] = args
             if value.kind == "optimizer":
-                return NONE
+                value.notes["defaults"] = args.get(1, "defaults")
             return NONE
         if value.kind == "module":
             return self.module_method(value, name, args, node)
@@ -802,7 +832,7 @@ def _b_isinstance(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value
         if isinstance(value.cls, Class):
             names = set(value.cls.libraries())
             hit = any(kind in names or any(kind is c for c in value.cls.mro()) for kind in kinds)
-            return Const(hit) if hit or value.cls.knows_bases and not value.cls.libraries() else UNKNOWN if not hit else Const(True)
+            return Const(hit) if hit or (value.cls.knows_bases and not value.cls.libraries()) else UNKNOWN if not hit else Const(True)
         if value.library in kinds:
             return Const(True)
         if value.kind == "module" and value.library in layers.WEIGHTED | layers.NORM:
@@ -1195,6 +1225,7 @@ _EXACT: dict[str, Any] = {
     "munch.Munch": _x_namespace,
     "addict.Dict": _x_namespace,
     "ml_collections.ConfigDict": _x_namespace,
+    "yacs.config.CfgNode": _x_namespace,
     "copy.deepcopy": _x_first,
     "copy.copy": _x_first,
     "tqdm.tqdm": _x_iterates,

@@ -133,9 +133,7 @@ class Objects:
         for member in members(target):
             if isinstance(member, Instance):
                 self.set_instance_attribute(member, name, value, node)
-            elif isinstance(member, Namespace):
-                self.write(member.fields, name, value)
-            elif isinstance(member, Class):
+            elif isinstance(member, Namespace) or isinstance(member, Class):
                 self.write(member.fields, name, value)
             elif isinstance(member, ParamSet):
                 if name == "requires_grad" and not member.names:
@@ -289,7 +287,7 @@ class Objects:
             return over
         if isinstance(over.cls, Class) and over.cls.lookup("__iter__") is not None:
             return over
-        if "torch.nn.ModuleList" in bases and not all(key.isdigit() for key in over.fields) or "*" in over.fields:
+        if ("torch.nn.ModuleList" in bases and not all(key.isdigit() for key in over.fields)) or "*" in over.fields:
             return over
         return Sequence("list", tuple(over.fields.values()), False, over.node, over.file)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.knowledge import layers
+from tricklint.knowledge import layers, parts
+from tricklint.program.objects import owner_model
 from tricklint.program.params import Attr
 from tricklint.program.values import (
     Class,
@@ -97,6 +98,7 @@ def _below(module: Instance, path: str, above: tuple[Instance, ...], sure: bool,
             yield from (slot(*part, certain=False) for part in _library_parts(bases[0], module))
     else:
         yield from (slot(*part) for part in _library_parts(name, module))
+        yield from (slot(*part) for part in _model_parts(name, module))
     for key, child in list(module.fields.items()):
         if not isinstance(child, Value):
             continue
@@ -107,6 +109,22 @@ def _below(module: Instance, path: str, above: tuple[Instance, ...], sure: bool,
                 yield from _below(option, dot + str(key), above, sure and certain, seen)
             elif isinstance(option, Tensor) and option.op == "parameter" and _trainable(option):
                 yield slot(str(key), "", _shape(option), certain=certain)
+
+
+def _model_parts(name: str, module: Instance) -> Iterator[tuple[str, str, int | None, bool]]:
+    """Parameters that a library's model is known to hold: norms, and those that hang on no layer."""
+    if "external" not in module.notes:
+        return
+    passed = first(module.args[0]) if module.args else None
+    checkpoint = passed.value if isinstance(passed, Const) and isinstance(passed.value, str) else None
+    row = parts.parts_of(name, checkpoint)
+    if row is None:
+        return
+    for norm in row.norms:
+        yield f"{norm}.weight", NN + "LayerNorm", 1, False
+        yield f"{norm}.bias", NN + "LayerNorm", 1, False
+    for bare, ndim in row.bare:
+        yield bare, "", ndim, False
 
 
 def _library_parts(name: str, module: Instance) -> Iterator[tuple[str, str, int | None, bool]]:
@@ -359,5 +377,5 @@ def picks_anywhere(pset: ParamSet, slot: Slot, frozen: bool | None = False) -> i
     own = next((each for each in slots(pset.root) if each.key == slot.key), None)
     if own is not None:
         return picks(pset, own, frozen)
-    unknown = "part_of" in pset.root.notes or "external" in pset.root.notes
-    return None if unknown and slot.library == "" else 0
+    part_of_owner = "part_of" in pset.root.notes and owner_model(pset.root) is slot.owner
+    return None if part_of_owner else 0

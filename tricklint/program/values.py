@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union as TypingUnion
+from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
@@ -62,7 +62,7 @@ class Ref(Value):
 class Func(Value):
     """A function of the program; `owner` is the class it was defined in."""
 
-    node: TypingUnion[cst.FunctionDef, cst.Lambda]
+    node: cst.FunctionDef | cst.Lambda
     file: FileModule
     closure: tuple[dict[str, Value], ...]
     owner: Class | None = None
@@ -322,6 +322,7 @@ class Union(Value):
 
 
 MAX_UNION = 48
+MAX_TENSORS = 4
 
 
 def same(a: Value, b: Value) -> bool:
@@ -341,16 +342,38 @@ def members(value: Value | None) -> tuple[Value, ...]:
     return value.values if isinstance(value, Union) else (value,)
 
 
+def _key(value: Value) -> object:
+    """Values that are `same` have one key."""
+    if isinstance(value, Const):
+        held = value.value
+        return (type(held), held) if isinstance(held, (str, int, float, bool, type(None), bytes)) else (type(held), id(held))
+    if isinstance(value, Ref):
+        return value.name
+    return Unknown if isinstance(value, Unknown) else id(value)
+
+
 def join(first: Value, *others: Value, sure: bool = False) -> Value:
-    """One value for several; `first` stays first, and is the default path's when `sure`."""
-    kept: list[Value] = []
+    """One value for several; `first` stays first, and is the default path's when `sure`.
+
+    Of tensors only a few are kept: they differ by the branch they came through, seldom by what they are.
+    """
+    if not others and not isinstance(first, Union):
+        return first
+    kept: dict[object, Value] = {}
+    tensors = 0
     for value in (first, *others):
         for member in members(value):
-            if not any(same(member, old) for old in kept):
-                kept.append(member)
+            key = _key(member)
+            if key in kept:
+                continue
+            if isinstance(member, Tensor):
+                tensors += 1
+                if tensors > MAX_TENSORS:
+                    continue
+            kept[key] = member
     if len(kept) == 1:
-        return kept[0]
-    return Union(tuple(kept[:MAX_UNION]), sure and not (isinstance(first, Union) and not first.sure))
+        return next(iter(kept.values()))
+    return Union(tuple(kept.values())[:MAX_UNION], sure and not (isinstance(first, Union) and not first.sure))
 
 
 def first(value: Value | None) -> Value | None:
