@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,14 @@ class Options:
 def run(paths: Sequence[Path], settings: Settings, options: Options = Options()) -> Report:
     """Check `paths`. Raises SettingsError when the configuration is wrong; anything else that goes wrong is a problem
     in the report, and the rest is still checked."""
-    return with_deep_stack(lambda: _run(paths, settings, options))
+    # Trees and values live until the end of the run: a collector that looks at them again and again frees nothing.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return with_deep_stack(lambda: _run(paths, settings, options))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
@@ -58,7 +66,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
 
     screen_universe(universe, raws, rules, cache)
     found = ask(universe, known, rules)
-    report.findings, report.suppressed = found.findings, found.suppressed
+    report.findings, report.notes, report.suppressed = found.findings, found.notes, found.suppressed
     report.problems = [*universe.problems, *found.problems]
     report.sources = universe.sources
     if not found.problems:
