@@ -98,7 +98,7 @@ class FrozenNormDrift(Rule):
     severity = Severity.WARNING
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
-    triggers = ("requires_grad",)
+    triggers = ("requires_grad", "freeze", "optim", "Trainer")
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

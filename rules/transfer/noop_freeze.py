@@ -71,7 +71,7 @@ class NoopFreeze(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
-    triggers = ("requires_grad", "require_grad")
+    triggers = ("requires_grad", "require_grad", "optim", "Trainer")
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

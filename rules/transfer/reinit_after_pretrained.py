@@ -84,7 +84,7 @@ class ReinitAfterPretrained(Rule):
     summary = "an init loop runs after pretrained weights were loaded, and overwrites them"
     severity = Severity.ERROR
     trick = "1 - Transfer learning"
-    triggers = ("init", "apply", "normal_", "uniform_", "reset_parameters")
+    triggers = ("init", "apply", "normal_", "uniform_", "reset_parameters", "optim")
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

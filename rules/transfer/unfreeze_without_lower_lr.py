@@ -107,7 +107,7 @@ class UnfreezeWithoutLowerLr(Rule):
     severity = Severity.WARNING
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
-    triggers = ("requires_grad",)
+    triggers = ("requires_grad", "freeze", "optim", "Trainer")
 
     def check(self, program: Program) -> Iterator[Finding]:
         policy = advice(program)
