@@ -13,7 +13,7 @@ from tricklint.program.library import Group
 from tricklint.program.objects import submodules
 from tricklint.program.params import roots_of
 from tricklint.program.slots import Slot, picks, picks_anywhere, slots
-from tricklint.program.values import Dict, Instance, ParamSet, Pred, Sequence, Union, Value, first
+from tricklint.program.values import Dict, Instance, ParamSet, Pred, Sequence, Tensor, Union, Value, first
 
 if TYPE_CHECKING:
     from tricklint.program.modules import FileModule
@@ -42,6 +42,7 @@ class Split:
     root: Instance
     parts: list[Part]
     frozen: bool
+    all_there: bool  # the groups stand in one literal list, so none of them is another one's alternative
 
     @property
     def sets(self) -> list[ParamSet]:
@@ -60,7 +61,10 @@ class Split:
 def split_of(program: Program, optimizer: Instance) -> Split | None:
     """The split that an optimizer is built from; None when its groups are not known or it has only one set."""
     params = first(optimizer.notes["params"])
-    groups = optimizer.notes["groups"]
+    groups: list[Group] = optimizer.notes["groups"]
+    if isinstance(optimizer.notes["params"], Union) and params is not None:  # those of the default path, and added ones
+        at = program.interpreter
+        groups = [*at.groups_of(params), *groups[len(at.groups_of(optimizer.notes["params"])) :]]
     if not isinstance(params, (Sequence, ParamSet)) or optimizer.notes.get("factory"):
         return None
     parts = [_part(optimizer, group) for group in groups]
@@ -75,7 +79,14 @@ def split_of(program: Program, optimizer: Instance) -> Split | None:
     if not counted:
         return None
     root = max(counted.values(), key=lambda pair: pair[1])[0]
-    return Split(optimizer, root, parts, _frozen(program, root))
+    return Split(optimizer, root, parts, _frozen(program, root), _is_literal(params))
+
+
+def _is_literal(params: Value) -> bool:
+    node = params.node if isinstance(params, Sequence) else None
+    if not isinstance(node, (cst.List, cst.Tuple)) or not isinstance(params, Sequence):
+        return False
+    return len(node.elements) == len(params.items) and all(isinstance(e, cst.Element) for e in node.elements)
 
 
 def _part(optimizer: Instance, group: Group) -> Part:
@@ -100,6 +111,10 @@ def _frozen(program: Program, root: Instance) -> bool:
     mine = {id(module) for _, module in submodules(root)}
     for event in program.events("froze"):
         if event.data["value"] is not True:
+            if isinstance(event.subject, Tensor) and any(
+                held is event.subject for _, module in submodules(root) for held in module.fields.values()
+            ):
+                return True
             for other in roots_of(event.subject):
                 if id(other) in mine or any(module is root for _, module in submodules(other)):
                     return True
@@ -159,26 +174,29 @@ def twice(split: Split) -> list[tuple[Slot, ParamSet]]:
     for slot in slots(split.root):
         if slot.absent or not slot.sure:
             continue
-        holders: list[ParamSet] = []
+        holders: list[tuple[Part, ParamSet]] = []
         for part in split.parts:
-            literal = isinstance(part.group.params, ParamSet)
             for pset in part.sets:
                 count = picks_anywhere(pset, slot) or 0
                 if count > 1:
-                    holders += [pset, pset]
-                elif count == 1 and (literal or pset.preds):
-                    if not any(_alike(pset, other) for other in holders):
-                        holders.append(pset)
+                    holders += [(part, pset), (part, pset)]
+                elif count == 1:
+                    certain = split.all_there and len(part.sets) == 1
+                    if not any(
+                        _alternatives(pset, other) and not (certain and len(held.sets) == 1 and held is not part)
+                        for held, other in holders
+                    ):
+                        holders.append((part, pset))
         if len(holders) > 1:
-            found.append((slot, holders[1]))
+            found.append((slot, holders[1][1]))
     return found
 
 
-def _alike(a: ParamSet, b: ParamSet) -> bool:
-    """Two sets with the same tests may be two branches of one `if` on a setting."""
-    if a.root is not b.root or len(a.preds) != len(b.preds):
-        return False
-    return all(same_test(x, y) for x, y in zip(a.preds, b.preds, strict=True))
+def _alternatives(a: ParamSet, b: ParamSet) -> bool:
+    """Two sets may come from two branches of one `if` on a setting: they differ in more, or less, than a test."""
+    if a.root is not b.root or not a.preds or not b.preds:
+        return True
+    return len(a.preds) == len(b.preds) and all(same_test(x, y) for x, y in zip(a.preds, b.preds, strict=True))
 
 
 def whole_names(split: Split) -> list[tuple[ParamSet, Pred]]:
