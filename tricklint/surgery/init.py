@@ -71,7 +71,7 @@ def init_weights(
             if id(weight) in elsewhere:
                 entries.append(Change(weight_name, f"tied to {elsewhere[id(weight)]}", left=True))
                 continue
-            if not weight.requires_grad:
+            if not _trains(module):
                 entries.append(Change(weight_name, "frozen", left=True))
                 continue
             if not weight.is_meta and not bool(weight.any()):
@@ -108,6 +108,13 @@ def _owned_elsewhere(model: nn.Module) -> dict[int, str]:
             for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
                 owners.setdefault(id(parameter), f"{path}.{name}" if path else name)
     return owners
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether the weight is trainable; of a parametrised one, what it is computed from."""
+    if parametrize.is_parametrized(module, "weight"):
+        return any(p.requires_grad for p in module.parametrizations.weight.parameters())  # type: ignore[union-attr]
+    return bool(module.weight.requires_grad)  # type: ignore[union-attr,unused-ignore]
 
 
 def _fill(module: nn.Module, activation: str, generator: torch.Generator | None) -> str:

@@ -149,14 +149,42 @@ def _walk_back(ops: list[Op], output: int, out: Outline, heads: dict[str, None],
             reasons.append("the output is a product of two features")
             continue
         if op.kind in ("add", "mul") and len(live) >= 2:
+            together = _summed(ops, live) if op.kind == "add" else []
+            if together:
+                for head in together:
+                    heads.setdefault(layer_path(head))
+                continue
             if op.kind == "add":
                 reasons.append("a residual add feeds the output: features, no head")
                 continue
-            live = live[:]
         for source in live:
             if source not in seen:
                 seen.add(source)
                 stack.append((source, squashed))
+
+
+def _summed(ops: list[Op], branches: list[int]) -> list[Op]:
+    """The layers whose outputs are added, when every branch is one (class and distillation head, wide and deep, scores
+    at several scales): a sum of heads, no residual."""
+    found: list[Op] = []
+    for index in branches:
+        op = ops[index]
+        while op.kind in ("shape", "pool", "drop", "resize", "mul", "div"):
+            live = [i for i in op.inputs if ops[i].live]
+            if len(live) != 1:
+                return []
+            op = ops[live[0]]
+        if op.kind == "add":
+            live = [i for i in op.inputs if ops[i].live]
+            inner = _summed(ops, live) if len(live) > 1 else []
+            if not inner:
+                return []
+            found += inner
+        elif op.kind in LAYERS:
+            found.append(op)
+        else:
+            return []
+    return found
 
 
 def reached(ops: list[Op], outputs: list[int]) -> set[str]:

@@ -225,7 +225,7 @@ def _init_name(layer: LayerFact, known: Drawn | None, weight: torch.Tensor) -> t
         return "unknown", False
     if known.constant is not None:
         return ("zero" if known.constant == 0 else "constant"), True
-    if known.times:  # watched while it was drawn: exact
+    if known.times or weight.is_meta:  # watched while it was drawn: exact
         if known.default:
             return "default", False
         slack, own = 0.02, True
@@ -270,7 +270,7 @@ def _heads(
             known = drawn(bias)
             if known is not None and known.constant is not None:
                 default, value = known.constant == 0, known.constant
-            elif known is not None and known.times:
+            elif known is not None and (known.times or bias.is_meta):
                 default = known.default
             elif known is not None and not bias.is_meta and isinstance(weight, torch.Tensor):
                 bound = 1.0 / math.sqrt(fans(module, weight)[0])

@@ -151,13 +151,35 @@ class InitWatch(TorchDispatchMode):
                 self.keep.append(tensor.untyped_storage())
             return done
 
+        def truncated(tensor: torch.Tensor, mean: float, std: float, a: float, b: float, generator: Any = None) -> torch.Tensor:
+            done = draw_truncated(tensor, mean, std, a, b, generator)  # on meta torch draws nothing at all
+            self.drawn[tensor.untyped_storage()._cdata] = Drawn(truncated_std(std, (a - mean) / std, (b - mean) / std), times=2)
+            self.keep.append(tensor.untyped_storage())
+            return done
+
         wrap(nn.init, "orthogonal_", known)
+        draw_truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
+        if draw_truncated is not None:
+            wrap(nn.init, "_no_grad_trunc_normal_", truncated)
         try:
             with self:
                 yield self
         finally:
             for owner, name, original in reversed(undo):
                 setattr(owner, name, original)
+
+
+def truncated_std(std: float, low: float, high: float) -> float:
+    """The standard deviation of N(0, std²) cut off at `low` and `high` standard deviations."""
+
+    def density(x: float) -> float:
+        return math.exp(-x * x / 2.0) / math.sqrt(2.0 * math.pi)
+
+    inside = (math.erf(high / math.sqrt(2.0)) - math.erf(low / math.sqrt(2.0))) / 2.0
+    if inside <= 0.0 or low < -1e3 or high > 1e3:
+        return std
+    first = (density(low) - density(high)) / inside
+    return std * math.sqrt(max(0.0, 1.0 + (low * density(low) - high * density(high)) / inside - first**2))
 
 
 def _own_layers() -> Iterator[type]:

@@ -79,7 +79,8 @@ def guesses(model: nn.Module, device: str = "meta") -> Iterator[Inputs]:
     seen: set[Any] = set()
     for maker in (_transformers, _image_library, _first_layer):
         for inputs in maker(model, device):
-            key = repr([(k, tuple(v.shape)) for k, v in (*enumerate(inputs.args), *inputs.kwargs.items())])
+            given = (*enumerate(inputs.args), *inputs.kwargs.items())
+            key = repr([(name, tuple(getattr(value, "shape", ()))) for name, value in given])
             if key not in seen:
                 seen.add(key)
                 yield inputs

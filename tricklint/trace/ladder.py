@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,15 +134,17 @@ def _fx(model: nn.Module, inputs: Inputs | None, forgive: bool) -> Traced:
     return traced
 
 
-def record(model: nn.Module, inputs: Inputs, rung: str) -> Traced:
-    """The recorder's rung over one forward with `inputs`."""
+def record(model: nn.Module, inputs: Inputs, rung: str, meter: Any = None) -> Traced:
+    """The recorder's rung over one forward with `inputs`; `meter`, when given, watches the same forward."""
     recorder = Recorder(model)
     for index, value in enumerate(inputs.args):
         recorder.add_input(f"input_{index}", value)
     for name, value in inputs.kwargs.items():
         recorder.add_input(name, value)
-    with recorder.watching():
+    with meter or nullcontext(), recorder.watching():
         output = model(*inputs.args, **inputs.kwargs)
+    if meter is not None:
+        meter.finish(output)
     names = recorder.finish(output)
     if not names:
         raise ValueError("the forward returned no tensor")

@@ -51,6 +51,20 @@ def measure_signal(model: nn.Module, facts: ModelFacts, copy_model: bool = False
         facts.signal_note = f"not measured: {type(error).__name__}: {one_line(error)}"
 
 
+def work(facts: ModelFacts) -> float:
+    """Multiplications of that forward, about: each layer's weights times the places it is applied at."""
+    shapes = {module.path: module.shape for module in facts.modules}
+    sizes = {parameter.name: parameter.size for parameter in facts.parameters}
+    total = 0.0
+    for layer in facts.layers:
+        shape = shapes.get(layer.path, ())
+        places = math.prod(shape[2:]) if layer.kind == "conv" else math.prod(shape[1:-1])
+        total += sizes.get(layer.weight, 0) * max(1, places)
+    own = math.prod(max((fact.shape for fact in facts.inputs), key=math.prod, default=(1,)))
+    small = math.prod(max(_more([_smaller(fact.shape) for fact in facts.inputs]), key=math.prod, default=(1,)))
+    return total * 2 * small / max(1, own)
+
+
 def _run(model: nn.Module, facts: ModelFacts) -> None:
     """With more samples and smaller pictures where the model takes that, else with the shapes it was traced with."""
     own = [fact.shape for fact in facts.inputs]

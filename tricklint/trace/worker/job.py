@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from tricklint.trace.extract import site_of
-from tricklint.trace.facts import Failure, ModelFacts, Site
+from tricklint.trace.facts import Failure, MemoryFact, ModelFacts, Site
 from tricklint.trace.initwatch import Drawn, InitWatch
 from tricklint.trace.inputs import from_example, from_shapes, guesses, like
 from tricklint.trace.ladder import Inputs, one_line, record
+from tricklint.trace.meter import Meter, batch_of
 from tricklint.trace.read import read
-from tricklint.trace.signal import measure_signal
+from tricklint.trace.signal import measure_signal, work
 from tricklint.trace.study import study
 from tricklint.trace.worker import build, downloads, stubs
 from tricklint.trace.worker.guard import Blocked, Guard, OverTime, limit_memory, start_clock, stop_clock
@@ -28,6 +29,7 @@ from tricklint.trace.worker.loader import UserFinder
 
 Send = Callable[[dict[str, Any]], None]
 SMALL = 12_000_000  # parameters up to which the signal is always measured
+CHEAP, DEAR = 5e8, 2e10  # multiplications of that forward
 LARGE = 160_000_000  # … and up to which it is for a deep stack that has neither norms nor skips
 
 
@@ -78,22 +80,29 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
         model = meta_twin(live)
     notes = list(downloads.notes)
     optimizer = _optimizer(job, live if live is not None else model, optimizers, finder, notes)
-    with warnings.catch_warnings(), torch.device("meta"):
-        warnings.simplefilter("ignore")
+    def look(export: bool) -> ModelFacts:
+        with warnings.catch_warnings(), torch.device("meta"):
+            warnings.simplefilter("ignore")
+            return study(
+                model,
+                candidates,
+                job["target"],
+                drawn=drawn,
+                optimizer=optimizer,
+                source=site_of,
+                live=live,
+                export=export,
+                on_export=lambda: _import_export(guard),
+            )
+
+    with torch.device("meta"):
         candidates = _inputs(job, model, finder)
-        facts = study(
-            model,
-            candidates,
-            job["target"],
-            drawn=drawn,
-            optimizer=optimizer,
-            source=site_of,
-            live=live,
-            export=bool(job.get("export", True)),
-            on_export=lambda: _import_export(guard),
-        )
+    facts = look(export=False)
     if facts.rung == "tree" and facts.total <= LARGE:
-        facts = _real_rung(facts, maker, args, kwargs, candidates, job, drawn, optimizer, live)
+        facts = _real_rung(facts, maker, args, kwargs, candidates, job, live)
+    if facts.rung == "tree" and job.get("export", True):
+        tried, facts = facts.tried, look(export=True)
+        facts.tried = list(dict.fromkeys([*tried, *facts.tried]))
     facts.notes = notes + facts.notes
     if how == "cpu":
         facts.notes.append("built on the CPU: it cannot be built on meta")
@@ -117,7 +126,8 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
             }
         )
     elif not facts.signal_note:
-        send({"signal": {}, "note": f"not measured: {facts.total / 1e6:.0f} M parameters", "seconds": facts.seconds})
+        why = f"not measured here: {facts.total / 1e6:.1f} M parameters, {work(facts) / 1e9:.1f} G multiplications"
+        send({"signal": {}, "note": why if facts.inputs else "no forward ran", "seconds": facts.seconds})
     stop_clock()
 
 
@@ -142,9 +152,10 @@ def _wants_signal(job: dict[str, Any], facts: ModelFacts) -> bool:
         return False
     if job.get("signal") == "always":
         return facts.total <= LARGE
-    from tricklint.trace.judge import plain_stack
+    from tricklint.trace.judge import DEEP, plain_stack
 
-    return facts.total <= SMALL or len(plain_stack(facts)) >= 5 and facts.total <= LARGE
+    deep = len(plain_stack(facts)) >= DEEP
+    return facts.total <= (LARGE if deep else SMALL) and work(facts) <= (DEAR if deep else CHEAP)
 
 
 def _real_rung(
@@ -154,33 +165,32 @@ def _real_rung(
     kwargs: dict[str, Any],
     candidates: list[Inputs],
     job: dict[str, Any],
-    drawn: Any,
-    optimizer: Any,
     live: nn.Module | None,
 ) -> ModelFacts:
     """The recorder over real tensors: for forwards that look at values."""
-    from tricklint.trace.extract import extract
+    from tricklint.trace.extract import extract, fixed_bytes
 
     tried = list(facts.tried)
     try:
         real = live if live is not None else _rebuild(maker, args, kwargs)
-        real.train()
     except Exception as error:
         facts.tried.append(f"recorder-cpu: {type(error).__name__}: {one_line(error)}")
         return facts
-    for option in candidates[:6]:
+    for option, training in [(o, t) for t in (True, False) for o in candidates[:4]]:
         try:
-            traced = record(real, like(option, "cpu"), "recorder-cpu")
+            real.train(training)
+            meter = Meter(real)
+            traced = record(real, like(option, "cpu"), "recorder-cpu", meter)
         except Exception as error:
             tried.append(f"recorder-cpu ({option.source}): {type(error).__name__}: {one_line(error)}")
             continue
         outline = read(traced)
         outline.tried = tried
-        again = extract(
-            real, outline, job["target"], drawn=drawn if live is not None else None, shapes=traced.shapes,
-            inputs=option, optimizer=None,
-        )  # fmt: skip
+        again = extract(real, outline, job["target"], reached=meter.reached, shapes=traced.shapes, inputs=option)
         again.optimizer = facts.optimizer
+        states = facts.optimizer.state_per_parameter if facts.optimizer else 2
+        shape = next((i.shape for i in again.inputs), ())
+        again.memory = MemoryFact(meter.saved // batch_of(option), fixed_bytes(real, states), shape)
         groups = {p.name: p.groups for p in facts.parameters}
         for parameter in again.parameters:
             parameter.groups = groups.get(parameter.name, ())

@@ -52,4 +52,23 @@ def declare() -> bool:
     _library = torch.library.Library("torchvision", "DEF")
     for schema in SCHEMAS:
         _library.define(schema)
+    _library.impl("nms", _nms, "CPU")
     return True
+
+
+def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Greedy non-maximum suppression, boxes (N, 4) as x1 y1 x2 y2; indices kept, best first."""
+    order = scores.argsort(descending=True).tolist()
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept: list[int] = []
+    while order and len(kept) < 300:  # enough to see a graph through
+        best = order.pop(0)
+        kept.append(best)
+        rest = torch.tensor(order, dtype=torch.int64)
+        if not order:
+            break
+        corner = torch.maximum(boxes[best, :2], boxes[rest, :2])
+        opposite = torch.minimum(boxes[best, 2:], boxes[rest, 2:])
+        inner = (opposite - corner).clamp(min=0).prod(1)
+        order = rest[inner / (areas[best] + areas[rest] - inner) <= iou_threshold].tolist()
+    return torch.tensor(kept, dtype=torch.int64)
