@@ -92,8 +92,8 @@ from tricklint.program.events import Event
 from tricklint.program.objects import owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.policy import advice
-from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, sets_of, shares_loop, thaws
-from tricklint.program.transfer import holds, is_pretrained
+from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws
+from tricklint.program.transfer import is_pretrained
 from tricklint.program.values import Instance, members
 from tricklint.rule import Rule
 
@@ -113,25 +113,27 @@ class UnfreezeWithoutLowerLr(Rule):
         policy = advice(program)
         if policy is not None and policy.free:
             return  # large and different: the weights are only a start
+        seen: set[int] = set()
         for thaw in thaws(program):
             model = thaw.model
-            if not (is_pretrained(model) or any(is_pretrained(module) for _, module in submodules(model))):
+            if id(thaw.event.node) in seen or not (is_pretrained(model) or any(is_pretrained(module) for _, module in submodules(model))):
                 continue
             finding = self.judge(program, thaw, policy.recommendation if policy is not None else "")
             if finding is not None:
+                seen.add(id(thaw.event.node))
                 yield finding
 
     def judge(self, program: Program, thaw: Thaw, recommendation: str) -> Finding | None:
         at, model = thaw.event, thaw.model
         before = [event for event in optimizers_before(program, at) if stepped(program, event, at, before=True)]
-        before = [event for event in before if related(event, model)]
+        before = [event for event in before if related(program, event, model)]
         if not before:
             return None
         first = before[-1]
         after = [
             event
             for event in program.events("optimizer")
-            if event.entry == at.entry and event.seq > at.seq and event.sure and related(event, model)
+            if event.entry == at.entry and event.seq > at.seq and event.sure and related(program, event, model)
             and stepped(program, event, at, before=False)
         ]  # fmt: skip
         second = after[0] if after else first
@@ -154,7 +156,7 @@ class UnfreezeWithoutLowerLr(Rule):
             program.evidence(thaw.frozen.event.file, thaw.frozen.event.node, "frozen here"),
             program.evidence(second.file, second.node, f"learning rate {new:g}"),
         ]
-        fix = self.mend(second) if second is not first else None
+        fix = self.mend(second) if second is not first and new == old else None
         return program.finding(self, at.file, at.node, message, evidence, fix)
 
     def lowered(self, program: Program, optimizers: tuple[Event, Event], at: Event) -> bool:
@@ -181,14 +183,6 @@ class UnfreezeWithoutLowerLr(Rule):
             build.replace(tree, rate, f"{tree.code(rate)} / 10"),
             "the second phase takes smaller steps",
         )
-
-
-def related(event: Event, model: Instance) -> bool:
-    sets = sets_of(event.subject)  # type: ignore[arg-type]
-    owner = owner_model(model)
-    return sets is not None and any(
-        holds(root, model) or holds(owner, root) or holds(root, owner) for subset, _ in sets for root in roots_of(subset)
-    )
 
 
 def highest_rate(optimizer: Instance) -> float | None:

@@ -88,9 +88,8 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.events import Event
-from tricklint.program.objects import owner_model
 from tricklint.program.params import roots_of
-from tricklint.program.thaw import covers, has_layers, optimizers_before, rebuilt, sets_of, shares_loop, thaws, trains_on
+from tricklint.program.thaw import covers, has_layers, optimizers_before, rebuilt, related, sets_of, shares_loop, thaws, trains_on
 from tricklint.program.transfer import holds
 from tricklint.program.values import Instance, members
 from tricklint.rule import Rule
@@ -110,8 +109,11 @@ class UnfrozenNotOptimized(Rule):
         yield from self.replaced(program)
 
     def unfrozen(self, program: Program) -> Iterator[Finding]:
+        seen: set[int] = set()
         for thaw in thaws(program):
-            held = [event for event in optimizers_before(program, thaw.event) if self.related(event, thaw.model)]
+            if id(thaw.event.node) in seen:
+                continue
+            held = [event for event in optimizers_before(program, thaw.event) if related(program, event, thaw.model)]
             held = [event for event in held if trains_on(program, event.subject, thaw.event)]  # type: ignore[arg-type]
             if not held or any(covers(event.subject, thaw.model, thaw.event) is not False for event in held):  # type: ignore[arg-type]
                 continue
@@ -119,6 +121,7 @@ class UnfrozenNotOptimized(Rule):
             assert isinstance(optimizer.subject, Instance)
             if thaw.frozen.event.seq > optimizer.seq or rebuilt(program, thaw.model, thaw.event, optimizer.subject):
                 continue
+            seen.add(id(thaw.event.node))
             label = thaw.model.label or "these layers"
             message = (
                 f"the parameters of {label} are unfrozen here, but {optimizer.subject.label} was built without them and "
@@ -129,14 +132,6 @@ class UnfrozenNotOptimized(Rule):
                 program.evidence(optimizer.file, optimizer.node, "the optimizer gets the other parameters here"),
             ]
             yield program.finding(self, thaw.event.file, thaw.event.node, message, evidence, self.mend(optimizer, thaw.model))
-
-    def related(self, event: Event, model: Instance) -> bool:
-        """The optimizer holds something of the model that `model` belongs to."""
-        sets = sets_of(event.subject)  # type: ignore[arg-type]
-        owner = owner_model(model)
-        return sets is not None and any(
-            holds(root, model) or holds(owner, root) or holds(root, owner) for subset, _ in sets for root in roots_of(subset)
-        )
 
     def replaced(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

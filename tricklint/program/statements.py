@@ -419,6 +419,8 @@ class Statements:
                 return item
             if member.kind == "range":
                 return UNKNOWN
+            if member.kind == "param_groups":
+                return self.instance_item(member, UNKNOWN, node)
             inner = member.notes.get("iterates")
             if inner is not None:
                 return self.rounds(inner, node)[0] if self.rounds(inner, node) else UNKNOWN

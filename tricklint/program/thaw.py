@@ -9,7 +9,7 @@ import libcst as cst
 
 from tricklint.program.events import Event
 from tricklint.program.library import Group
-from tricklint.program.objects import submodules
+from tricklint.program.objects import owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import Freeze, freezes, holds, whole
@@ -26,11 +26,10 @@ class Thaw:
 
 
 def thaws(program: Program) -> Iterator[Thaw]:
-    """Unfreezing of whole modules that were frozen before; each place once."""
+    """Every unfreezing of a whole module that was frozen before (one place may run for several models)."""
     every = list(freezes(program))
-    seen: set[int] = set()
     for at in every:
-        if at.on is not True or not at.event.possible or not whole(at.event.subject) or id(at.event.node) in seen:
+        if at.on is not True or not at.event.possible or not whole(at.event.subject):
             continue
         for root in at.roots:
             before = next(
@@ -47,9 +46,24 @@ def thaws(program: Program) -> Iterator[Thaw]:
                 None,
             )
             if before is not None:
-                seen.add(id(at.event.node))
                 yield Thaw(at.event, root, before)
                 break
+
+
+def related(program: Program, event: Event, model: Instance) -> bool:
+    """The optimizer of `event` holds something of the network that `model` belongs to."""
+    sets = sets_of(event.subject)  # type: ignore[arg-type]
+    if sets is None:
+        return False
+    owner = owner_model(model)
+    roots = [root for subset, _ in sets for root in roots_of(subset)]
+    if any(holds(root, model) or holds(owner, root) or holds(root, owner) for root in roots):
+        return True
+    networks = {id(run.subject): run.subject for run in program.events("forward") if run.entry == event.entry}
+    return any(
+        isinstance(network, Instance) and holds(network, model) and any(holds(network, root) for root in roots)
+        for network in networks.values()
+    )
 
 
 def sets_of(optimizer: Instance) -> list[tuple[ParamSet, Group]] | None:
