@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tricklint.finding import Finding, Severity
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
+from tricklint.program.events import Event
 from tricklint.program.loops import Modes, Reach, contradict
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
 from tricklint.program.values import Instance
 from tricklint.rule import Rule
+
+
+_COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
 
 
 class EvalModeMissing(Rule):
@@ -72,7 +77,7 @@ class EvalModeMissing(Rule):
                 stop = stops[0]
                 if id(stop.node) in seen or not stop.possible or contradict(stop, forward):
                     continue
-                if unfollowed_mode_call(program, forward, "train", anywhere=False):
+                if unfollowed_mode_call(program, forward, "train", anywhere=False) or copies_models(forward, stop):
                     continue
                 if not any(loop.node is each.node for back in program.events("backward") for each in back.loops):
                     continue
@@ -83,3 +88,8 @@ class EvalModeMissing(Rule):
                 )
                 evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]
                 yield program.finding(self, stop.file, stop.node, message, evidence)
+
+
+def copies_models(*events: Event) -> bool:
+    """A copy of the model (an average of its weights, say) is evaluated in its place."""
+    return any(_COPIES.search(event.file.tree.text) for event in events)

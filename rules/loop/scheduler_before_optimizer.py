@@ -69,7 +69,7 @@ class SchedulerBeforeOptimizer(Rule):
         if not event.sure or len(event.loops) < 2:
             return None
         inner, outer = event.loops[-1], event.loops[-2]
-        if not any(each.serial == inner.serial for step in steps for each in step.loops):
+        if not any(step.loops and step.loops[-1].serial == inner.serial for step in steps):
             return None
         if inner.node is outer.node or not isinstance(inner.node, (cst.For, cst.While)):
             return None

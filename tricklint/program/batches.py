@@ -129,17 +129,15 @@ def _guarded(back: Event, handlers: list[Event]) -> bool:
 
 
 def _accumulates(program: Program, back: Event) -> bool:
-    """The optimizer is stepped only every so many batches."""
-    for step in program.events("step"):
-        if step.entry != back.entry or not any(loop.node is back.loops[-1].node for loop in step.loops):
-            continue
-        for condition in step.path:
-            test = condition.node.test if isinstance(condition.node, cst.If) else None
-            if test is not None and any(isinstance(each, cst.Modulo) for each in walk(test)):
-                return True
-            if test is not None and "%" in step.file.tree.code(test):
-                return True
-    return False
+    """Every optimizer step of the loop waits for a number of batches."""
+    loop = back.loops[-1].node
+    steps = [step for step in program.events("step") if step.entry == back.entry and any(each.node is loop for each in step.loops)]
+    return bool(steps) and all(any(_counts(step, each.node) for each in step.path) for step in steps)
+
+
+def _counts(step: Event, condition: cst.CSTNode) -> bool:
+    """`if (i + 1) % 4 == 0:`"""
+    return isinstance(condition, cst.If) and any(isinstance(each, cst.Modulo) for each in walk(condition.test))
 
 
 # -- the plain step ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,178 @@
+"""page"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.fix import build
+from tricklint.knowledge import layers
+from tricklint.program import Program
+from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plain_step
+from tricklint.program.objects import submodules
+from tricklint.program.values import Const, Instance, first
+from tricklint.rule import Rule
+from tricklint.source.tree import Tree
+
+HELPER = '''def {name}(optimizer, model, criterion, inputs, targets):
+    """Backpropagate one batch, in pieces of half the size whenever CUDA runs out of memory.
+
+    Each piece's loss is weighted by its share of the batch, so the gradient of a mean loss is the whole batch's.
+    Returns the batch's loss and outputs, both without their graph.
+    """
+    size = piece = len(inputs)
+    while True:
+        try:
+            optimizer.zero_grad()
+            total, outputs = 0.0, []
+            for start in range(0, size, piece):
+                output = model(inputs[start : start + piece])
+                loss = criterion(output, targets[start : start + piece]) * (len(output) / size)
+                loss.backward()
+                total = total + loss.detach()
+                outputs.append(output.detach())
+            return total, torch.cat(outputs)
+        except torch.cuda.OutOfMemoryError:
+            if piece == 1:
+                raise
+            piece = (piece + 1) // 2
+        output = loss = None
+        torch.cuda.empty_cache()
+'''
+
+
+class FixedCudaBatch(Rule):
+    code = "TRK301"
+    name = "fixed-cuda-batch"
+    summary = "a CUDA training loop with a fixed batch size has nothing that catches out-of-memory"
+    severity = Severity.ADVICE
+    fix_level = FixLevel.UNSAFE
+    trick = "3 - Out of memory"
+    triggers = ("DataLoader", "cuda")
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        for found in fixed_batches(program):
+            message = (
+                f"batches of {found.size} go to CUDA and nothing catches an out-of-memory error: "
+                "a smaller device, or a larger sample, ends the run"
+            )
+            evidence = [program.evidence(found.backward.file, found.backward.node, "trained here")]
+            if found.made.file is not found.file:
+                evidence.insert(0, program.evidence(found.made.file, found.made.node, "the loader is built here"))
+            yield program.finding(self, found.file, found.node, message, evidence, self.mend(program, found))
+
+    def mend(self, program: Program, found: FixedBatch) -> Fix | None:
+        guard = getattr(program.settings, "oom_guard", None) or "accumulate"
+        tree = found.backward.file.tree
+        if guard == "accelerate":
+            return executable_batch_size(found)
+        step = plain_step(tree, found.backward.node)
+        if step is None or not mean_loss(program, found):
+            return None
+        if guard == "koila":
+            return lazy_batch(tree, step)
+        return in_pieces(tree, step, normed(program, found))
+
+
+def in_pieces(tree: Tree, step: PlainStep, normed: bool) -> Fix | None:
+    """Halve on OutOfMemoryError, and weight the pieces by their share of the batch."""
+    name = build.name_for(tree, tree.module, "backward_in_pieces")
+    top = step.statements[0]
+    for up in tree.ancestors(step.statements[0]):
+        if not isinstance(up, cst.Module):
+            top = up
+    call = f"{step.loss}, {step.output} = {name}({step.optimizer}, {step.model}, {step.criterion}, {step.inputs}, {step.targets})"
+    helper = HELPER.format(name=name).rstrip("\n").split("\n")
+    start = tree.offsets(step.statements[0])[0]
+    end = tree.offsets(step.statements[-1])[1]
+    inside = tree.text[start:end]
+    if "#" in inside:
+        return None
+    imported = build.add_import(tree, "import torch")
+    placed = build.insert_before(tree, top, [*helper, "", ""])
+    if imported is None or placed is None:
+        return None
+    reason = "losses that do not average over the batch (sums, class weights, ignored targets) would be weighted wrongly"
+    if normed:
+        reason = "batch norm sees the statistics of the pieces, and " + reason
+    edits = (*imported, *placed, build.edit_at(tree, start, end, call))
+    return Fix(FixLevel.UNSAFE, "halve the batch on OutOfMemoryError and accumulate weighted gradients", edits, reason)
+
+
+def lazy_batch(tree: Tree, step: PlainStep) -> Fix | None:
+    if not step.plain_names:
+        return None
+    imported = build.add_import(tree, "from koila import lazy")
+    line = f"{step.inputs}, {step.targets} = lazy({step.inputs}, {step.targets}, batch=0)"
+    placed = build.insert_before(tree, step.statements[0], [line])
+    if imported is None or placed is None:
+        return None
+    reason = "when koila 0.1.1 splits a batch it adds up mean losses unscaled, so gradients grow with the number of pieces"
+    return Fix(FixLevel.UNSAFE, "hand the batch to koila", (*imported, *placed), reason)
+
+
+def executable_batch_size(found: FixedBatch) -> Fix | None:
+    """accelerate's decorator on the function that builds the loader from its own `batch_size` parameter."""
+    tree = found.made.file.tree
+    call = found.made.node
+    function = next((up for up in tree.ancestors(call) if isinstance(up, cst.FunctionDef)), None)
+    if function is None or function.decorators or found.made.file is not found.backward.file or not isinstance(call, cst.Call):
+        return None
+    if not any(up is function for up in tree.ancestors(found.backward.node)):
+        return None
+    params = function.params
+    if params.params and params.params[0].name.value in ("self", "cls", "batch_size"):
+        return None
+    if params.posonly_params or isinstance(params.star_arg, cst.Param):
+        return None
+    names = {param.name.value for param in (*params.params, *params.kwonly_params)}
+    passed = next((arg.value for arg in call.args if arg.keyword is not None and arg.keyword.value == "batch_size"), None)
+    if passed is None and len(call.args) > 1 and call.args[1].keyword is None and not call.args[1].star:
+        passed = call.args[1].value
+    if passed is None or "batch_size" in names or "batch_size" in build.names_in(function.body):
+        return None
+    imported = build.add_import(tree, "from accelerate.utils import find_executable_batch_size")
+    decorated = build.insert_before(tree, function, [f"@find_executable_batch_size(starting_batch_size={found.size})"])
+    if imported is None or decorated is None:
+        return None
+    name_end = tree.offsets(function.name)[1]
+    opening = tree.text.index("(", name_end) + 1
+    first_param = "batch_size" + (", " if params.params or params.kwonly_params or params.star_kwarg else "")
+    edits = (
+        *imported,
+        *decorated,
+        build.edit_at(tree, opening, opening, first_param),
+        *build.replace(tree, passed, "batch_size"),
+    )
+    reason = "the whole function starts again with half the batch size, and the learning rate no longer fits the batch"
+    return Fix(FixLevel.UNSAFE, "let accelerate find a batch size that fits", edits, reason)
+
+
+def mean_loss(program: Program, found: FixedBatch) -> bool:
+    """The loss is one of PyTorch's that average over the batch (no class weights, no other reduction)."""
+    for event in program.events("loss"):
+        if event.file is not found.backward.file or event.entry != found.backward.entry:
+            continue
+        if not any(loop.node is found.backward.loops[-1].node for loop in event.loops):
+            continue
+        given = event.subject.kwargs if isinstance(event.subject, Instance) else event.data.get("kwargs", {})
+        if isinstance(event.subject, Instance) and (not event.data.get("type") or event.subject.args or event.subject.open_kwargs):
+            return False
+        if "weight" in given or "ignore_index" in given:
+            return False
+        reduction = first(given.get("reduction"))
+        if reduction is not None and not (isinstance(reduction, Const) and reduction.value == "mean"):
+            return False
+        return True
+    return False
+
+
+def normed(program: Program, found: FixedBatch) -> bool:
+    loop = found.backward.loops[-1].node
+    for event in program.events("forward"):
+        if isinstance(event.subject, Instance) and any(each.node is loop for each in event.loops):
+            if any(at.library in layers.BATCH_NORM for _, at in submodules(event.subject)):
+                return True
+    return False
