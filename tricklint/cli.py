@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any, NoReturn
 
 import click
 
@@ -25,6 +26,19 @@ _COMMANDS = {
 _EXTRAS = {"trace": "trace", "verify": "verify", "server": "lsp"}
 
 
+class MissingExtra(click.ClickException):
+    """A package of an extra is not installed."""
+
+    exit_code = 2
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> NoReturn:
+    """One clear line where a command's extra is not installed; any other missing module is a bug and stays one."""
+    if name not in _EXTRAS or (error.name or "tricklint").startswith("tricklint"):
+        raise error
+    raise MissingExtra(f"`tricklint {name}` needs {error.name}: pip install 'tricklint[{_EXTRAS[name]}]'") from None
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -36,11 +50,14 @@ class _LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            if name not in _EXTRAS:
-                raise
-            hint = f"pip install 'tricklint[{_EXTRAS[name]}]'"
-            raise click.ClickException(f"`tricklint {name}` needs {error.name}: {hint}") from None
+            _missing(name, error)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            _missing(ctx.invoked_subcommand or "", error)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

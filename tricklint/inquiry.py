@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tricklint.finding import Finding
 from tricklint.rule import Rule
 from tricklint.selection import matches
-from tricklint.settings import Settings
 from tricklint.source.files import Globs
 from tricklint.source.ignores import may_ignore
 from tricklint.source.text import Problem, Source
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 class Found:
     findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     suppressed: int = 0
 
 
@@ -57,7 +57,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
     try:
         program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
         if settings.trace:
-            _add_facts(program, settings, found)
+            _trace(program, universe, found)
     except Exception as error:
         found.problems.append(_crash("the interpreter", error))
         return
@@ -68,17 +68,21 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
                 found.findings.append(finding)
         except Exception as error:
             found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
+    if universe.traced:
+        wanted = {rule.code for rule in rules}
+        judged = universe.traced.judge(found.findings, sources, settings)
+        found.findings = [finding for finding in judged if finding.code in wanted]
 
 
-def _add_facts(program: Program, settings: Settings, found: Found) -> None:
-    """`--trace`: what the project's real models show. What could not be traced is a problem; the rest goes on."""
-    try:
-        from tricklint.trace import facts_for
+def _trace(program: Program, universe: Universe, found: Found) -> None:
+    """`--trace`, once a run: while files are mended the facts of the files on disk serve."""
+    if universe.traced is None:
+        from tricklint.traced import trace
 
-        program.facts = facts_for(program, settings)
-    except ImportError as error:
-        message = f"--trace needs {error.name}: pip install 'tricklint[trace]'"
-        found.problems.append(Problem(None, None, message if error.name else f"--trace: {error}"))
+        universe.traced = trace(program, universe.settings)
+        found.problems += universe.traced.problems
+        found.notes += universe.traced.notes
+    program.facts = universe.traced.facts
 
 
 def _crash(what: str, error: Exception) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tricklint.rule import Rule
 from tricklint.settings import Settings
@@ -12,6 +13,9 @@ from tricklint.source.cache import Cache
 from tricklint.source.files import collect
 from tricklint.source.screen import Screened, quiet_parsing, screen, trigger_words
 from tricklint.source.text import Problem, Source, SourceError, digest, read_bytes
+
+if TYPE_CHECKING:
+    from tricklint.traced import Traced
 
 
 @dataclass
@@ -25,6 +29,7 @@ class Universe:
     roots: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     digests: dict[Path, str | None] = field(default_factory=dict)
+    traced: Traced | None = None  # with `--trace`, once the models were built
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
 
     def load(self, path: Path) -> Source | None:

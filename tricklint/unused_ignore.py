@@ -58,6 +58,7 @@ class UnusedIgnore(Rule):
     severity = Severity.WARNING
     fix_level = FixLevel.SAFE
     trick = "upkeep"
+    triggers = ("tricklint:",)
 
     def check(self, program: Program) -> Iterable[Finding]:
         return ()

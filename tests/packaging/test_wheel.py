@@ -74,6 +74,16 @@ def test_check_and_fix_without_torch(wheel: Path, tmp_path: Path) -> None:
     assert "iterrows" not in text
     assert "no_decay" in text
     assert "TRK601" in run(tricklint, "rule", "decay-on-bias-norm", cwd=project).stdout
-    missing = run(tricklint, "check", ".", "--verify", cwd=project, check=False)
-    assert missing.returncode == 2
-    assert "pip install 'tricklint[verify]'" in missing.stderr
+    # What needs an extra says which, in one line, and findings still come.
+    (project / "pyproject.toml").write_text('[tool.tricklint.models]\nnet = { factory = "train:build" }\n')
+    for command, extra in (
+        (("check", "--trace"), "trace"),
+        (("check", "--verify"), "verify"),
+        (("verify", "--yes", "train.py"), "verify"),
+        (("server",), "lsp"),
+    ):
+        missing = run(tricklint, *command, cwd=project, check=False)
+        assert missing.returncode == 2, missing.stderr
+        assert f"pip install 'tricklint[{extra}]'" in missing.stderr
+        assert len(missing.stderr.splitlines()) == 1
+        assert command[0] != "check" or "TRK501" in missing.stdout

@@ -68,8 +68,6 @@ def check(paths: tuple[Path, ...], **options: Any) -> None:
         run_options, paths = _run_options(paths, options)
         settings = _settings(paths, options)
         report = run(paths, settings, run_options)
-        if options["verify"]:
-            _verify(report, paths, settings)
     except (SettingsError, SourceError) as error:
         raise _Failure(str(error)) from None
 
@@ -84,7 +82,10 @@ def check(paths: tuple[Path, ...], **options: Any) -> None:
         click.echo(_render(report, settings), err=True)
     else:
         _print(_render(report, settings), options["output_file"])
-    sys.exit(report.exit_code(settings.fail_on, exit_zero=options["exit_zero"]))
+    code = report.exit_code(settings.fail_on, exit_zero=options["exit_zero"])
+    if options["verify"]:
+        code = max(code, _verify(report, paths, settings))
+    sys.exit(code)
 
 
 class _Failure(click.ClickException):
@@ -123,12 +124,14 @@ def _run_options(paths: tuple[Path, ...], options: dict[str, Any]) -> tuple[Any,
     return Options(**flags, cache=not options["no_cache"], stdin=stdin), paths
 
 
-def _verify(report: Any, paths: tuple[Path, ...], settings: Settings) -> None:
+def _verify(report: Any, paths: tuple[Path, ...], settings: Settings) -> int:
+    """Train and compare, after the findings were shown. 2 when it could not be done."""
     try:
         from tricklint.verify import verify_findings
+
+        return verify_findings(report, paths, settings)
     except ModuleNotFoundError as error:
-        raise SettingsError(f"--verify needs {error.name}: pip install 'tricklint[verify]'") from None
-    verify_findings(report, paths, settings)
+        raise _Failure(f"--verify needs {error.name}: pip install 'tricklint[verify]'") from None
 
 
 def _render(report: Any, settings: Settings) -> str:
