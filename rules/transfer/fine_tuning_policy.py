@@ -1,13 +1,8 @@
 """The recipe that fits the data set, held against the one the code uses.
 
 ## What it does
-Speaks only when the project says how large its data set is and how like the pretraining data:
-
-    [tool.tricklint.transfer]
-    dataset-size = "small"      # or "large", or the number of samples
-    similarity = "similar"      # or "different"
-
-It then holds what the code does with a pretrained model (all of it trained, part of it, only the head) against the
+Speaks only when the project says, in `[tool.tricklint.transfer]`, how large its data set is (`dataset-size`: "small",
+"large" or the number of samples) and how like the pretraining data (`similarity`: "similar" or "different"). It then holds what the code does with a pretrained model (all of it trained, part of it, only the head) against the
 slides' table, and says which recipe fits when another one is used. A number of samples counts as small below 10,000.
 
 | data set | similarity | recommendation |
@@ -26,12 +21,17 @@ The table is a rule of thumb. Strong regularisation, augmentation, or adapters s
 `--verify` can measure both recipes on your data.
 
 ## Example
+```toml
+[tool.tricklint.transfer]
+dataset-size = "large"
+similarity = "different"
+```
+
 ```python
 import torch
 from torch import nn
 from torchvision.models import resnet18
 
-# [tool.tricklint.transfer] dataset-size = "large", similarity = "different"
 model = resnet18(weights="DEFAULT")
 for param in model.parameters():
     param.requires_grad = False
@@ -45,7 +45,6 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-# [tool.tricklint.transfer] dataset-size = "large", similarity = "different"
 model = resnet18(weights="DEFAULT")
 model.fc = nn.Linear(512, 4)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
