@@ -253,7 +253,7 @@ def _to_index(loop: RowLoop) -> Edits | None:
     index = _index_code(loop)
     names = [index] if index is not None else [_Names(loop).make("index")]
     edits = [_target_edit(loop, names), build.edit_at(tree, *tree.offsets(loop.call), f"{_frame_code(loop)}.index")]
-    return tuple([*edits, *_index_edits(loop, names[0])])
+    return (*edits, *_index_edits(loop, names[0]))
 
 
 def _whole_comprehension(loop: RowLoop, labels: list[str]) -> Edits | None:
@@ -340,7 +340,9 @@ def _named_by_author(loop: RowLoop, labels: list[str]) -> tuple[Mapping[str, str
     edits: list[Edit] = []
     lines = list(statement.body.body)
     for line in lines[:-1]:
-        small = line.body[0] if isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1 else None
+        if not isinstance(line, cst.SimpleStatementLine) or len(line.body) != 1:
+            break
+        small = line.body[0]
         if not isinstance(small, cst.Assign) or len(small.targets) != 1 or id(small.value) not in by_node:
             break
         target, label = small.targets[0].target, by_node[id(small.value)]

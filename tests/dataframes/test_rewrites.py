@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
+from tricklint.rules.dataframes.iterrows_loop import IterrowsLoop, judge
 
 from tricklint.finding import FixLevel
 from tricklint.program.frames import RowLoop, frame_loops
 from tricklint.program.frames_values import makes_keys
-from tricklint.rules.dataframes.iterrows_loop import IterrowsLoop, judge
 from tricklint.source.tree import Tree, walk
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "iterrows-loop"

@@ -16,8 +16,8 @@ _LONG = 8
 
 class Body(enum.Enum):
     """`COLLECT`: values go to containers that are the same for each row; `GATHER`: the container itself depends on
-    the row (`groups[row["id"]].append(…)`), or much is computed before; `COUNT`, `SUM`, `ASSIGN`: what whole columns can
-    do; `OTHER`: the rest."""
+    the row (`groups[row["id"]].append(…)`), or much is computed before; `COUNT`, `SUM`, `ASSIGN`: what whole columns
+    can do; `OTHER`: the rest."""
 
     COLLECT = "collect"
     GATHER = "gather"

@@ -1,7 +1,7 @@
 """Frames that grow inside a loop: `df = pd.concat([df, …])`, `df = df.append(…)`, `df.loc[len(df)] = …`.
 
-Each step copies all rows so far (`concat`, `append`) or rebuilds the index (`loc`), so the time grows with the square of
-the number of rows. A list's own `append`, and a concat of a list after the loop, are no growth.
+Each step copies all rows so far (`concat`, `append`) or rebuilds the index (`loc`), so the time grows with the
+square of the number of rows. A list's own `append`, and a concat of a list after the loop, are no growth.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _adds_a_row(tree: Tree, node: cst.Assign, call: cst.Call, path: str, imports
 
 
 def _is_new_row(tree: Tree, node: cst.Assign, path: str, target: cst.Subscript, imports: dict[str, str]) -> bool:
-    """Whether `df.loc[…] = …` names a row behind the last: `len(df)`, `df.shape[0]`, `df.index.max() + 1`; or any row of
-    a frame that is seen to begin with none."""
+    """Whether `df.loc[…] = …` names a row behind the last (`len(df)`, `df.shape[0]`, `df.index.max() + 1`), or any row
+    of a frame that is seen to begin with none."""
     slices = [each.slice for each in target.slice]
     first = slices[0]
     if not isinstance(first, cst.Index) or isinstance(first.value, (cst.Comparison, cst.List, cst.BooleanOperation)):

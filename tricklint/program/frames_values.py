@@ -75,7 +75,9 @@ def makes_keys(loop: RowLoop) -> bool:
                 for each in node.slice
             ):
                 return True
-        elif (isinstance(node, cst.Attribute) and node.attr.value in ("add", "setdefault", "update", "get", "pop")) or isinstance(node, (cst.In, cst.NotIn)):
+        elif (
+            isinstance(node, cst.Attribute) and node.attr.value in ("add", "setdefault", "update", "get", "pop")
+        ) or isinstance(node, (cst.In, cst.NotIn)):
             return True
     return False
 
