@@ -40,7 +40,9 @@ def coverage(options: argparse.Namespace) -> int:
     if options.only:
         chosen = [(lib, t) for lib, t in chosen if options.only in t.name]
     results: list[tuple[str, ModelFacts | Failure]] = []
-    with Worker(Path(__file__).parent, python=options.python, keep=False, seconds=options.seconds, signal=options.signal) as worker:
+    with Worker(
+        Path(__file__).parent, python=options.python, keep=False, seconds=options.seconds, signal=options.signal
+    ) as worker:
         started = worker.start()
         worker.preload({"torchvision", "timm", "segmentation_models_pytorch", "monai", "transformers"})
         print(f"worker started in {started:.1f} s, torch {worker.torch}\n")
@@ -57,9 +59,16 @@ def coverage(options: argparse.Namespace) -> int:
     print(f"facts complete {len(complete)}/{len(results)} = {len(complete) / len(results):.1%} (bar 90 %)")
     clock, cpu = [f.seconds for f in facts], [f.cpu_seconds for f in facts]
     print(f"median {statistics.median(clock):.2f} s a model (bar 0.5), max {max(clock):.1f}")
-    print(f"median {statistics.median(cpu):.2f} s of CPU, max {max(cpu):.1f} (the same on a machine that does nothing else)")
+    print(
+        f"median {statistics.median(cpu):.2f} s of CPU, max {max(cpu):.1f} (the same on a machine that does nothing else)"
+    )
     print("rungs", dict(Counter(f.rung for f in facts)))
-    print("memory known", sum(f.memory is not None for f in facts), "signal measured", sum(any(x.output_std for x in f.layers) for f in facts))
+    print(
+        "memory known",
+        sum(f.memory is not None for f in facts),
+        "signal measured",
+        sum(any(x.output_std for x in f.layers) for f in facts),
+    )
     if options.json:
         Path(options.json).write_text(json.dumps([r.to_dict() for _, r in results], indent=1))
     return 0 if len(graphs) >= 0.97 * len(results) and len(complete) >= 0.9 * len(results) else 1

@@ -110,7 +110,12 @@ class CifarResNet(nn.Module):
 
 
 def double(cin, cout):
-    return nn.Sequential(nn.Conv2d(cin, cout, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(cout, cout, 3, padding=1), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(cin, cout, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(cout, cout, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
 
 
 class UNet2d(nn.Module):
@@ -250,7 +255,9 @@ class Siamese(nn.Module):
 class CosineNet(nn.Module):
     def __init__(self, classes=100):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.BatchNorm2d(16), nn.PReLU(16), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2), nn.BatchNorm2d(16), nn.PReLU(16), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
         self.weight = nn.Parameter(torch.randn(classes, 16))
         nn.init.xavier_uniform_(self.weight)
 
@@ -413,7 +420,11 @@ class PartlyUsed(nn.Module):
 class SwiGLUNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.w1, self.w2, self.w3 = nn.Linear(32, 64, bias=False), nn.Linear(64, 32, bias=False), nn.Linear(32, 64, bias=False)
+        self.w1, self.w2, self.w3 = (
+            nn.Linear(32, 64, bias=False),
+            nn.Linear(64, 32, bias=False),
+            nn.Linear(32, 64, bias=False),
+        )
         self.norm_weight = nn.Parameter(torch.ones(32))
         self.out = nn.Linear(32, 8)
 
@@ -425,7 +436,9 @@ class SwiGLUNet(nn.Module):
 class Conv1dNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv1d(4, 16, 9, 2), nn.BatchNorm1d(16), nn.Mish(), nn.Conv1d(16, 32, 9, 2), nn.Mish())
+        self.net = nn.Sequential(
+            nn.Conv1d(4, 16, 9, 2), nn.BatchNorm1d(16), nn.Mish(), nn.Conv1d(16, 32, 9, 2), nn.Mish()
+        )
         self.fc = nn.Linear(32, 2)
 
     def forward(self, x):
@@ -439,7 +452,11 @@ class MatrixFactorization(nn.Module):
         self.user_bias, self.item_bias = nn.Embedding(50, 1), nn.Embedding(60, 1)
 
     def forward(self, user, item):
-        return (self.users(user) * self.items(item)).sum(-1) + self.user_bias(user).squeeze(-1) + self.item_bias(item).squeeze(-1)
+        return (
+            (self.users(user) * self.items(item)).sum(-1)
+            + self.user_bias(user).squeeze(-1)
+            + self.item_bias(item).squeeze(-1)
+        )
 
 
 class DataDependent(nn.Module):

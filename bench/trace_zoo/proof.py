@@ -96,6 +96,7 @@ class Autograd:
     def __init__(self, model: nn.Module, outputs: list[torch.Tensor]) -> None:
         names = {id(p): n for n, p in model.named_parameters()}
         self.users: dict[Any, list[Any]] = {}
+        self.pure: dict[Any, bool] = {}
         self.weights: dict[Any, set[str]] = {}
         self.roots = [t.grad_fn for t in outputs if t.grad_fn is not None]
         stack, seen = list(self.roots), set(self.roots)
@@ -131,8 +132,18 @@ class Autograd:
                 self._lift(user, names)
 
     def _only_weights(self, function: Any) -> bool:
-        uppers = [upper for upper, _ in function.next_functions if upper is not None]
-        return all(hasattr(upper, "variable") or self._only_weights(upper) for upper in uppers)
+        """Whether nothing but parameters flows into it; a short way up settles it for real signals."""
+        if function not in self.pure:
+            stack, seen, pure = [function], {function}, True
+            while stack and pure:
+                for upper, _ in stack.pop().next_functions:
+                    if upper is None or hasattr(upper, "variable") or upper in seen:
+                        continue
+                    seen.add(upper)
+                    stack.append(upper)
+                    pure = len(seen) < 12
+            self.pure[function] = pure
+        return self.pure[function]
 
     def activation(self, function: Any) -> str:
         queue = deque(self.users.get(function, []))
@@ -144,7 +155,11 @@ class Autograd:
                 return _ACTIVATIONS[kind]
             if kind.startswith(_STOP) or self.weights.get(at):
                 continue
-            live = [u for u, _ in at.next_functions if u is not None and not hasattr(u, "variable") and not self._only_weights(u)]
+            live = [
+                u
+                for u, _ in at.next_functions
+                if u is not None and not hasattr(u, "variable") and not self._only_weights(u)
+            ]
             if kind in ("Mul", "Div") and len(set(live)) > 1:
                 continue
             for user in self.users.get(at, []):
@@ -239,7 +254,9 @@ def _kinds(model: nn.Module, facts: ModelFacts) -> tuple[int, int, list[str]]:
                 continue
             if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
                 wanted = "bias" if name == "bias" else "matrix"
-                if said[full] == "embedding" and any(parameter is e.weight for e in model.modules() if isinstance(e, nn.Embedding)):
+                if said[full] == "embedding" and any(
+                    parameter is e.weight for e in model.modules() if isinstance(e, nn.Embedding)
+                ):
                     wanted = "embedding"
             elif isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)):
                 wanted = "norm"
@@ -266,7 +283,9 @@ def operate() -> int:
 
     torch.set_num_threads(1)
     bad = 0
-    print(f"{'model':<36}{'init':>6}{'groups':>8}{'freeze':>8}{'norms':>7}{'prior':>7}{'head':>6}{'step':>6}{'silent':>8}  remarks")
+    print(
+        f"{'model':<36}{'init':>6}{'groups':>8}{'freeze':>8}{'norms':>7}{'prior':>7}{'head':>6}{'step':>6}{'silent':>8}  remarks"
+    )
     done = 0
     for _, target in chosen():
         model = build(target)
@@ -297,7 +316,11 @@ def operate() -> int:
             assert sorted(ids) == sorted({id(p) for p in model.parameters() if p.requires_grad}), "not exactly once"
             optimizer = torch.optim.AdamW(groups, lr=1e-4)
             model.train()
-            loss = sum(t.float().pow(2).mean() for _, t in named_tensors(run(model, facts)) if t.is_floating_point() and t.requires_grad)
+            loss = sum(
+                t.float().pow(2).mean()
+                for _, t in named_tensors(run(model, facts))
+                if t.is_floating_point() and t.requires_grad
+            )
             loss.backward()
             optimizer.step()
             found = tricklint.check_model(model, optimizer, signal=False)

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from tricklint.trace.cli import trace_command
-from tricklint.trace.facts import Failure, FactsReport, ModelFacts
-from tricklint.trace.targets import Target, TargetError, parse, value
+from tricklint.trace.facts import FactsReport, Failure, ModelFacts
+from tricklint.trace.targets import TargetError, parse, value
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-MODELS = '''
+MODELS = """
 import torch
 from torch import nn
 
@@ -38,7 +38,7 @@ class Net(nn.Module):
 
 def optimizer(model):
     return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
-'''
+"""
 
 
 @pytest.fixture
@@ -82,7 +82,12 @@ def test_formats(project: Path) -> None:
     assert code == 0 and page.startswith("<!doctype html>") and "http" not in page.split("</style>")[1]
     ElementTree.fromstring(page[page.index("<body>") : page.index("</body>") + 7])
     code, out, _ = run("models.py", "--format", "dot", "--no-cache")
-    assert code == 0 and out.startswith("digraph") and out.count("{") == out.count("}") and '"layers.0" -> "layers.1"' in out
+    assert (
+        code == 0
+        and out.startswith("digraph")
+        and out.count("{") == out.count("}")
+        and '"layers.0" -> "layers.1"' in out
+    )
 
 
 def test_mistakes_are_one_line(project: Path) -> None:
@@ -194,6 +199,7 @@ def test_unused_parameter_rule(project: Path) -> None:
     from types import SimpleNamespace
 
     from tricklint.rules.loop.unused_parameter import UnusedParameter
+
     from tricklint.settings import load
     from tricklint.trace import facts_for, merge
 

@@ -200,7 +200,12 @@ def test_initialisations_are_told_apart() -> None:
             return self.d(torch.tanh(self.c(F.relu(self.b(F.relu(self.a(x)))))))
 
     facts = facts_of(Mixed())
-    assert {layer.path: layer.init for layer in facts.layers} == {"a": "default", "b": "kaiming", "c": "xavier", "d": "zero"}
+    assert {layer.path: layer.init for layer in facts.layers} == {
+        "a": "default",
+        "b": "kaiming",
+        "c": "xavier",
+        "d": "zero",
+    }
     assert [layer.own_init for layer in facts.layers] == [False, True, True, True]
     assert facts.layers[1].kaiming_std == pytest.approx(math.sqrt(2 / 256), rel=1e-4)
 

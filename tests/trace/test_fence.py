@@ -77,12 +77,16 @@ def test_a_hundred_gigabytes_of_tensor_cost_nothing_on_meta(trace) -> None:
 
 
 def test_goes_on_after_a_crash(trace) -> None:
-    assert isinstance(trace({"models.py": NET.format(line="import ctypes; ctypes.string_at(0)")}, "models.py:Net"), Failure)
+    assert isinstance(
+        trace({"models.py": NET.format(line="import ctypes; ctypes.string_at(0)")}, "models.py:Net"), Failure
+    )
     assert isinstance(trace({"models.py": NET.format(line="pass")}, "models.py:Net"), ModelFacts)
 
 
 def test_training_at_import_is_dropped(trace, tmp_path: Path) -> None:
-    text = NET.format(line="pass") + """
+    text = (
+        NET.format(line="pass")
+        + """
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for step in range(10**9):
@@ -90,16 +94,23 @@ def test_training_at_import_is_dropped(trace, tmp_path: Path) -> None:
         optimizer.step()
     torch.save(model.state_dict(), "model.pt")
 """
+    )
     facts = trace({"models.py": text}, "models.py:Net")
     assert isinstance(facts, ModelFacts) and facts.heads[0].classes == 2
     assert not (tmp_path / "model.pt").exists()
     wanted = trace({"models.py": text}, "models.py:model")
-    assert isinstance(wanted, Failure) and wanted.cause == "missing" and "a statement at the top level" in wanted.message
+    assert (
+        isinstance(wanted, Failure) and wanted.cause == "missing" and "a statement at the top level" in wanted.message
+    )
 
 
 def test_a_missing_package_is_stubbed_where_nothing_depends_on_it(trace) -> None:
     text = "import wandb_that_is_not_there as wandb\nfrom not_there.either import thing\n"
-    files = {"models.py": text + "import torch\nfrom torch import nn\n" + "class Net(nn.Linear):\n    def __init__(self): super().__init__(3, 2)\n"}
+    files = {
+        "models.py": text
+        + "import torch\nfrom torch import nn\n"
+        + "class Net(nn.Linear):\n    def __init__(self): super().__init__(3, 2)\n"
+    }
     facts = trace(files, "models.py:Net")
     assert isinstance(facts, ModelFacts), facts
 
@@ -147,7 +158,11 @@ def test_a_syntax_error_is_named_with_its_line(trace) -> None:
 
 @pytest.mark.parametrize(
     ("target", "words"),
-    [("gone.py:Net", "no such file"), ("models.py:Nett", "did you mean Net?"), ("no_such_pkg.models:Net", "cannot import")],
+    [
+        ("gone.py:Net", "no such file"),
+        ("models.py:Nett", "did you mean Net?"),
+        ("no_such_pkg.models:Net", "cannot import"),
+    ],
 )
 def test_a_wrong_target_is_one_line(trace, target: str, words: str) -> None:
     result = trace({"models.py": NET.format(line="pass")}, target)

@@ -126,7 +126,12 @@ def test_freeze_finds_the_head_and_unfreeze_gives_the_lower_rate() -> None:
     surgery.unfreeze(model, optimizer, 0.01)
     held = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters())
-    rates = {n: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for n, p in model.named_parameters() if any(p is q for q in g["params"])}
+    rates = {
+        n: (g["lr"], g["weight_decay"])
+        for g in optimizer.param_groups
+        for n, p in model.named_parameters()
+        if any(p is q for q in g["params"])
+    }
     assert rates["fc.weight"] == (0.1, 0.01) and rates["fc.bias"] == (0.1, 0.0)
     assert rates["body.0.weight"] == (0.01, 0.01) and rates["body.1.weight"] == (0.01, 0.0)
     with pytest.raises(surgery.SurgeryError, match="nothing"):

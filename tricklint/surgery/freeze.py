@@ -53,7 +53,9 @@ def freeze_backbone(
     inside = tuple(f"{name}." for name in names)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if id(parameter) in kept and not name.startswith(inside):
-            raise SurgeryError(f"{name} is tied to the head ({', '.join(names)}): it cannot be frozen and trained at once")
+            raise SurgeryError(
+                f"{name} is tied to the head ({', '.join(names)}): it cannot be frozen and trained at once"
+            )
     entries = []
     for name, parameter in model.named_parameters():
         if id(parameter) in kept:

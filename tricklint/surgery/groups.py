@@ -35,7 +35,7 @@ def param_groups(model: nn.Module, weight_decay: float, lr: float | None = None)
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
         raise SurgeryError("no parameter of the model is trainable, so there is nothing to group")
-    decayed = [p for name, p in trainable if kinds[name] == "matrix" or kinds[name] == "embedding" and _is_table(p)]
+    decayed = [p for name, p in trainable if kinds[name] == "matrix" or (kinds[name] == "embedding" and _is_table(p))]
     chosen = {id(p) for p in decayed}
     others = [p for _, p in trainable if id(p) not in chosen]
     groups: list[dict[str, Any]] = []

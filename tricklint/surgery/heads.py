@@ -138,7 +138,9 @@ def normalize_head(
         raise SurgeryError("normalize_head: the model itself is the head, there is nothing to put the new one in")
     holders = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is old.weight]
     if len(holders) > 1:
-        raise SurgeryError(f"normalize_head: {path}.weight is tied to {', '.join(n for n in holders if n != path + '.weight')}")
+        raise SurgeryError(
+            f"normalize_head: {path}.weight is tied to {', '.join(n for n in holders if n != path + '.weight')}"
+        )
     count = old.out_features if classes is None else classes
     try:
         least = alpha_low(count, p)
@@ -164,4 +166,6 @@ def normalize_head(
                 above
             )._modules.__setitem__(leaf, new)
     what = "features L2-normalised" + (", class weights too" if normalize_weight else "")
-    return Changes("normalize_head", [Change(path, f"{what}, scale {chosen:.3f} ≥ α_low {least:.3f} (C = {count}, p = {p:g})")])
+    return Changes(
+        "normalize_head", [Change(path, f"{what}, scale {chosen:.3f} ≥ α_low {least:.3f} (C = {count}, p = {p:g})")]
+    )

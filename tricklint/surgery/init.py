@@ -127,7 +127,9 @@ def _fill(module: nn.Module, activation: str, generator: torch.Generator | None)
         fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(target)
         fan = fan_out if isinstance(module, _TRANSPOSED) else fan_in
         target.normal_(0.0, factor / max(1.0, float(fan)) ** 0.5, generator=generator)
-        did = f"Kaiming normal, std {factor / max(1.0, float(fan)) ** 0.5:.3g} (gain {factor:.3g}: {activation} follows)"
+        did = (
+            f"Kaiming normal, std {factor / max(1.0, float(fan)) ** 0.5:.3g} (gain {factor:.3g}: {activation} follows)"
+        )
     else:
         fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(target)
         bound = factor * (6.0 / float(fan_in + fan_out)) ** 0.5

@@ -23,7 +23,7 @@ def facts_for(program: Any, settings: Settings, cache_dir: Path | None = None) -
     code does: what could not be built is a `Failure` in the report, one line with its cause.
     """
     from tricklint.trace.client import Worker, WorkerError
-    from tricklint.trace.facts import Failure, FactsReport, ModelFacts, Site
+    from tricklint.trace.facts import FactsReport, Failure, ModelFacts, Site
     from tricklint.trace.targets import gather
 
     report = FactsReport(root=str(settings.root))

@@ -14,7 +14,7 @@ def describe(ops: list[Op], outputs: list[int], rung: str) -> Outline:
     """The outline of a graph whose outputs (the ones that reach the loss) are `outputs`."""
     out = Outline(ops, rung)
     for op in ops:
-        if op.live and (op.kind in PARAMETRIC or op.leaf and op.params) and op.params:
+        if op.live and (op.kind in PARAMETRIC or (op.leaf and op.params)) and op.params:
             path = layer_path(op)
             out.calls[path] = out.calls.get(path, 0) + 1
             if op.kind in LAYERS:
@@ -36,8 +36,7 @@ def layer_path(op: Op) -> str:
     holders = [name.rpartition(".")[0] for name in op.params if name.endswith("weight")]
     if holders:
         return holders[0]
-    first = op.params[0]
-    return first if "." not in first else first
+    return op.params[0]
 
 
 def _skip(ops: list[Op], op: Op) -> bool:
@@ -113,7 +112,9 @@ def company(ops: list[Op], start: Op) -> tuple[bool, bool]:
     return norm, skip
 
 
-_BACK = frozenset({"shape", "pool", "drop", "act", "softmax", "resize", "norm", "exp", "root", "l2norm", "other", "detach"})
+_BACK = frozenset(
+    {"shape", "pool", "drop", "act", "softmax", "resize", "norm", "exp", "root", "l2norm", "other", "detach"}
+)
 
 
 def _heads(ops: list[Op], outputs: list[int], out: Outline) -> None:
@@ -138,7 +139,7 @@ def _walk_back(ops: list[Op], output: int, out: Outline, heads: dict[str, None],
         if op.kind in ("recurrent", "attention", "embedding", "opaque"):
             reasons.append(f"the output is that of {op.module or op.name} ({op.kind})")
             continue
-        if op.kind == "softmax" or op.kind == "act" and op.detail == "sigmoid":
+        if op.kind == "softmax" or (op.kind == "act" and op.detail == "sigmoid"):
             if not squashed and not out.output_activation:
                 out.output_activation = op.detail
             squashed = True

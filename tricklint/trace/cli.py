@@ -12,13 +12,21 @@ import click
 
 @click.command("trace", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
-@click.option("--format", "shape", type=click.Choice(["text", "json", "html", "dot"]), default="text", show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout.")
+@click.option(
+    "--format", "shape", type=click.Choice(["text", "json", "html", "dot"]), default="text", show_default=True
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead of to stdout."
+)
 @click.option("--python", type=click.Path(path_type=Path), help="The interpreter whose packages the model needs.")
-@click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the constructor; repeatable.")
+@click.option(
+    "--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the constructor; repeatable."
+)
 @click.option("--input", "inputs", metavar="SHAPES", help='Input shapes, e.g. "[[2, 3, 224, 224]]", or pkg.data:batch.')
 @click.option("--optimizer", metavar="FACTORY", help="pkg.train:make_optimizer, called with the model.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Time limit for a model.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Time limit for a model."
+)
 @click.option("--memory", type=click.IntRange(min=256), default=8192, show_default=True, help="Memory limit in MB.")
 @click.option("--full", is_flag=True, help="Do not fold repeated blocks.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
@@ -37,8 +45,8 @@ def trace_command(
 ) -> None:
     """Show what --trace sees of a model.
 
-    TARGET is package.module:Name (a class or a factory), path/to/file.py:Name, or a file that defines one model. Without
-    one, every model of [tool.tricklint.models].
+    TARGET is package.module:Name (a class or a factory), path/to/file.py:Name, or a file that defines one model.
+    Without one, every model of [tool.tricklint.models].
 
     This builds the model: it runs the project's code, in a process of its own with limits on time and memory, without
     network, subprocesses or writes. That stops accidents, not attackers: trace only code you would run.
@@ -64,7 +72,8 @@ def trace_command(
     fed = value(inputs) if inputs else None
     if kwargs or fed is not None or optimizer:
         chosen = [
-            Target(t.name, t.factory, t.args, {**t.kwargs, **kwargs}, fed or t.input, optimizer or t.optimizer) for t in chosen
+            Target(t.name, t.factory, t.args, {**t.kwargs, **kwargs}, fed or t.input, optimizer or t.optimizer)
+            for t in chosen
         ]
     models: list[ModelFacts] = []
     failed = False

@@ -22,7 +22,7 @@ from tricklint.trace.worker.strip import imported
 START_SECONDS = 120.0
 _PRELOAD = frozenset({"torchvision", "timm", "transformers", "segmentation_models_pytorch", "monai", "numpy", "scipy",
                       "torch_geometric", "lightning", "pytorch_lightning", "einops", "pandas", "matplotlib",
-                      "sklearn", "PIL", "cv2", "torchaudio", "torchmetrics", "accelerate", "efficientnet_pytorch"})  # fmt: skip
+                      "sklearn", "PIL", "cv2", "torchaudio", "torchmetrics", "accelerate"})  # fmt: skip
 
 
 class WorkerError(Exception):
@@ -66,7 +66,9 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -220,7 +222,8 @@ class Worker:
         where = target.factory.rpartition(":")[0] or target.factory
         first = Path(where) if where.endswith(".py") else self.root / (where.replace(".", "/") + ".py")
         names: set[str] = {where.split(".")[0]} if not where.endswith(".py") else set()
-        waiting, seen = [first], set()
+        seen: set[Path] = set()
+        waiting = [first]
         while waiting and len(seen) < 200:
             file = waiting.pop()
             if file in seen or not file.is_file():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -78,7 +76,9 @@ def extract(
     _heads(real, outline, facts, drawn)
     shapes_of = {name: tuple(p.shape) for name, p in real.named_parameters(remove_duplicate=False)}
     for product in products(outline.ops):
-        classes = product.classes or next((shapes_of[w][0] for w in product.weights if len(shapes_of.get(w, ())) == 2), None)
+        classes = product.classes or next(
+            (shapes_of[w][0] for w in product.weights if len(shapes_of.get(w, ())) == 2), None
+        )
         facts.products.append(
             ProductFact(product.module, classes, product.weights_normalised, product.scale, product.learnable)
         )
@@ -148,7 +148,7 @@ def _parameters(
         used: bool | None = None
         if traced is not None:
             used = any(alias in traced for alias in aliases)
-            if not used and (opaque and reached is None or not parameter.requires_grad and reached is not None):
+            if not used and ((opaque and reached is None) or (not parameter.requires_grad and reached is not None)):
                 used = None
         facts.parameters.append(
             ParameterFact(
@@ -320,7 +320,9 @@ def optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer, facts: M
     """Where each parameter is in `optimizer`; also fills `groups` of the parameter facts."""
     kind = type(optimizer).__name__
     groups = [
-        GroupFact(float(g.get("lr", 0.0)), float(g.get("weight_decay", 0.0) or 0.0), sum(p.numel() for p in g["params"]))
+        GroupFact(
+            float(g.get("lr", 0.0)), float(g.get("weight_decay", 0.0) or 0.0), sum(p.numel() for p in g["params"])
+        )
         for g in optimizer.param_groups
     ]
     found = OptimizerFact(kind, groups)
@@ -344,16 +346,6 @@ def optimizer_facts(model: nn.Module, optimizer: torch.optim.Optimizer, facts: M
     return found
 
 
-def relative(site: Site | None, root: Path) -> Site | None:
-    """`site` with its path below `root`, where it is."""
-    if site is not None:
-        try:
-            site.path = str(Path(site.path).resolve().relative_to(root))
-        except ValueError:
-            pass
-    return site
-
-
 def fixed_bytes(model: nn.Module, state_per_parameter: int) -> int:
     """Bytes that do not grow with the batch: parameters, gradients and optimizer state of the trainable, buffers."""
     total = 0
@@ -361,5 +353,3 @@ def fixed_bytes(model: nn.Module, state_per_parameter: int) -> int:
         size = parameter.numel() * parameter.element_size()
         total += size * (2 + state_per_parameter) if parameter.requires_grad else size
     return total + sum(b.numel() * b.element_size() for b in model.buffers())
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,14 +24,26 @@ class Drawn:
     times: int = 0
 
 
-_ALIAS = {"detach", "view", "t", "transpose", "alias", "reshape", "_unsafe_view", "clone", "_to_copy", "contiguous", "permute"}
+_ALIAS = {
+    "detach",
+    "view",
+    "t",
+    "transpose",
+    "alias",
+    "reshape",
+    "_unsafe_view",
+    "clone",
+    "_to_copy",
+    "contiguous",
+    "permute",
+}
 
 
-class InitWatch(TorchDispatchMode):
+class InitWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows uniform_, normal_, fill_, mul_ … on whole tensors, by storage."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.drawn: dict[int, Drawn] = {}
         self.keep: list[Any] = []
         self.in_reset = 0
@@ -45,10 +58,8 @@ class InitWatch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        try:
+        with contextlib.suppress(Exception):  # knowledge of a distribution is never worth a failed build
             self._learn(func._overloadpacket.__name__, args, kwargs, result)
-        except Exception:  # knowledge of a distribution is never worth a failed build
-            pass
         return result
 
     def _learn(self, name: str, args: Any, kwargs: Any, result: Any) -> None:
@@ -141,6 +152,7 @@ class InitWatch(TorchDispatchMode):
 
             wrap(kind, "reset_parameters", reset)
         orthogonal = nn.init.orthogonal_
+        draw_truncated: Any = getattr(nn.init, "_no_grad_trunc_normal_", None)
 
         def known(tensor: torch.Tensor, gain: float = 1, generator: Any = None) -> torch.Tensor:
             done = orthogonal(tensor, gain) if not tensor.is_meta else tensor
@@ -151,14 +163,19 @@ class InitWatch(TorchDispatchMode):
                 self.keep.append(tensor.untyped_storage())
             return done
 
-        def truncated(tensor: torch.Tensor, mean: float, std: float, a: float, b: float, generator: Any = None) -> torch.Tensor:
-            done = draw_truncated(tensor, mean, std, a, b, generator)  # on meta torch draws nothing at all
-            self.drawn[tensor.untyped_storage()._cdata] = Drawn(truncated_std(std, (a - mean) / std, (b - mean) / std), times=2)
+        def truncated(
+            tensor: torch.Tensor, mean: float, std: float, a: float, b: float, generator: Any = None
+        ) -> torch.Tensor:
+            done: torch.Tensor = draw_truncated(
+                tensor, mean, std, a, b, generator
+            )  # on meta torch draws nothing at all
+            self.drawn[tensor.untyped_storage()._cdata] = Drawn(
+                truncated_std(std, (a - mean) / std, (b - mean) / std), times=2
+            )
             self.keep.append(tensor.untyped_storage())
             return done
 
         wrap(nn.init, "orthogonal_", known)
-        draw_truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
         if draw_truncated is not None:
             wrap(nn.init, "_no_grad_trunc_normal_", truncated)
         try:

@@ -127,12 +127,12 @@ def _transformers(model: nn.Module, device: str) -> Iterator[Inputs]:
             real("pixel_values", BATCH, frames, channels, side, side)
         else:
             real("pixel_values", BATCH, channels, side, side)
-    if main == "input_values" or "input_values" in accepted and not kwargs:
+    if main == "input_values" or ("input_values" in accepted and not kwargs):
         if hasattr(config, "max_length") and hasattr(config, "num_mel_bins"):
             real("input_values", BATCH, int(config.max_length), int(config.num_mel_bins))
         else:
             real("input_values", BATCH, 16000)
-    if main == "input_features" or "input_features" in accepted and not kwargs:
+    if main == "input_features" or ("input_features" in accepted and not kwargs):
         bins = _first_number(config, "num_mel_bins", "feature_size", "input_feat_per_channel") or 80
         frames = 2 * int(getattr(config, "max_source_positions", 1500))
         real("input_features", BATCH, bins, frames)
@@ -168,7 +168,9 @@ def _image_library(model: nn.Module, device: str) -> Iterator[Inputs]:
         configured = getattr(model, attribute, None)
         size = configured.get("input_size") if isinstance(configured, dict) else None
         if isinstance(size, (tuple, list)) and len(size) == 3:
-            yield Inputs((make((BATCH, *(int(side) for side in size)), device=device),), {}, "the model's own input_size")
+            yield Inputs(
+                (make((BATCH, *(int(side) for side in size)), device=device),), {}, "the model's own input_size"
+            )
 
 
 def _first_layer(model: nn.Module, device: str) -> Iterator[Inputs]:

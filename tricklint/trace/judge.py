@@ -28,7 +28,16 @@ NAMES: dict[str, tuple[str, str]] = {
     "TRK706": ("unused-parameter", "warning"),
 }
 DEEP = 5  # layers without norm or skip from which a stack counts as deep
-_INITIALISED = ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Bilinear")
+_INITIALISED = (
+    "Linear",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "Bilinear",
+)
 
 
 @dataclass(frozen=True)
@@ -143,14 +152,15 @@ def missing_init(facts: ModelFacts) -> list[FactFinding]:
         default = [layer for layer in layers if layer.init == "default"]
         site, path = sites[key], paths[key]
         if not default:
-            text = f"traced: {_count(len(layers), 'layer')} of it {_are(len(layers))} initialised on purpose ({_inits(layers)})"
+            many = _count(len(layers), "layer")
+            text = f"traced: {many} of it {_are(len(layers))} initialised on purpose ({_inits(layers)})"
             found.append(FactFinding("TRK501", path, text, refutes=True, site=site))
             continue
         one = max(default, key=lambda layer: layer.fan_in)
         right, wanted = _right(one)
         text = (
-            f"traced: {len(default)} of {_count(len(layers), 'layer')} keep PyTorch's default; {one.path}: std {one.default_std:.3g},"
-            f" {right} for {_follows(one)} is {wanted:.3g}"
+            f"traced: {len(default)} of {_count(len(layers), 'layer')} keep PyTorch's default; {one.path}: std"
+            f" {one.default_std:.3g}, {right} for {_follows(one)} is {wanted:.3g}"
         )
         severity = ""
         in_stack = deep and any(layer in default for layer in stack)
@@ -160,7 +170,7 @@ def missing_init(facts: ModelFacts) -> list[FactFinding]:
             if ratio is not None:
                 text += f", the signal's std is multiplied by {ratio:.2f} a layer ({_walk(stack)})"
         # A new head on an initialised net is no finding.
-        tells = len(default_total) > 1 or len(total) == len(default_total) and len(total) > 1
+        tells = len(default_total) > 1 or (len(total) == len(default_total) and len(total) > 1)
         found.append(FactFinding("TRK501", path, text, tells=tells, severity=severity, site=site))
     return found
 
@@ -205,7 +215,8 @@ def init_gain(facts: ModelFacts) -> list[FactFinding]:
     for layer in explicit:
         said = ""
         if layer.activation in ("relu", "leaky_relu", "prelu", "relu6", "rrelu") and layer.init == "xavier":
-            said = f"Xavier without ReLU's gain (std {layer.std:.3g}), {layer.activation} follows: wants {layer.kaiming_std:.3g}"
+            said = f"Xavier without ReLU's gain (std {layer.std:.3g}), {layer.activation} follows"
+            said += f": wants {layer.kaiming_std:.3g}"
         elif layer.activation in ("tanh", "sigmoid") and layer.init == "kaiming":
             said = f"Kaiming's √2 (std {layer.std:.3g}), {layer.activation} follows: wants {layer.xavier_std:.3g}"
         if said:
@@ -230,7 +241,9 @@ def head_bias(facts: ModelFacts) -> list[FactFinding]:
     found = []
     for head in facts.heads:
         if not head.bias:
-            found.append(FactFinding("TRK503", head.path, "traced: the head has no bias", refutes=True, site=facts.site))
+            found.append(
+                FactFinding("TRK503", head.path, "traced: the head has no bias", refutes=True, site=facts.site)
+            )
         elif head.bias_default is False:
             value = f" ({head.bias_value:.3g})" if head.bias_value is not None else ""
             text = f"traced: the head's bias is set on purpose{value}"
@@ -249,7 +262,8 @@ def vectors(facts: ModelFacts) -> list[ParameterFact]:
     return [
         p
         for p in facts.parameters
-        if not p.frozen and (p.kind in ("bias", "norm", "scalar") or sum(side > 1 for side in p.shape) < 2 and p.kind != "matrix")
+        if not p.frozen
+        and (p.kind in ("bias", "norm", "scalar") or (sum(side > 1 for side in p.shape) < 2 and p.kind != "matrix"))
     ]
 
 
@@ -296,7 +310,9 @@ def lossy_split(facts: ModelFacts) -> list[FactFinding]:
     if optimizer.missing and len(optimizer.groups) > 1:
         lost = {p.name for p in facts.parameters if p.name in set(optimizer.missing)}
         size = sum(p.size for p in facts.parameters if p.name in lost)
-        text = f"traced: {_listed(optimizer.missing)} in no group of {optimizer.type}, {size:,} numbers that never train"
+        text = (
+            f"traced: {_listed(optimizer.missing)} in no group of {optimizer.type}, {size:,} numbers that never train"
+        )
         found.append(FactFinding("TRK602", "", text, tells=True, site=optimizer.site, details=tuple(optimizer.missing)))
     if not found and not optimizer.missing:
         text = f"traced: every trainable parameter is in {optimizer.type} exactly once"
@@ -336,7 +352,9 @@ def products(facts: ModelFacts, p: float = 0.9) -> list[FactFinding]:
             text += f"; the softmax reaches at most {formulas.best_probability(scale, classes):.2g}"
         severity = "" if product.weights_normalised else "warning"
         found.append(
-            FactFinding("TRK201", product.module, text, tells=known, severity=severity, site=_site(facts, product.module))
+            FactFinding(
+                "TRK201", product.module, text, tells=known, severity=severity, site=_site(facts, product.module)
+            )
         )
     return found
 
@@ -355,8 +373,13 @@ def norm_drift(facts: ModelFacts) -> list[FactFinding]:
         return [FactFinding("TRK104", "", text, refutes=True, site=facts.site)]
     drifting = [norm for norm in facts.norms if norm.frozen and not norm.pinned]
     if drifting:
-        text = f"traced: {_listed([norm.path for norm in drifting])} ({drifting[0].type}): frozen, yet the running statistics move"
-        return [FactFinding("TRK104", drifting[0].path, text, tells=True, details=tuple(n.path for n in drifting), site=facts.site)]
+        names = _listed([norm.path for norm in drifting])
+        text = f"traced: {names} ({drifting[0].type}): frozen, yet the running statistics move"
+        return [
+            FactFinding(
+                "TRK104", drifting[0].path, text, tells=True, details=tuple(n.path for n in drifting), site=facts.site
+            )
+        ]
     if any(norm.frozen for norm in facts.norms):
         text = "traced: every frozen norm is kept in eval mode"
         return [FactFinding("TRK104", "", text, refutes=True, site=facts.site)]
@@ -423,8 +446,8 @@ def unregistered(facts: ModelFacts) -> list[FactFinding]:
     for lost in facts.unregistered:
         where = f"{lost.owner}.{lost.attribute}" if lost.owner else lost.attribute
         text = (
-            f"traced: {_count(lost.layers, 'module')} in {where}, a plain container: {lost.parameters:,} numbers that no"
-            " optimizer gets and .to() does not move"
+            f"traced: {_count(lost.layers, 'module')} in {where}, a plain container: {lost.parameters:,} numbers"
+            " that no optimizer gets and .to() does not move"
         )
         found.append(FactFinding("TRK705", lost.owner, text, tells=True, site=facts.sites.get(lost.site, facts.site)))
     return found
@@ -447,4 +470,3 @@ def unused(facts: ModelFacts) -> list[FactFinding]:
         text = f"traced: the forward never reaches {_listed(names)} ({share:,} of {facts.total:,} numbers)"
         found.append(FactFinding("TRK706", path, text, tells=True, site=sites[path], details=tuple(names)))
     return found
-

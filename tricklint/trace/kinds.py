@@ -43,7 +43,7 @@ def kind_of(owner: nn.Module, name: str, shape: tuple[int, ...]) -> str:
         return "norm"
     low = name.lower()
     plain = low.split("original")[0].rstrip("01")  # parametrizations hold `original0`
-    if low == "bias" or low.startswith("bias_") or low.endswith("_bias") and real <= 1:
+    if low == "bias" or low.startswith("bias_") or (low.endswith("_bias") and real <= 1):
         return "bias"
     if isinstance(owner, nn.Linear | nn.Bilinear | nn.modules.conv._ConvNd) and len(shape) >= 2:
         return "matrix"

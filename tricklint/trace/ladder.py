@@ -168,7 +168,8 @@ def climb(
 ) -> Traced:
     """Trace `model` by the first rung that works. Never raises for what the model does: the last rung is the tree.
 
-    `candidates` are tried in order for the rungs that need a forward, until one runs; `on_export` is called before torch.export is imported.
+    `candidates` are tried in order for the rungs that need a forward, until one runs; `on_export` is called
+    before torch.export is imported.
     """
     tried: list[str] = []
     options = list(candidates)

@@ -1,4 +1,4 @@
-"""A live module in this process: its outline for `surgery`, its findings for `check_model`. Never changes the module."""
+"""A live module in this process: its outline for `surgery`, its findings for `check_model`. It is never changed."""
 
 from __future__ import annotations
 

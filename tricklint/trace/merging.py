@@ -97,12 +97,20 @@ def _verdicts(finding: Finding, facts: ModelFacts, settings: Settings | None, ro
     if code == "TRK104":
         return judge.norm_drift(facts)
     if code == "TRK301":
-        match = _BATCH.search(finding.message) or next((m for e in finding.evidence if (m := _BATCH.search(e.message))), None)
+        match = _BATCH.search(finding.message) or next(
+            (m for e in finding.evidence if (m := _BATCH.search(e.message))), None
+        )
         gpu = settings.memory.gpu if settings is not None else None
         return judge.memory(facts, int(match[1]), gpu) if match else []
     if code == "TRK702":
         text = finding.message.lower()
-        wants = "softmax" if "softmax" in text.split("into")[0] else "sigmoid" if "sigmoid" in text.split("into")[0] else "logits"
+        wants = (
+            "softmax"
+            if "softmax" in text.split("into")[0]
+            else "sigmoid"
+            if "sigmoid" in text.split("into")[0]
+            else "logits"
+        )
         return judge.output(facts, wants)
     if code == "TRK705":
         return judge.unregistered(facts)

@@ -56,7 +56,7 @@ class FusedMode(TorchFunctionMode):
         if func is functional.scaled_dot_product_attention:
             query, key, value = _named(args, kwargs, ("query", "key", "value"))
             if query.is_meta and query.shape[-3:-2] == key.shape[-3:-2]:
-                return _FusedAttention.apply(query, key, value)
+                return _FusedAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
         elif func is functional.batch_norm:
             names = ("input", "running_mean", "running_var", "weight", "bias", "training")
             given, mean, _, weight, bias, training = _named(args, kwargs, names)
@@ -64,11 +64,12 @@ class FusedMode(TorchFunctionMode):
                 if given.numel() == (given.shape[1] if given.dim() > 1 else 0):
                     raise ValueError(f"Expected more than 1 value per channel when training, got {tuple(given.shape)}")
                 _same_channels(given, weight if weight is not None else mean)
-                return _FusedNorm.apply(given, weight, bias, (given.shape[1],))
+                return _FusedNorm.apply(given, weight, bias, (given.shape[1],))  # type: ignore[no-untyped-call]
         elif func is functional.layer_norm:
             given, shape, weight, bias = _named(args, kwargs, ("input", "normalized_shape", "weight", "bias"))
             if given.is_meta and tuple(given.shape[-len(shape) :]) == tuple(shape):
-                return _FusedNorm.apply(given, weight, bias, tuple(given.shape[: -len(shape)]))
+                rows = tuple(given.shape[: -len(shape)])
+                return _FusedNorm.apply(given, weight, bias, rows)  # type: ignore[no-untyped-call]
         return func(*args, **kwargs)
 
 

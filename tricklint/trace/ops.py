@@ -59,7 +59,7 @@ def connect(ops: list[Op], names: dict[int, str]) -> None:
         if op.kind == "input":
             op.live = True
             continue
-        op.live = any(ops[source].live for source in op.inputs)
+        op.live = op.kind != "size" and any(ops[source].live for source in op.inputs)
         if op.live:
             found: set[str] = set(op.params)
             for source in op.inputs:
@@ -72,6 +72,6 @@ def connect(ops: list[Op], names: dict[int, str]) -> None:
             entering[op.index] = frozenset(own.union(*(entering.get(s, frozenset()) for s in op.inputs)))
             normalised[op.index] = bool(entering[op.index]) and (
                 op.kind == "l2norm"
-                or op.kind == "div" and any(ops[s].kind in ("length", "root", "shape") for s in op.inputs[1:])
+                or (op.kind == "div" and any(ops[s].kind in ("length", "root", "shape") for s in op.inputs[1:]))
                 or any(normalised.get(s, False) for s in op.inputs)
             )

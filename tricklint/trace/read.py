@@ -82,6 +82,8 @@ def _outputs(node: fx.Node, at: dict[fx.Node, int], names: list[str]) -> list[in
         elif isinstance(value, dict) or hasattr(value, "items"):
             for key, item in value.items():
                 collect(item, label or str(key))
+        elif hasattr(value, "_asdict"):
+            collect(value._asdict(), label)
         elif isinstance(value, (tuple, list)):
             for item in value:
                 collect(item, label)
@@ -127,6 +129,8 @@ def _call_op(op: Op, node: fx.Node, modules: dict[str, nn.Module]) -> None:
     op.name = canonical(name)
     op.kind, op.detail = operation(name)
     op.module = str(node.meta.get("path", ""))
+    if op.name == "getattr" and len(node.args) > 1 and node.args[1] not in ("T", "mT", "H", "mH", "real", "data"):
+        op.kind = "size"
     stack = node.meta.get("nn_module_stack")
     if stack:
         op.module = str(list(stack.values())[-1][0])
@@ -134,9 +138,9 @@ def _call_op(op: Op, node: fx.Node, modules: dict[str, nn.Module]) -> None:
         scope = node.meta.get("nn_module_stack") or {}
         op.module = str(next(reversed(scope), "")) if scope else ""
     if op.name in ("clamp", "clip", "hardtanh") and op.kind != "act":
-        numbers = [value for value in (*node.args[1:], *node.kwargs.values())]
-        if numbers and numbers[0] == 0:
-            op.kind, op.detail = "act", "relu6" if len(numbers) > 1 and numbers[1] == 6 else "relu"
+        bounds = [*node.args[1:], *node.kwargs.values()]
+        if bounds and bounds[0] == 0:
+            op.kind, op.detail = "act", "relu6" if len(bounds) > 1 and bounds[1] == 6 else "relu"
     if op.kind == "act" and op.name == "hardtanh" and tuple(node.args[1:3]) == (0.0, 6.0):
         op.detail = "relu6"
     if op.name in ("max", "maximum") and len(node.args) > 1 and node.args[1] == 0:

@@ -22,7 +22,9 @@ def is_leaf(module: nn.Module) -> bool:
     if kind.__module__.startswith(("torch.nn", "torch.ao.nn")):
         if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
             return False
-        return not kind.__name__.startswith(("Transformer", "AdaptiveLogSoftmax")) and not kind.__name__.endswith("Loss")
+        return not kind.__name__.startswith(("Transformer", "AdaptiveLogSoftmax")) and not kind.__name__.endswith(
+            "Loss"
+        )
     childless = next(module.children(), None) is None
     if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and childless:
         return True
@@ -35,7 +37,7 @@ class Recorder(TorchFunctionMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.graph = fx.Graph(model)
+        self.graph = fx.Graph()
         self.nodes: dict[int, fx.Node] = {}
         self.keep: list[Any] = []  # ids are only unique while their objects live
         self.names = {id(p): n for n, p in model.named_parameters()}
@@ -177,7 +179,7 @@ class Recorder(TorchFunctionMode):
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return recorder.call_module(original, module, args, kwargs)
 
-        nn.Module.__call__ = call  # type: ignore[method-assign,assignment]
+        nn.Module.__call__ = call  # type: ignore[method-assign]
         try:
             with self:
                 yield self
@@ -207,7 +209,7 @@ def named_tensors(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[
         yield name, value
     elif depth > 6 or value is None or isinstance(value, (int, float, str, bool, nn.Module)):
         return
-    elif isinstance(value, dict) or hasattr(value, "items") and hasattr(value, "keys"):
+    elif isinstance(value, dict) or (hasattr(value, "items") and hasattr(value, "keys")):
         for key, item in value.items():
             yield from named_tensors(item, name or str(key), depth + 1)
     elif hasattr(value, "_asdict"):

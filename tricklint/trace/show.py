@@ -60,9 +60,15 @@ def rows(facts: ModelFacts) -> list[Row]:
         row = Row(module.path or "(model)", module.type, shape, module.parameters)
         if layer is not None:
             row.activation, row.std = layer.activation, layer.output_std
-            row.init = layer.init if layer.std is None or layer.init in ("zero", "unknown") else f"{layer.init} {layer.std:.2g}"
+            row.init = (
+                layer.init
+                if layer.std is None or layer.init in ("zero", "unknown")
+                else f"{layer.init} {layer.std:.2g}"
+            )
             if layer.norm_after or layer.skip_after:
-                row.activation = (row.activation + (" +norm" if layer.norm_after else "") + (" +skip" if layer.skip_after else "")).strip()
+                row.activation = (
+                    row.activation + (" +norm" if layer.norm_after else "") + (" +skip" if layer.skip_after else "")
+                ).strip()
         elif own and own[0].constant is not None:
             row.init = f"{own[0].constant:g}"
         elif own and own[0].std is not None:
@@ -75,7 +81,9 @@ def rows(facts: ModelFacts) -> list[Row]:
             row.notes.append("tied")
         if module.path in norms:
             row.notes.append("stats")
-        row.frozen = "" if not own or not any(p.frozen for p in own) else "yes" if all(p.frozen for p in own) else "part"
+        row.frozen = (
+            "" if not own or not any(p.frozen for p in own) else "yes" if all(p.frozen for p in own) else "part"
+        )
         row.decay = _decay(facts, own)
         made.append(row)
     return made
@@ -99,7 +107,17 @@ def folded(made: list[Row], limit: int = FOLD) -> list[Row]:
     out: dict[tuple[str, ...], Row] = {}
     for row in made:
         parts = [part if not part.isdigit() else "*" for part in row.path.split(".")]
-        key = (".".join(parts), row.type, row.shape, row.activation, row.init, row.decay, row.frozen, ",".join(row.notes), str(row.parameters))
+        key = (
+            ".".join(parts),
+            row.type,
+            row.shape,
+            row.activation,
+            row.init,
+            row.decay,
+            row.frozen,
+            ",".join(row.notes),
+            str(row.parameters),
+        )
         if key in out and "*" in parts:
             kept = out[key]
             kept.repeats += 1
@@ -141,7 +159,9 @@ def totals(facts: ModelFacts) -> list[tuple[str, str]]:
         out.append(("head", f"none: {facts.head_reason or 'unknown'}"))
     out.append(("output", facts.output_activation or ("raw" if facts.rung != "tree" else "unknown")))
     if facts.optimizer is not None:
-        groups = ", ".join(f"lr {g.lr:g} decay {g.weight_decay:g} ({number(g.parameters)})" for g in facts.optimizer.groups)
+        groups = ", ".join(
+            f"lr {g.lr:g} decay {g.weight_decay:g} ({number(g.parameters)})" for g in facts.optimizer.groups
+        )
         out.append(("optimizer", f"{facts.optimizer.type}: {groups}"))
     out.append(("memory", _memory(facts)))
     fed = ", ".join(f"{i.name} {list(i.shape)} {i.dtype}" for i in facts.inputs) or "nothing"
@@ -173,7 +193,9 @@ def text(facts: ModelFacts, console: Console, full: bool = False) -> None:
     shown = made if full else folded(made)
     top = max((row.std for row in made if row.std), default=0.0)
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1))
-    has = {name: any(getattr(row, name) for row in shown) for name in ("decay", "frozen", "shape", "activation", "init")}
+    has = {
+        name: any(getattr(row, name) for row in shown) for name in ("decay", "frozen", "shape", "activation", "init")
+    }
     has["std"] = top > 0
     table.add_column("module", overflow="fold", min_width=12)
     table.add_column("type", overflow="ellipsis", no_wrap=True, max_width=16)
@@ -182,17 +204,21 @@ def text(facts: ModelFacts, console: Console, full: bool = False) -> None:
     table.add_column("params", justify="right", no_wrap=True)
     for name, width in (("activation", 16), ("init", 15), ("decay", 7), ("frozen", 6)):
         if has[name]:
-            table.add_column("followed by" if name == "activation" else name, overflow="ellipsis", no_wrap=True, max_width=width)
+            table.add_column(
+                "followed by" if name == "activation" else name, overflow="ellipsis", no_wrap=True, max_width=width
+            )
     if has["std"]:
         table.add_column("std", no_wrap=True)
     for row in shown:
-        name = Text(row.path)
+        title = Text(row.path)
         if row.repeats > 1:
-            name.append(f" ×{row.repeats}", style="cyan")
+            title.append(f" ×{row.repeats}", style="cyan")
         for note in row.notes:
             if note != "stats":
-                name.append(f" {note}", style={"head": "green", "unused": "red", "partly unused": "red"}.get(note, "dim"))
-        cells: list[Text | str] = [name, row.type]
+                title.append(
+                    f" {note}", style={"head": "green", "unused": "red", "partly unused": "red"}.get(note, "dim")
+                )
+        cells: list[Text | str] = [title, row.type]
         if has["shape"]:
             cells.append(row.shape)
         cells.append(number(row.parameters * row.repeats))
@@ -204,7 +230,11 @@ def text(facts: ModelFacts, console: Console, full: bool = False) -> None:
     console.print(Text(f"{facts.target}: {facts.type}{where}", style="bold"))
     console.print(table)
     if len(shown) < len(made):
-        console.print(Text(f"{len(made)} modules in {len(shown)} rows: repeated blocks are folded (--full shows all)", style="dim"))
+        console.print(
+            Text(
+                f"{len(made)} modules in {len(shown)} rows: repeated blocks are folded (--full shows all)", style="dim"
+            )
+        )
     console.print()
     grid = Table.grid(padding=(0, 2))
     for label, line in totals(facts):
@@ -215,10 +245,12 @@ def text(facts: ModelFacts, console: Console, full: bool = False) -> None:
         console.print()
         for finding in found:
             style = {"error": "red", "warning": "yellow"}.get(finding.level, "cyan")
-            line = Text(f"{finding.code} ", style=style)
-            line.append(f"{finding.name}: ", style="bold").append(f"{finding.module_path or 'the model'}: ", style="bold")
-            line.append(finding.message.removeprefix("traced: "))
-            console.print(line)
+            told = Text(f"{finding.code} ", style=style)
+            told.append(f"{finding.name}: ", style="bold").append(
+                f"{finding.module_path or 'the model'}: ", style="bold"
+            )
+            told.append(finding.message.removeprefix("traced: "))
+            console.print(told)
 
 
 def dot(facts: ModelFacts) -> str:
@@ -242,22 +274,28 @@ def dot(facts: ModelFacts) -> str:
             style = ', style=filled, fillcolor="#d8f0d8"' if module.path in {h.path for h in facts.heads} else ""
             lines.append(f'  {name(module.path)} [label="{label}"{style}];')
             if module.path:
-                lines.append(f"  {name(module.path.rpartition('.')[0])} -> {name(module.path)} [arrowhead=none, color=gray];")
+                lines.append(
+                    f"  {name(module.path.rpartition('.')[0])} -> {name(module.path)} [arrowhead=none, color=gray];"
+                )
     for before, after in zip(facts.layers, facts.layers[1:], strict=False):
         label = before.activation if before.activation != "none" else ""
-        lines.append(f'  {name(before.path)} -> {name(after.path)} [label="{label}", constraint=false, color="#3060c0"];')
+        lines.append(
+            f'  {name(before.path)} -> {name(after.path)} [label="{label}", constraint=false, color="#3060c0"];'
+        )
     return "\n".join([*lines, "}"]) + "\n"
 
 
 _STYLE = (
-    "body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#1a1a1a;background:#fff}"
-    "table{border-collapse:collapse;width:100%;font-size:13px}th{text-align:left;border-bottom:2px solid #999;position:sticky;top:0;"
-    "background:#fff}td,th{padding:.2em .6em;vertical-align:top}tr:nth-child(even) td{background:#f5f6f8}"
+    "body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#1a1a1a;"
+    "background:#fff}table{border-collapse:collapse;width:100%;font-size:13px}"
+    "th{text-align:left;border-bottom:2px solid #999;position:sticky;top:0;background:#fff}"
+    "td,th{padding:.2em .6em;vertical-align:top}tr:nth-child(even) td{background:#f5f6f8}"
     "td.n{text-align:right;white-space:nowrap}code,pre{font-family:ui-monospace,monospace}pre{white-space:pre-wrap}"
     "dl{display:grid;grid-template-columns:8em 1fr;gap:.1em 1em}dt{color:#777}dd{margin:0}"
     ".head{color:#0a7a2f}.unused{color:#b00020}.bar{display:inline-block;height:.7em;background:#4a7fd0;margin-right:.4em}"
     ".error{color:#b00020}.warning{color:#9a6700}.advice{color:#0b6e8a}.scroll{overflow-x:auto}"
-    "@media(prefers-color-scheme:dark){body,th{background:#15171a;color:#e6e6e6}tr:nth-child(even) td{background:#1e2126}}"
+    "@media(prefers-color-scheme:dark){body,th{background:#15171a;color:#e6e6e6}"
+    "tr:nth-child(even) td{background:#1e2126}}"
 )
 
 
@@ -289,16 +327,18 @@ def _section(facts: ModelFacts) -> str:
             + f"<td>{std}</td></tr>"
         )
     head = "".join(f"<th>{title}</th>" for title in
-                   ("module", "type", "output", "params", "followed by", "init", "decay", "frozen", "std at init"))  # fmt: skip
+                   ("module", "type", "output", "params", "followed by", "init", "decay", "frozen", "std"))  # fmt: skip
     found = "".join(
-        f'<li class="{f.level}"><b>{f.code} {f.name}</b> {markup.escape(f.module_path)}: {markup.escape(f.message.removeprefix("traced: "))}</li>'
+        f'<li class="{f.level}"><b>{f.code} {f.name}</b> {markup.escape(f.module_path)}: '
+        f"{markup.escape(f.message.removeprefix('traced: '))}</li>"
         for f in judge(facts)
     )
     where = f" <small>{markup.escape(facts.site.path)}:{facts.site.row}</small>" if facts.site else ""
     return (
         f"<h1>{markup.escape(facts.target)}</h1><p>{markup.escape(facts.type)}{where}</p>"
-        "<dl>" + "".join(f"<dt>{label}</dt><dd>{markup.escape(line)}</dd>" for label, line in totals(facts)) + "</dl>"
+        "<dl>"
+        + "".join(f"<dt>{label}</dt><dd>{markup.escape(line)}</dd>" for label, line in totals(facts))
+        + "</dl>"
         + (f"<ul>{found}</ul>" if found else "")
         + f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(cells)}</tbody></table></div>'
     )
-

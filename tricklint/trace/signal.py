@@ -72,7 +72,8 @@ def _run(model: nn.Module, facts: ModelFacts) -> None:
     for shapes in (_more(small), small):
         if shapes != own:
             try:
-                return _measure(model, facts, shapes)
+                _measure(model, facts, shapes)
+                return
             except Exception:  # this model wants its own resolution, or its own batch
                 continue
     _measure(model, facts, own)
@@ -115,7 +116,9 @@ def _smaller(shape: tuple[int, ...], side: int = 64) -> tuple[int, ...]:
     if len(shape) < 4 or shape[-1] != shape[-2]:
         return shape
     side = side if len(shape) == 4 else side // 2
-    return (*shape[:2], *(min(length, side) for length in shape[2:])) if len(shape) == 4 or shape[2] == shape[3] else shape
+    return (
+        (*shape[:2], *(min(length, side) for length in shape[2:])) if len(shape) == 4 or shape[2] == shape[3] else shape
+    )
 
 
 def _spread(output: torch.Tensor, channels_last: bool) -> float:

@@ -45,7 +45,8 @@ class Findings(Sequence[FactFinding]):
         if not self._findings:
             return f"<p>{html.escape(repr(self))}</p>"
         rows = "".join(
-            f"<tr><td><code>{f.code}</code> {f.name}</td><td>{f.level}</td><td><code>{html.escape(f.module_path or '—')}</code></td>"
+            f"<tr><td><code>{f.code}</code> {f.name}</td><td>{f.level}</td>"
+            f"<td><code>{html.escape(f.module_path or '—')}</code></td>"
             f"<td style='text-align:left'>{html.escape(f.message.removeprefix('traced: '))}</td></tr>"
             for f in self._findings
         )

@@ -33,7 +33,9 @@ class Target:
 
     def key(self) -> str:
         """The same for the same question."""
-        return json.dumps([self.factory, self.args, self.kwargs, self.input, self.optimizer], sort_keys=True, default=str)
+        return json.dumps(
+            [self.factory, self.args, self.kwargs, self.input, self.optimizer], sort_keys=True, default=str
+        )
 
 
 def parse(text: str, root: Path) -> Target:
@@ -82,9 +84,7 @@ def configured(settings: Settings) -> list[Target]:
         shapes = model.input
         if isinstance(shapes, tuple):
             shapes = [list(shape) for shape in shapes]  # type: ignore[assignment]
-        targets.append(
-            Target(name, model.factory, tuple(model.args), dict(model.kwargs), shapes, model.optimizer)
-        )
+        targets.append(Target(name, model.factory, tuple(model.args), dict(model.kwargs), shapes, model.optimizer))
     return targets
 
 

@@ -38,8 +38,8 @@ def strip_hooks(model: nn.Module) -> None:
     """Take users' hooks off, in place; torch's own (weight_norm, spectral_norm, pruning) stay, they make the weight."""
     for module in model.modules():
         for registry in _HOOKS:
-            hooks = module.__dict__.get(registry)
-            for key in [k for k, hook in (hooks or {}).items() if not _own_of_torch(hook)]:
+            hooks = module.__dict__.get(registry) or {}
+            for key in [k for k, hook in hooks.items() if not _own_of_torch(hook)]:
                 del hooks[key]
                 for extra in (f"{registry}_with_kwargs", f"{registry}_always_called"):
                     module.__dict__.get(extra, {}).pop(key, None)

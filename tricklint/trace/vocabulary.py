@@ -2,7 +2,7 @@
 
 Keys are lower-case names without a trailing underscore: a module's class, a function, a Tensor method or an aten
 operator (`torch.ops.aten.relu_.default` → `relu`). Kinds: linear conv recurrent attention embedding norm act softmax
-drop pool shape resize add mul div matmul cat l2norm length exp root opaque input param const output other.
+drop pool shape resize add mul div matmul cat l2norm length exp root opaque input param const output size detach other.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ _KINDS: dict[str, str] = {
     "length": "norm linalg_norm vector_norm linalg_vector_norm",
     "exp": "exp expm1",
     "root": "sqrt rsqrt pow square abs clamp maximum minimum clip",
-    "detach": "detach data argmax argmin argsort bool long int topk_indices item size numpy tolist eq ne gt lt ge le"
+    "size": "size dim numel ndim shape device dtype sym_size floordiv len is_cuda get_device stride",
+    "detach": "detach data argmax argmin argsort bool long int topk_indices item numpy tolist eq ne gt lt ge le"
     " round floor sign ones_like zeros_like rand_like randn_like empty_like full_like new_zeros new_ones new_empty"
     " new_full new_tensor randint_like multinomial",
 }  # fmt: skip
@@ -87,7 +88,7 @@ def canonical(name: str) -> str:
 def operation(name: str) -> tuple[str, str]:
     """(kind, detail) of a function, method or operator; detail names the activation or the softmax."""
     low = canonical(name)
-    if low in ACTIVATIONS and ACTIVATIONS[low]:
+    if ACTIVATIONS.get(low):
         return "act", ACTIVATIONS[low]
     kind = KINDS.get(low, "other")
     return kind, "log_softmax" if "log" in low and kind == "softmax" else kind if kind == "softmax" else ""

@@ -59,10 +59,10 @@ def resolve(target: str, finder: UserFinder) -> Any:
     if not where:
         where, name = name, ""
     if where.endswith(".py"):
-        file = Path(where).resolve()
-        if not file.is_file():
+        path = Path(where).resolve()
+        if not path.is_file():
             raise BuildError(f"{where}: no such file", "missing")
-        dotted, folder = module_name(file)
+        dotted, folder = module_name(path)
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
         sys.path.insert(0, str(folder))
@@ -105,8 +105,10 @@ def _only_model(module: Any, where: str) -> str:
     text = inspect.getsource(module)
     outer = [name for name in kinds if text.count(f"{name}(") <= 1]
     if len(kinds) == 1 or len(outer) == 1:
-        return (kinds if len(kinds) == 1 else outer)[0]
-    raise BuildError(f"{where} defines {len(kinds)} models ({', '.join(kinds[:8])}): choose one with {where}:NAME", "missing")
+        return str((kinds if len(kinds) == 1 else outer)[0])
+    raise BuildError(
+        f"{where} defines {len(kinds)} models ({', '.join(kinds[:8])}): choose one with {where}:NAME", "missing"
+    )
 
 
 def call(maker: Any, args: list[Any], kwargs: dict[str, Any]) -> nn.Module:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tricklint.trace.worker.patch import put
+
 notes: list[str] = []
 
 
@@ -36,20 +38,20 @@ def _loaded(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 def patch_torch() -> None:
     """Once, before other libraries copy these names by `from … import`."""
-    torch.hub.load_state_dict_from_url = _nothing  # type: ignore[assignment]
-    torch.hub.download_url_to_file = _nothing  # type: ignore[assignment]
+    put(torch.hub, "load_state_dict_from_url", _nothing)
+    put(torch.hub, "download_url_to_file", _nothing)
     try:
         import torch.utils.model_zoo as zoo
 
-        zoo.load_url = _nothing
+        put(zoo, "load_url", _nothing)
     except ImportError:
         pass
 
 
 def patch_child() -> None:
     """In the child that builds: checkpoints are empty, and loading them is a no-op; then the libraries at hand."""
-    torch.load = _nothing
-    nn.Module.load_state_dict = _loaded  # type: ignore[method-assign,assignment]
+    put(torch, "load", _nothing)
+    put(nn.Module, "load_state_dict", _loaded)
     patch_libraries()
 
 
@@ -57,11 +59,13 @@ def patch_libraries() -> None:
     """Whatever is imported by now; cheap to call again."""
     modules = sys.modules
     for name, module in list(modules.items()):
-        if module is None or not name.startswith(("timm.models._builder", "segmentation_models_pytorch.", "safetensors")):
+        if module is None or not name.startswith(
+            ("timm.models._builder", "segmentation_models_pytorch.", "safetensors")
+        ):
             continue
         for attribute in ("load_pretrained", "load_custom_pretrained", "hf_hub_download", "load_file"):
             if attribute in vars(module):
-                setattr(module, attribute, _nothing)
+                put(module, attribute, _nothing)
     hub = modules.get("transformers.modeling_utils")
     if hub is not None and not getattr(hub.PreTrainedModel.from_pretrained, "_tricklint", False):
         hub.PreTrainedModel.from_pretrained = _transformers(hub.PreTrainedModel)
@@ -70,7 +74,11 @@ def patch_libraries() -> None:
         auto._BaseAutoModelClass.from_pretrained = _auto(auto)
     configuration = modules.get("transformers.configuration_utils")
     if configuration is not None:
-        kind = configuration.PreTrainedConfig if hasattr(configuration, "PreTrainedConfig") else configuration.PretrainedConfig
+        kind = (
+            configuration.PreTrainedConfig
+            if hasattr(configuration, "PreTrainedConfig")
+            else configuration.PretrainedConfig
+        )
         if not getattr(kind.from_pretrained, "_tricklint", False):
             kind.from_pretrained = _config(kind)
 
@@ -93,7 +101,7 @@ def _configured(default: Any, name: Any, kwargs: dict[str, Any], original: Any =
 
 
 def _transformers(base: Any) -> Any:
-    def from_pretrained(cls: Any, name: Any = None, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+    def from_pretrained(cls: type[Any], /, name: Any = None, *args: Any, config: Any = None, **kwargs: Any) -> Any:
         if config is None or not hasattr(config, "to_dict"):
             config = _configured(cls.config_class(), name, kwargs)
         return cls(config)
@@ -107,7 +115,7 @@ def _transformers(base: Any) -> Any:
 def _config(base: Any) -> Any:
     original = base.from_pretrained.__func__
 
-    def from_pretrained(cls: Any, name: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls: type[Any], /, name: Any = None, *args: Any, **kwargs: Any) -> Any:
         return _configured(cls(), name, kwargs, lambda where: original(cls, where))
 
     from_pretrained._tricklint = True  # type: ignore[attr-defined]
@@ -125,7 +133,7 @@ def model_type(name: str, known: Any) -> str | None:
 
 
 def _auto(auto: Any) -> Any:
-    def from_pretrained(cls: Any, name: Any = None, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+    def from_pretrained(cls: type[Any], /, name: Any = None, *args: Any, config: Any = None, **kwargs: Any) -> Any:
         from transformers import CONFIG_MAPPING
 
         if config is None or not hasattr(config, "to_dict"):

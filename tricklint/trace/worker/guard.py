@@ -55,7 +55,7 @@ class Guard:
         if event == "open":
             path, mode, flags = (*args, None, None, None)[:3]
             writing = isinstance(mode, str) and any(letter in mode for letter in "wax+")
-            writing = writing or isinstance(flags, int) and mode is None and bool(flags & _WRITE_FLAGS)
+            writing = writing or (isinstance(flags, int) and mode is None and bool(flags & _WRITE_FLAGS))
             if writing and not isinstance(path, int) and not str(path).startswith(_FREE):
                 self._stop(f"writing {path}")
         elif event == "builtins.input":

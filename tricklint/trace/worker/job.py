@@ -26,6 +26,7 @@ from tricklint.trace.study import study
 from tricklint.trace.worker import build, downloads, stubs
 from tricklint.trace.worker.guard import Blocked, Guard, OverTime, limit_memory, start_clock, stop_clock
 from tricklint.trace.worker.loader import UserFinder
+from tricklint.trace.worker.patch import put
 
 Send = Callable[[dict[str, Any]], None]
 SMALL = 12_000_000  # parameters up to which the signal is always measured
@@ -80,6 +81,7 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
         model = meta_twin(live)
     notes = list(downloads.notes)
     optimizer = _optimizer(job, live if live is not None else model, optimizers, finder, notes)
+
     def look(export: bool) -> ModelFacts:
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")
@@ -109,7 +111,9 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
     if guard.first:
         facts.notes.append(f"stopped on the way: {guard.first}")
     if stubs.called:
-        facts.notes.append(f"called stubs of packages that are not installed: {', '.join(sorted(set(stubs.called))[:4])}")
+        facts.notes.append(
+            f"called stubs of packages that are not installed: {', '.join(sorted(set(stubs.called))[:4])}"
+        )
     if facts.optimizer is not None and optimizer is not None:
         facts.optimizer.site = optimizers.sites.get(id(optimizer))
     facts.seconds = round(time.perf_counter() - started, 3)
@@ -243,9 +247,9 @@ def stop_below_the_events(guard: Guard) -> None:
         if isinstance(f, (str, os.PathLike)):
             guard._stop(f"writing {os.fspath(f)}", always=True)
 
-    multiprocessing.process.BaseProcess.start = start  # type: ignore[method-assign]
-    torch.save = save
-    torch.jit.save = save
+    put(multiprocessing.process.BaseProcess, "start", start)
+    put(torch, "save", save)
+    put(torch.jit, "save", save)
 
 
 def failure(error: BaseException, job: dict[str, Any], guard: Guard, finder: UserFinder) -> Failure:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from tricklint.trace.worker.patch import put
+
 # Whose values decide the build (drop-path rates, anchors): they stay real, and go to meta with the finished model.
 _VALUES = {torch.linspace, torch.arange, torch.logspace, torch.tensor, torch.as_tensor, torch.from_numpy, torch.range}
 
@@ -68,13 +70,14 @@ def no_moves() -> Iterator[None]:
     def stay(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         return self
 
-    nn.Module.to = to  # type: ignore[method-assign,assignment]
-    nn.Module.cuda = stay  # type: ignore[method-assign]
-    nn.Module.cpu = stay  # type: ignore[method-assign]
+    put(nn.Module, "to", to)
+    put(nn.Module, "cuda", stay)
+    put(nn.Module, "cpu", stay)
     torch.cuda.is_available = lambda: False
     torch.cuda.device_count = lambda: 0
     try:
         yield
     finally:
-        nn.Module.to, nn.Module.cuda, nn.Module.cpu = original_to, original_cuda, original_cpu  # type: ignore[method-assign]
+        for name, original in (("to", original_to), ("cuda", original_cuda), ("cpu", original_cpu)):
+            put(nn.Module, name, original)
         torch.cuda.is_available, torch.cuda.device_count = available, count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -55,11 +56,13 @@ def _spare_dynamo() -> None:
     import torch
     import torch._compile
 
+    from tricklint.trace.worker.patch import put
+
     def plain(fn: Any = None, recursive: bool = True) -> Any:
         return fn if fn is not None else plain
 
-    torch._compile._disable_dynamo = plain  # type: ignore[assignment]
-    torch._disable_dynamo = plain  # type: ignore[assignment]
+    put(torch._compile, "_disable_dynamo", plain)
+    put(torch, "_disable_dynamo", plain)
     for value in vars(torch.optim.Optimizer).values():
         inner = getattr(value, "__wrapped__", None)
         if inner is not None:
@@ -72,7 +75,14 @@ def _warm_up() -> None:
     from torch import nn
 
     with torch.device("meta"):
-        layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        layers = [
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ]
         model = nn.Sequential(*layers, nn.Linear(4, 4), nn.LayerNorm(4), nn.GELU(), nn.Dropout(), nn.Softmax(1))
         model(torch.zeros(2, 3, 8, 8))
         nn.MultiheadAttention(4, 2)(*(torch.zeros(3, 2, 4),) * 3)
@@ -108,7 +118,7 @@ def _fork(order: dict[str, Any], guard: Any) -> dict[str, Any]:
             os.close(error_end)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(error_write, 2)
-            sys.stdin = open(os.devnull, encoding="utf-8")
+            sys.stdin = os.fdopen(0, encoding="utf-8")
             import faulthandler
 
             faulthandler.enable(file=error_write, all_threads=False)
@@ -162,10 +172,8 @@ def _end(child: int, killed: bool) -> int:
         patience -= 1
         time.sleep(0.01)
     for kill in (os.killpg, os.kill):
-        try:
+        with contextlib.suppress(OSError):
             kill(child, signal.SIGKILL)
-        except OSError:
-            pass
     return os.waitpid(child, 0)[1]
 
 

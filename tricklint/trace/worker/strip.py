@@ -155,7 +155,7 @@ class _Stripper:
         if isinstance(node, ast.Call):
             name = _dotted(node.func)
             last = name.split(".")[-1]
-            known = name in _HARMLESS or last in _HARMLESS_METHODS and isinstance(node.func, ast.Attribute)
+            known = name in _HARMLESS or (last in _HARMLESS_METHODS and isinstance(node.func, ast.Attribute))
             known = known or name == "ArgumentParser" or last == "ArgumentParser"
             inner = isinstance(node.func, ast.Name) or self.constant(node.func)
             return known and inner and all(self.constant(a) for a in (*node.args, *(k.value for k in node.keywords)))

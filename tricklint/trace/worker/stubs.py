@@ -27,7 +27,7 @@ class Stub:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs and callable(args[0]) and not isinstance(args[0], Stub):
             return args[0]  # used as a decorator
-        called.append(self._name)
+        called.append(str(self.__dict__["_name"]))
         return Stub(f"{self._name}()")
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:

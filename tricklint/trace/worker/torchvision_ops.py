@@ -44,15 +44,15 @@ def declare() -> bool:
     folder = Path(spec.origin).parent
     for file in (*folder.glob("_C*.so"), *folder.glob("_C*.dylib"), *folder.glob("_C*.pyd")):
         try:
-            torch.ops.load_library(str(file))
+            torch.ops.load_library(str(file))  # type: ignore[no-untyped-call]
         except Exception:
             continue
     if hasattr(torch.ops.torchvision, "nms"):
         return False
-    _library = torch.library.Library("torchvision", "DEF")
+    _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in SCHEMAS:
-        _library.define(schema)
-    _library.impl("nms", _nms, "CPU")
+        _library.define(schema)  # type: ignore[no-untyped-call]
+    _library.impl("nms", _nms, "CPU")  # type: ignore[no-untyped-call]
     return True
 
 
