@@ -17,7 +17,6 @@ test: $(TEST_INSTALLED)
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The stamps make both environments last until what goes into them changes.

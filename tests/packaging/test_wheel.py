@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import ROOT, run
+from tests.packaging.conftest import run
 
 TRAIN = """\
 import pandas as pd
@@ -29,20 +29,20 @@ for batch, label in batches:
 """
 
 
-def test_the_wheel_holds_every_module(wheel: Path) -> None:
+def test_the_wheel_holds_every_module(wheel: Path, checkout: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tricklint").rglob("*.py")}
-    expected |= {f"tricklint/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "rules").rglob("*.py")}
+    expected = {path.relative_to(checkout).as_posix() for path in (checkout / "tricklint").rglob("*.py")}
+    expected |= {f"tricklint/{path.relative_to(checkout).as_posix()}" for path in (checkout / "rules").rglob("*.py")}
     assert expected - inside == set()
     assert "tricklint/py.typed" in inside
     assert not any(name.startswith(("tests/", "fixtures/", "rules/")) for name in inside)
 
 
-def test_data_files_are_packed(wheel: Path) -> None:
+def test_data_files_are_packed(wheel: Path, checkout: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for path in (ROOT / "tricklint").rglob("*"):
+    for path in (checkout / "tricklint").rglob("*"):
         if path.is_file() and path.suffix not in (".py", ".pyc") and "__pycache__" not in path.parts:
-            assert path.relative_to(ROOT).as_posix() in inside, f"{path.name} is missing from package-data"
+            assert path.relative_to(checkout).as_posix() in inside, f"{path.name} is missing from package-data"
 
 
 @pytest.mark.network
