@@ -9,6 +9,7 @@ from tricklint.knowledge import layers
 from tricklint.program.library import Group
 from tricklint.program.objects import submodules
 from tricklint.program.params import roots_of
+from tricklint.program.slots import picks, slots
 from tricklint.program.values import Class, Const, Instance, ParamSet, Pred, Sequence, Value, first, members, number
 
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
@@ -63,7 +64,7 @@ def decayed_groups(optimizer: Instance) -> list[DecayedGroup]:
     found: list[DecayedGroup] = []
     for group in notes["groups"]:
         decay, implied = effective_decay(optimizer, group)
-        if decay is None or decay == 0:
+        if decay is None or decay == 0 or not group.default:
             continue
         sets: list[ParamSet] = []
         for pset in param_sets(group.params):
@@ -76,11 +77,23 @@ def decayed_groups(optimizer: Instance) -> list[DecayedGroup]:
             if None in verdicts:
                 sets = []
                 break
-            if True not in verdicts:
+            if True not in verdicts and may_hold_vectors(pset):
                 sets.append(pset)
         if sets:
             found.append(DecayedGroup(group, decay, implied, sets))
     return found
+
+
+def may_hold_vectors(pset: ParamSet) -> bool:
+    """False when names are tested so that no bias or norm of the (known) model is in the set."""
+    root = pset.root
+    if not isinstance(root, Instance) or not any(pred.op.startswith("name") for pred in pset.preds):
+        return True
+    if any("external" in module.notes or "part_of" in module.notes for _, module in submodules(root)):
+        return True
+    held = slots(root)
+    vectors = [slot for slot in held if slot.is_norm or slot.name.startswith("bias") or slot.ndim == 1]
+    return not held or any(picks(pset, slot) != 0 for slot in vectors)
 
 
 def effective_decay(optimizer: Instance, group: Group) -> tuple[float | None, bool]:

@@ -51,6 +51,7 @@ class Group:
     options: dict[str, Value] = field(default_factory=dict)
     open: bool = False
     node: cst.CSTNode | None = None
+    default: bool = True  # False for a group that the default path does not take
 
 
 # Methods of config objects: copies of their defaults, and those that only read files over them or lock them
@@ -260,19 +261,21 @@ class Library:
 
     def groups_of(self: Interpreter, params: Value) -> list[Group]:
         groups: list[Group] = []
-        for member in members(params):
+        for position, member in enumerate(members(params)):
+            default = not (isinstance(params, Union) and params.sure and position)
             if isinstance(member, Sequence) and any(isinstance(first(i), Dict) for i in member.items):
                 for item in member.items:
                     for inner in members(item):
                         if isinstance(inner, Dict):
                             options = {k: v for k, v in inner.fields.items() if isinstance(k, str) and k != "params"}
-                            groups.append(Group(inner.fields.get("params", UNKNOWN), options, inner.open, inner.node))
+                            held = inner.fields.get("params", UNKNOWN)
+                            groups.append(Group(held, options, inner.open, inner.node, default))
                         else:
-                            groups.append(Group(inner))
+                            groups.append(Group(inner, default=default))
                 if member.open and not member.items:
-                    groups.append(Group(UNKNOWN))
+                    groups.append(Group(UNKNOWN, default=default))
             else:
-                groups.append(Group(member))
+                groups.append(Group(member, default=default))
         return groups
 
     def scheduler(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:

@@ -61,10 +61,7 @@ class Split:
 def split_of(program: Program, optimizer: Instance) -> Split | None:
     """The split that an optimizer is built from; None when its groups are not known or it has only one set."""
     params = first(optimizer.notes["params"])
-    groups: list[Group] = optimizer.notes["groups"]
-    if isinstance(optimizer.notes["params"], Union) and params is not None:  # those of the default path, and added ones
-        at = program.interpreter
-        groups = [*at.groups_of(params), *groups[len(at.groups_of(optimizer.notes["params"])) :]]
+    groups: list[Group] = [group for group in optimizer.notes["groups"] if group.default]
     if not isinstance(params, (Sequence, ParamSet)) or optimizer.notes.get("factory"):
         return None
     parts = [_part(optimizer, group) for group in groups]
