@@ -100,7 +100,7 @@ class MissingInit(Rule):
     triggers = ("optim", "Trainer", "backward(", "nn.Module")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        init = Initialisation(program)
+        init = Initialisation.of(program)
         by_class: dict[Class, list[tuple[Instance, Event]]] = defaultdict(list)
         sequentials: list[tuple[Instance, Event]] = []
         for module, events in program.trained.values():

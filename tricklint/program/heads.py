@@ -38,7 +38,12 @@ class Imbalance:
 
 def rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
     """Trained layers that yield logits, keep their default bias, and see rare positives; by id of the layer."""
-    init = Initialisation(program)
+    found: dict[int, tuple[Instance, Imbalance]] = program.remember("rare heads", lambda: _rare_heads(program))
+    return found
+
+
+def _rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
+    init = Initialisation.of(program)
     found: dict[int, tuple[Instance, Imbalance]] = {}
     for event in program.events("loss"):
         if event.grad is False or not event.data["inputs"]:
@@ -175,11 +180,10 @@ def _unreduced(event: Event) -> bool:
 def chosen(program: Program, event: Event, head: Instance) -> bool:
     """Whether the loss is the one that the code uses by default, wherever the head exists."""
     steps, known = list(event.path), set()
-    for made in program.events("loss_made", "built"):
-        if made.subject is event.subject:
-            steps += made.path
-        if made.subject is head:
-            known |= {id(step.node) for step in made.path if step.taken is False}
+    for made in program.made.get(id(event.subject), ()):
+        steps += made.path
+    for made in program.made.get(id(head), ()):
+        known |= {id(step.node) for step in made.path if step.taken is False}
     return all(step.taken is not False or id(step.node) in known for step in steps)
 
 

@@ -91,6 +91,12 @@ class Initialisation:
     def __init__(self, program: Program) -> None:
         self.program = program
 
+    @classmethod
+    def of(cls, program: Program) -> Initialisation:
+        """The one of a program: its indexes are built once."""
+        answer: Initialisation = program.remember("initialisation", lambda: cls(program))
+        return answer
+
     @cached_property
     def _by_root(self) -> dict[int, list[Event]]:
         found: dict[int, list[Event]] = defaultdict(list)

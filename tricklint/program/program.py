@@ -204,6 +204,24 @@ class Program:
             found[event.kind].append(event)
         return found
 
+    def remember(self, what: str, work_out: Callable[[], Any]) -> Any:
+        """An answer that several rules need, worked out once a program."""
+        if what not in self._answers:
+            self._answers[what] = work_out()
+        return self._answers[what]
+
+    @cached_property
+    def _answers(self) -> dict[str, Any]:
+        return {}
+
+    @cached_property
+    def made(self) -> dict[int, list[Event]]:
+        """The events that made an object, by its id."""
+        found: dict[int, list[Event]] = defaultdict(list)
+        for event in self.events("loss_made", "built"):
+            found[id(event.subject)].append(event)
+        return found
+
     def events(self, *kinds: str) -> list[Event]:
         """Events of the given kinds, in the order in which they happen."""
         if len(kinds) == 1:
