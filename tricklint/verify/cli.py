@@ -274,7 +274,7 @@ def _script(options: Options) -> None:
     from tricklint.check import run
 
     report = run([root], settings)
-    _replay(report.findings, root, command, settings, options)
+    _replay(report, report.findings, root, command, settings, options)
 
 
 def verify_checked(report: Any, paths: Sequence[Path], settings: Any) -> int:
@@ -292,7 +292,7 @@ def verify_checked(report: Any, paths: Sequence[Path], settings: Any) -> int:
             )
         command = Command.parse(settings.verify.command, root)
         findings = [f for f in report.findings if Path(f.path).resolve().is_relative_to(root.resolve())]
-        _replay(findings, root, command, settings, Options(yes=_confirm() is None))
+        _replay(report, findings, root, command, settings, Options(yes=_confirm() is None))
     except VerifyError as error:
         raise SettingsError(str(error)) from None
     except KeyboardInterrupt:
@@ -308,7 +308,9 @@ def _declined() -> type[Exception]:
     return Declined
 
 
-def _replay(findings: Sequence[Any], root: Path, command: Any, settings: Any, options: Options) -> None:
+def _replay(
+    report: Any, findings: Sequence[Any], root: Path, command: Any, settings: Any, options: Options
+) -> None:
     from tricklint.verify import variants as building
     from tricklint.verify.conduct import new_folder
     from tricklint.verify.plan import Plan
@@ -323,8 +325,8 @@ def _replay(findings: Sequence[Any], root: Path, command: Any, settings: Any, op
         return
     project = Project.scan(root)
     console.print(f"making the fixes of {len({f.code for f in fixable})} rules in copies of {root.name} …", highlight=False)
-    extra: list[str] = []
-    made, ladder, notes = building.build(project, fixable, options.stack, extra)
+    edits_of = building.maker(project, fixable, report.sources)
+    made, ladder, notes = building.build(project.root, fixable, edits_of, options.stack)
     unfixed = sorted({f.code for f in findings if f.fix is None} - {f.code for f in fixable})
     if unfixed:
         notes.append(f"no fix to measure: {', '.join(unfixed)}")
@@ -346,7 +348,7 @@ def _replay(findings: Sequence[Any], root: Path, command: Any, settings: Any, op
     folder = new_folder(options.output or root)
     loops = [f for f in fixable if f.code in building.LOOPS]
     memory = [f for f in fixable if f.code in building.MEMORY]
-    _replay_plan(folder, project, command, plan, loops, memory, settings, options, console)
+    _replay_plan(folder, project, command, plan, (loops, memory, edits_of), settings, options, console)
 
 
 def _own_command(options: Options) -> str:
@@ -360,8 +362,7 @@ def _replay_plan(
     project: Any,
     command: Any,
     plan: Any,
-    loops: Sequence[Any],
-    memory: Sequence[Any],
+    proven: tuple[Sequence[Any], Sequence[Any], Any],
     settings: Any,
     options: Options,
     console: Console,
@@ -370,8 +371,8 @@ def _replay_plan(
     from tricklint.verify.engines.local import cores
     from tricklint.verify.proofs import Proof, prove_loops, prove_memory
     from tricklint.verify.replay import ReplayWork
-    from tricklint.verify.variants import MEMORY
 
+    loops, memory, edits_of = proven  # findings that training cannot judge, and what makes their fixes
     wishes = _wishes(options, settings)
     wishes.about = {"training": str(command), "project": project.digest(), "root": str(project.root)}
     work = ReplayWork(project, command, folder, wishes.metric, keep=options.keep_copies)
@@ -391,13 +392,12 @@ def _replay_plan(
         found: list[Proof] = []
         if loops:
             console.print(f"timing {len(loops)} loop{'s' if len(loops) > 1 else ''} over frames of growing size …", highlight=False)
-            found += prove_loops(loops, work, engine)
+            found += prove_loops(loops, work, engine, edits_of)
         if memory:
             console.print("counting what autograd keeps alive …", highlight=False)
-            found += prove_memory(memory, work, engine, plan.steps)
+            found += prove_memory(memory, work, engine, edits_of, plan.steps)
         return found
 
-    assert MEMORY
     try:
         conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot)
     finally:
@@ -453,4 +453,4 @@ def _resume(options: Options) -> None:
     settings = configuration.load([root])
     command = Command.parse(shlex.split(about["training"]), root)
     console = _console()
-    return _replay_plan(folder, project, command, plan, (), (), settings, options, console)
+    return _replay_plan(folder, project, command, plan, ((), (), None), settings, options, console)

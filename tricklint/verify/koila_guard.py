@@ -102,7 +102,7 @@ def prove(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> tuple[Step | No
     except Exception as error:
         return None, f"it cannot run this model ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else 'no reason given'})"
     if not torch.allclose(got, expected.detach(), rtol=1e-4, atol=1e-6):
-        return None, f"its loss is {float(got):.6g} where PyTorch's is {float(expected):.6g}"
+        return None, f"its loss is {got.item():.6g} where PyTorch's is {expected.item():.6g}"
     for (name, p), q in zip(plain.named_parameters(), lazy.parameters()):
         if (p.grad is None) != (q.grad is None):
             return None, f"the gradient of {name} is missing"

@@ -13,7 +13,7 @@ from tricklint.verify.engines import Engine, Job, Payload
 from tricklint.verify.plan import BASELINE, Plan, Task, Variant
 from tricklint.verify.replay import ReplayWork
 from tricklint.verify.stats import Verdict
-from tricklint.verify.variants import diff_of, mend
+from tricklint.verify.variants import Maker, diff_of
 
 
 @dataclass
@@ -53,7 +53,7 @@ def _run(engine: Engine, work: ReplayWork, plan: Plan, variants: Sequence[str], 
 
 
 def prove_loops(
-    findings: Sequence[Finding], work: ReplayWork, engine: Engine, limit_s: float = 40.0, extra: Sequence[str] = ()
+    findings: Sequence[Finding], work: ReplayWork, engine: Engine, edits_of: Maker, limit_s: float = 40.0
 ) -> list[Proof]:
     """Time each row loop that has a fix against its rewrite, inside the user's run."""
     root = work.project.root
@@ -61,7 +61,7 @@ def prove_loops(
     targets: list[dict[str, Any]] = []
     diffs: dict[str, str] = {}
     for code in dict.fromkeys(f.code for f in findings):
-        edits = mend(work.project, [code], extra)
+        edits = edits_of([code])
         for finding in (f for f in findings if f.code == code):
             name = finding.path.resolve().relative_to(root).as_posix()
             place = f"{name}:{finding.location.row}"
@@ -111,7 +111,7 @@ def _loop_proof(finding: Finding, place: str, result: dict[str, Any] | None, rec
 
 
 def prove_memory(
-    findings: Sequence[Finding], work: ReplayWork, engine: Engine, steps: int | None, extra: Sequence[str] = ()
+    findings: Sequence[Finding], work: ReplayWork, engine: Engine, edits_of: Maker, steps: int | None
 ) -> list[Proof]:
     """What autograd keeps alive over the steps of one run, with and without each fix."""
     root = work.project.root
@@ -121,7 +121,7 @@ def prove_memory(
     for finding in findings:
         first.setdefault(finding.code, finding)
     for code, finding in first.items():
-        edits = mend(work.project, [code], extra)
+        edits = edits_of([code])
         if edits:
             variants.append(Variant(code, finding.name, "alone", (code,), edits, diff_of(root, edits)))
         else:

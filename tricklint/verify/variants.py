@@ -1,7 +1,7 @@
 """Findings → variants: each fix alone, and the stack in the order in which the tricks are usually taken up.
 
-The fixed texts are made by `tricklint check --fix` itself, in a copy of the project's code: what is measured is what
-`--fix` writes.
+The fixed texts are made by the fix engine itself, and where two fixes meet by `tricklint check --fix` in a copy of the
+project's code: what is measured is what `--fix` writes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tricklint.finding import Finding
+from tricklint.finding import Finding, FixLevel
+from tricklint.source.text import Source
 from tricklint.verify.plan import BASELINE, Variant
 from tricklint.verify.records import VerifyError
 from tricklint.verify.workspace import Project
@@ -57,13 +58,37 @@ def mend(project: Project, codes: Sequence[str], extra: Sequence[str] = ()) -> d
         return changed
 
 
+def made_here(project: Project, findings: Sequence[Finding], sources: Mapping[Path, Source]) -> dict[str, str] | None:
+    """The findings' own fixes made in memory, all in one pass; None when two of them meet (then `mend` must ask the
+    rules again after the first). Names are relative to the project."""
+    from tricklint.fix.engine import fix_sources
+
+    asked: list[int] = []
+
+    def findings_of(_: object) -> list[Finding]:
+        asked.append(1)
+        return list(findings) if len(asked) == 1 else []
+
+    result = fix_sources(sources, findings_of, FixLevel.UNSAFE, max_passes=1)
+    if result.reverted or len(result.applied) != len(findings):
+        return None
+    edits = {}
+    for path, source in result.changed.items():
+        if source.is_notebook:
+            return None
+        name = path.resolve().relative_to(project.root).as_posix()
+        edits[name] = source.data.decode("utf-8", errors="surrogateescape")
+    return edits
+
+
 def diff_of(root: Path, edits: Mapping[str, str]) -> str:
     """The unified diff of edited files against the originals."""
-    parts = []
+    parts: list[str] = []
     for name, text in sorted(edits.items()):
         old = (root / name).read_bytes().decode("utf-8", errors="surrogateescape") if (root / name).exists() else ""
         parts += difflib.unified_diff(old.splitlines(True), text.splitlines(True), f"a/{name}", f"b/{name}")
-    return "".join(line if line.endswith("\n") else line + "\n" for line in parts)
+    text = "".join(line if line.endswith("\n") else line + "\n" for line in parts)
+    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
 
 
 def trained(findings: Iterable[Finding]) -> dict[str, Finding]:
@@ -75,27 +100,44 @@ def trained(findings: Iterable[Finding]) -> dict[str, Finding]:
     return {code: found[code] for code in sorted(found, key=order_of)}
 
 
-def build(project: Project, findings: Sequence[Finding], stack: bool = True, extra: Sequence[str] = ()) -> tuple[list[Variant], tuple[str, ...], list[str]]:
+Maker = Callable[[Sequence[str]], dict[str, str]]
+
+
+def maker(project: Project, findings: Sequence[Finding], sources: Mapping[Path, Source], extra: Sequence[str] = ()) -> Maker:
+    """A function from codes to the files that their fixes change, as new texts. `sources` are the texts that the
+    findings stand in; `extra` are options for `tricklint check`."""
+
+    def edits_of(codes: Sequence[str]) -> dict[str, str]:
+        mine = [f for f in findings if f.code in codes and f.fix is not None]
+        made = made_here(project, mine, sources)
+        return made if made is not None else mend(project, codes, extra)
+
+    return edits_of
+
+
+def build(
+    root: Path, findings: Sequence[Finding], edits_of: Maker, stack: bool = True
+) -> tuple[list[Variant], tuple[str, ...], list[str]]:
     """(variants with the baseline first, the ladder's names, notes on what could not be built)."""
     variants = [Variant(BASELINE, "Baseline", "baseline")]
     notes: list[str] = []
     ladder = [BASELINE]
     rungs: list[str] = []
     for code, finding in trained(findings).items():
-        edits = mend(project, [code], extra)
+        edits = edits_of([code])
         if not edits:
             notes.append(f"{code} {finding.name}: its fix changed nothing when made alone")
             continue
         assert finding.fix is not None
         level = finding.fix.level.value
-        variants.append(Variant(code, f"{code} {finding.name}", "alone", (code,), edits, diff_of(project.root, edits), level))
+        variants.append(Variant(code, f"{code} {finding.name}", "alone", (code,), edits, diff_of(root, edits), level))
         rungs.append(code)
     if stack and rungs:
         ladder.append(rungs[0])  # the first rung is the first fix alone
         for end in range(2, len(rungs) + 1):
             codes = rungs[:end]
             name = "+".join(codes)
-            edits = mend(project, codes, extra)
-            variants.append(Variant(name, f"+ {codes[-1]}", "stack", tuple(codes), edits, diff_of(project.root, edits)))
+            edits = edits_of(codes)
+            variants.append(Variant(name, f"+ {codes[-1]}", "stack", tuple(codes), edits, diff_of(root, edits)))
             ladder.append(name)
     return variants, tuple(ladder), notes

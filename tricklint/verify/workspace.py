@@ -93,7 +93,7 @@ class Project:
         for name, text in (edits or {}).items():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", errors="surrogateescape"))
             if (self.root / name).exists():
                 shutil.copymode(self.root / name, path)
         return target

@@ -79,7 +79,10 @@ class Probe:
 
     def _statement(self, frame: Any) -> None:
         path = os.path.realpath(frame.f_code.co_filename)
-        for target in [t for t in self.statements if t["path"] == path]:
+        here = [t for t in self.statements if t["path"] == path]
+        if not here:  # another file's loop, or the code that is being timed
+            return
+        for target in here:
             self.statements.remove(target)
             pair = regions(target["original"], target["fixed"], target["row"])
             if pair is None:

@@ -29,7 +29,8 @@ class SavedBytes:
         self.over_steps: list[int] = []
 
     def pack(self, tensor: Any) -> Any:
-        if tensor.is_leaf and tensor.requires_grad:
+        owner = tensor if tensor._base is None else tensor._base  # a Linear saves a transposed view of its weight
+        if owner.is_leaf and owner.requires_grad:
             return tensor
         storage = tensor.untyped_storage()
         # Meta tensors have no address: the storage object's own identity stands for it.
@@ -40,7 +41,8 @@ class SavedBytes:
             self.peak = max(self.peak, self.live)
             self.step_peak = max(self.step_peak, self.live)
         entry[0] += 1
-        return _Held(tensor, self, key)
+        # Detached: an output's tensor knows its graph, and holding it here would keep that graph alive for ever.
+        return _Held(tensor.detach(), self, key)
 
     def unpack(self, held: Any) -> Any:
         return held.tensor if isinstance(held, _Held) else held

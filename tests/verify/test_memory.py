@@ -1,0 +1,214 @@
+"""Memory: the estimate, pieces weighted n_i / N, and koila behind its proof."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tricklint.verify.memory import Guard, accumulate, largest_batch, saved_bytes, step_bytes
+
+from .helpers import run_script
+
+
+def mlp() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+def batch(n: int = 13) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(n, 8, generator=g), torch.randint(0, 4, (n,), generator=g)
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 5, 13])
+def test_pieces_give_the_gradient_of_the_whole_batch(pieces: int) -> None:
+    x, y = batch()
+    whole, parts = mlp(), mlp()
+    loss = F.cross_entropy(whole(x), y)
+    loss.backward()
+    got = accumulate(parts, F.cross_entropy, x, y, pieces)
+    assert float(got) == pytest.approx(loss.item(), rel=1e-5)
+    for a, b in zip(gradients(whole), gradients(parts)):
+        torch.testing.assert_close(a, b)
+
+
+class OnlySmall(nn.Module):
+    """Raises OutOfMemoryError for batches above `limit`, as a card would."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.net, self.limit = mlp(), limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return self.net(x)
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_gradient() -> None:
+    x, y = batch()
+    model, plain = OnlySmall(4), mlp()
+    guard = Guard(F.cross_entropy)
+    guard.backward(model, x, y)
+    F.cross_entropy(plain(x), y).backward()
+    assert guard.pieces == 4
+    assert "run in 4 pieces" in guard.notes[-1]
+    for a, b in zip(gradients(plain), gradients(model)):
+        torch.testing.assert_close(a, b)
+
+
+def test_no_guard_lets_the_error_through() -> None:
+    x, y = batch()
+    with pytest.raises(torch.OutOfMemoryError):
+        Guard(F.cross_entropy, "none").backward(OnlySmall(4), x, y)
+    with pytest.raises(torch.OutOfMemoryError):
+        Guard(F.cross_entropy).backward(OnlySmall(0), x, y)
+
+
+def test_the_estimate_on_meta_is_that_of_a_real_step() -> None:
+    """Saved for backward by hand: the inputs of both Linears, the ReLU's output (shared with the second Linear's
+    input), log-softmax's output, and the targets."""
+    x, y = batch(10)
+    real = saved_bytes(mlp(), F.cross_entropy, x, y)
+    meta = saved_bytes(mlp().to("meta"), F.cross_entropy, x.to("meta"), y.to("meta"))
+    by_hand = 4 * (10 * 8 + 10 * 16 + 10 * 4) + 8 * 10
+    assert real == meta
+    assert by_hand <= real <= by_hand + 8  # the total weight of the loss is one number more
+
+
+def test_step_bytes_counts_weights_gradients_and_states() -> None:
+    x, y = batch(10)
+    model = mlp()
+    weights = sum(p.numel() * 4 for p in model.parameters())
+    sgd, adam = step_bytes(model, F.cross_entropy, x, y, 1), step_bytes(model, F.cross_entropy, x, y, 2)
+    assert adam - sgd == weights
+    assert sgd == saved_bytes(mlp(), F.cross_entropy, x, y) + 3 * weights + x.numel() * 4
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_largest_batch() -> None:
+    assert largest_batch(lambda n: 100 + 10 * n, 1000) == 90
+    assert largest_batch(lambda n: 100 + 10 * n, 50) == 0
+    found = largest_batch(lambda n: 7 * n, 1_000_000)
+    assert 0.97 * 1_000_000 / 7 <= found <= 1_000_000 / 7
+
+
+PIECES_SCRIPT = """
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+    torch.manual_seed(0)
+    g = torch.Generator().manual_seed(5)
+    x, y = torch.randn(50, 6, generator=g), torch.randint(0, 3, (50,), generator=g)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for epoch in range(2):
+        for a, b in DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True):
+            if len(a) > LIMIT:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(a), b)
+            loss.backward()
+            optimizer.step()
+    print("final score:", sum(p.double().sum().item() for p in model.parameters()))
+"""
+
+
+def test_a_script_out_of_memory_runs_in_pieces_with_the_same_result(project: Path, engine: Any) -> None:
+    """Batches of 16 in quarters, the epoch's last one (2 samples) too: the same weights as in one piece."""
+    whole = run_script(project, engine, PIECES_SCRIPT.replace("LIMIT", "16"))
+    import shutil
+
+    shutil.rmtree(project / ".tricklint")
+    pieces = run_script(project, engine, PIECES_SCRIPT.replace("LIMIT", "4"))
+    assert (whole.pieces, pieces.pieces) == (1, 4)
+    assert pieces.notes == ["out of memory: batches run in 4 pieces"]
+    assert pieces.steps == whole.steps == 8
+    assert pieces.series["final score"] == pytest.approx(whole.series["final score"], abs=1e-5)
+    assert pieces.losses[0] == pytest.approx(whole.losses[0], abs=1e-5)
+
+
+class TestKoila:
+    """With the real koila 0.1.1."""
+
+    @pytest.fixture(autouse=True)
+    def real_koila(self) -> None:
+        pytest.importorskip("koila", reason="koila is not installed (pip install 'tricklint[verify]')")
+
+    def test_is_used_where_its_gradients_are_right(self) -> None:
+        from tricklint.verify.koila_guard import prove
+
+        x, y = batch()
+        step, why = prove(mlp(), F.cross_entropy, x, y)
+        assert step is not None, why
+        whole, lazy = mlp(), mlp()
+        F.cross_entropy(whole(x), y).backward()
+        step(lazy, x, y)
+        for a, b in zip(gradients(whole), gradients(lazy)):
+            torch.testing.assert_close(a, b)
+
+    def test_is_refused_for_batch_norm(self) -> None:
+        from tricklint.verify.koila_guard import prove
+
+        model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
+        step, why = prove(model, F.cross_entropy, *batch())
+        assert step is None
+        assert "batch norm" in why
+
+    def test_is_refused_where_its_gradients_differ(self) -> None:
+        """A loss that sums cannot be cut into weighted means; the proof sees it."""
+        from tricklint.verify.koila_guard import prove
+
+        def summed(outputs: Tensor, targets: Tensor) -> Tensor:
+            return F.cross_entropy(outputs, targets, reduction="sum")
+
+        step, why = prove(mlp(), summed, *batch())
+        assert step is None
+        assert why
+
+    def test_the_guard_falls_back_with_one_line(self) -> None:
+        x, y = batch()
+        model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
+        twin = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
+        twin.load_state_dict(model.state_dict())
+        guard = Guard(F.cross_entropy, "koila")
+        guard.backward(model, x, y)
+        F.cross_entropy(twin(x), y).backward()
+        assert len(guard.notes) == 1
+        assert guard.notes[0].startswith("koila not used: batch norm")
+        for a, b in zip(gradients(twin), gradients(model)):
+            torch.testing.assert_close(a, b)
+
+    def test_the_guard_uses_it(self) -> None:
+        x, y = batch()
+        model, twin = mlp(), mlp()
+        guard = Guard(F.cross_entropy, "koila")
+        guard.backward(model, x, y)
+        F.cross_entropy(twin(x), y).backward()
+        assert guard.notes == ["koila: its gradients equal PyTorch's here"]
+        for a, b in zip(gradients(twin), gradients(model)):
+            torch.testing.assert_close(a, b)
+
+    def test_loads_without_the_old_pynvml(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """pynvml ≥ 12 has no `smi`; the stand-in takes its place (in a process of its own)."""
+        import subprocess
+
+        code = (
+            "import sys, types\n"
+            "fake = types.ModuleType('pynvml'); fake.__path__ = []\n"
+            "sys.modules['pynvml'] = fake\n"
+            "from tricklint.verify.koila_guard import load\n"
+            "print(load().lazy.__name__)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == "lazy", done.stderr
