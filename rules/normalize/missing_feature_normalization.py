@@ -1,14 +1,15 @@
 """A classifier fed by a backbone's raw features: the slides' normalise layer is missing.
 
 ## What it does
-Off by default; switch it on with `extend-select = ["TRK202"]`. Finds a classifier (the last Linear before cross-entropy)
-that takes the features of a pretrained backbone as they come, with no norm layer, activation of its own or L2
-normalisation between, and offers the slides' layer: L2-normalise, then scale by α ≥ α_low = log(p (C − 2) / (1 − p)).
+Off by default; switch it on with `extend-select = ["TRK202"]`. Finds a classifier (the last Linear before
+cross-entropy) that takes the features of a pretrained backbone as they come, with no norm layer, activation of its
+own or L2 normalisation between, and offers the slides' layer: L2-normalise, then scale by α ≥ α_low = log(p (C − 2) /
+(1 − p)).
 
 ## Why it costs
-The length of a raw feature says how easy an image was, not what is on it: softmax can lower its loss by stretching easy
-features instead of turning hard ones. On a sphere only the angle is left, classes become compact, and rare or hard
-samples weigh as much as easy ones. Verification and retrieval gain most; plain classification gains sometimes.
+The length of a raw feature says how easy an image was, not what is on it: softmax can lower its loss by stretching
+easy features instead of turning hard ones. On a sphere only the angle is left, classes become compact, and rare or
+hard samples weigh as much as easy ones. Verification and retrieval gain most; plain classification gains sometimes.
 
 ## When not to follow it
 When confidence should follow the length (out-of-distribution scores), when the head was trained before, or when the
@@ -121,7 +122,12 @@ class MissingFeatureNormalization(Rule):
 
     def mend(self, found: Classifier, low: float | None) -> Fix | None:
         call, tree = found.node, found.file.tree
-        if not isinstance(call, cst.Call) or len(call.args) != 1 or call.args[0].keyword is not None or call.args[0].star:
+        if (
+            not isinstance(call, cst.Call)
+            or len(call.args) != 1
+            or call.args[0].keyword is not None
+            or call.args[0].star
+        ):
             return None
         argument = call.args[0].value
         scale = rounded_scale(low) if low is not None else 16.0
@@ -129,4 +135,6 @@ class MissingFeatureNormalization(Rule):
         edits = build.joined((build.replace(tree, argument, code), build.add_import(tree, "import torch")))
         if edits is None:
             return None
-        return Fix(FixLevel.UNSAFE, "normalise the features, then scale them", edits, "adds a layer: train the head again")
+        return Fix(
+            FixLevel.UNSAFE, "normalise the features, then scale them", edits, "adds a layer: train the head again"
+        )

@@ -2,19 +2,21 @@
 
 ## What it does
 Follows the images of a pretrained vision model from the file through transforms, data set and loader into the model,
-and compares what they were normalised with to what the weights expect: ImageNet's mean and std for torchvision and most
-of timm, 0.5/0.5 for timm's Inception-style weights. Reported at the transform pipeline, or at the call of the model when
-raw pixels reach it. Normalisation inside the model, in the training step, or by a step that cannot be followed is silent.
+and compares what they were normalised with to what the weights expect: ImageNet's mean and std for torchvision and
+most of timm, 0.5/0.5 for timm's Inception-style weights. Reported at the transform pipeline, or at the call of the
+model when raw pixels reach it. Normalisation inside the model, in the training step, or by a step that cannot be
+followed is silent.
 
 ## Why it costs
-The first convolution and every BatchNorm behind it have learned inputs of mean 0 and variance 1. Images in [0, 1] arrive
-with a mean of 2 and a quarter of the spread, raw pixels in 0 … 255 a hundred times too large: frozen features are wrong,
-and fine-tuning spends its first epochs on undoing it. At inference the loss is there for good.
+The first convolution and every BatchNorm behind it have learned inputs of mean 0 and variance 1. Images in [0, 1]
+arrive with a mean of 2 and a quarter of the spread, raw pixels in 0 … 255 a hundred times too large: frozen features
+are wrong, and fine-tuning spends its first epochs on undoing it. At inference the loss is there for good.
 
 ## When not to follow it
 When the model was trained further on images prepared this very way and only that checkpoint is used, when the network
-normalises its input itself (torchvision's detection models, a Normalize layer), or when the first layer was replaced and
-is trained anew. Keep training, validation and inference alike when you change it: a head trained on other inputs is lost.
+normalises its input itself (torchvision's detection models, a Normalize layer), or when the first layer was replaced
+and is trained anew. Keep training, validation and inference alike when you change it: a head trained on other inputs
+is lost.
 
 ## Example
 ```python
@@ -60,8 +62,8 @@ def train_one_epoch():
 ```
 
 ## Fix level
-None. Every pipeline that meets these weights has to change together, and checkpoints trained on the old inputs with it;
-`weights.transforms()` of torchvision and `timm.data.create_transform` give the right ones.
+None. Every pipeline that meets these weights has to change together, and checkpoints trained on the old inputs with
+it; `weights.transforms()` of torchvision and `timm.data.create_transform` give the right ones.
 
 ## Evidence
 Known from the weights' own cards: torchvision's accuracies hold for `weights.transforms()` alone.
@@ -100,7 +102,14 @@ class PretrainedInputStats(Rule):
     severity = Severity.WARNING
     fix_level = None
     trick = "2 - Normalize"
-    triggers = ("torchvision", "timm", "fastai", "segmentation_models_pytorch", "efficientnet_pytorch", "pretrainedmodels")
+    triggers = (
+        "torchvision",
+        "timm",
+        "fastai",
+        "segmentation_models_pytorch",
+        "efficientnet_pytorch",
+        "pretrainedmodels",
+    )
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
@@ -135,7 +144,11 @@ class PretrainedInputStats(Rule):
                 continue
             arch = first(learner.kwargs.get("base_arch") or learner.kwargs.get("arch") or _at(learner, 1))
             pretrained = first(learner.kwargs.get("pretrained"))
-            if not isinstance(arch, Ref) or ".models." not in arch.name or isinstance(pretrained, Const) and not pretrained.value:
+            if (
+                not isinstance(arch, Ref)
+                or ".models." not in arch.name
+                or (isinstance(pretrained, Const) and not pretrained.value)
+            ):
                 continue
             steps = data_block(first(learner.kwargs.get("data") or _at(learner, 0)))
             if not steps or any("normalize" in step.notes.get("methods", ()) for step in steps):
@@ -148,11 +161,15 @@ class PretrainedInputStats(Rule):
                 continue
             name = arch.name.rpartition(".")[2]
             message = (
-                f"{name} is pretrained on images with ImageNet's mean and std, but this data block is never normalised: "
+                f"{name} is pretrained on images with ImageNet's mean and std, but this data block never normalises: "
                 "fastai v1 wants .normalize(imagenet_stats)"
             )
             yield program.finding(
-                self, file, node, message, [program.evidence(event.file, event.node, f"the pretrained {name} is fed here")]
+                self,
+                file,
+                node,
+                message,
+                [program.evidence(event.file, event.node, f"the pretrained {name} is fed here")],
             )
 
 
@@ -193,7 +210,9 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
     for event in program.events("optimizer"):
         if not event.sure:
             continue
-        trained = [model for model, events in program.trained.values() if any(one.entry == event.entry for one in events)]
+        trained = [
+            model for model, events in program.trained.values() if any(one.entry == event.entry for one in events)
+        ]
         found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model)}
         if len(found) != 1:
             continue
@@ -219,7 +238,9 @@ def backbones(program: Program, model: Instance) -> Iterator[tuple[Instance, Inp
         owner = owner_model(module)
         if owner.notes.get("pretrained") is not True or "family" not in owner.notes:
             continue
-        stats = input_stats(owner.notes["family"], published_name(owner) if owner.notes["family"] != "torchvision" else owner.library)
+        stats = input_stats(
+            owner.notes["family"], published_name(owner) if owner.notes["family"] != "torchvision" else owner.library
+        )
         if stats is None or any(key in owner.kwargs for key in ("in_chans", "in_channels")):
             continue
         if not any(_first_layer(event, owner) for event in program.events("head")):
@@ -260,9 +281,9 @@ def differs(image: Image, stats: InputStats) -> bool:
     stds = image.std * 3 if len(image.std) == 1 else image.std
     if len(means) != 3 or len(stds) != 3:
         return False
-    ordered = zip((*means, *stds), (*stats.mean, *stats.std))
-    swapped = zip((*reversed(means), *reversed(stds)), (*stats.mean, *stats.std))  # BGR, as cv2 reads
-    return all(any(abs(a - b) > TOLERANCE for a, b in pairs) for pairs in (list(ordered), list(swapped)))
+    wanted = (*stats.mean, *stats.std)
+    given = ((*means, *stds), (*reversed(means), *reversed(stds)))  # as RGB, and as BGR, which cv2 reads
+    return all(any(abs(a - b) > TOLERANCE for a, b in zip(each, wanted, strict=True)) for each in given)
 
 
 def what(image: Image) -> str:

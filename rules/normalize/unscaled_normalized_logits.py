@@ -1,20 +1,21 @@
 """Cosines as logits without a scale: softmax cannot become sure.
 
 ## What it does
-Finds L2-normalised features (`F.normalize(x)`, `x / x.norm(...)`) that meet class weights and go into cross-entropy with no
-scale or temperature, or with a constant one below α_low = log(p (C − 2) / (1 − p)) for the C classes that are visible and
-p = 0.9 (`[tool.tricklint.normalize] p`). For two classes, where that is undefined, CosFace's bound is taken. An error
-where the class weights are normalised too, a warning where they are free. A scale in the loss, in a margin head of another
-file, a learnable one, an `.exp()` or a division by a temperature all count.
+Finds L2-normalised features (`F.normalize(x)`, `x / x.norm(...)`) that meet class weights and go into cross-entropy
+with no scale or temperature, or with a constant one below α_low = log(p (C − 2) / (1 − p)) for the C classes that are
+visible and p = 0.9 (`[tool.tricklint.normalize] p`). For two classes, where that is undefined, CosFace's bound is
+taken. An error where the class weights are normalised too, a warning where they are free. A scale in the loss, in a
+margin head of another file, a learnable one, an `.exp()` or a division by a temperature all count.
 
 ## Why it costs
-The logits are cosines, between −1 and 1. With C classes softmax then gives the right class e / (e + C − 2) or so: 0.03
-for a hundred classes, however well the features are separated. The loss stays high, the gradient never fades for samples
-that are right already, and training stalls on a plateau. This is the normalise layer of the slides without its α.
+The logits are cosines, between −1 and 1. With C classes softmax then gives the right class e / (e + C − 2) or so:
+0.03 for a hundred classes, however well the features are separated. The loss stays high, the gradient never fades for
+samples that are right already, and training stalls on a plateau. This is the normalise layer of the slides without
+its α.
 
 ## When not to follow it
-With a metric loss that takes cosines as they are (triplet, contrastive with a margin), or when the bound on confidence is
-wanted as a regulariser.
+With a metric loss that takes cosines as they are (triplet, contrastive with a margin), or when the bound on
+confidence is wanted as a regulariser.
 
 ## Example
 ```python
@@ -61,8 +62,8 @@ loss.backward()
 ```
 
 ## Fix level
-recipe: the cosines are multiplied by a usual scale at or above α_low; nothing is added to the state_dict, and the order of
-the classes stays. No fix where a constant scale stands there already: raise it where it is set.
+recipe: the cosines are multiplied by a usual scale at or above α_low; nothing is added to the state_dict, and the
+order of the classes stays. No fix where a constant scale stands there already: raise it where it is set.
 
 ## Evidence
 Follows from the formulas; α_low at p = 0.9 is 4.3 for 10 classes, 6.8 for 100 and 9.1 for 1000.
@@ -137,7 +138,9 @@ class UnscaledNormalizedLogits(Rule):
         severity = Severity.ERROR
         if cosine.weights == "free":
             severity = Severity.WARNING
-            message = f"{what} normalised and {found} follows before the softmax: with weights of norm one ({count}) {limit}"
+            message = (
+                f"{what} normalised and {found} follows before the softmax: with weights of norm one ({count}) {limit}"
+            )
         evidence = [program.evidence(event.file, event.node, "the logits meet softmax here")]
         fix = self.mend(cosine, low) if scale == 1.0 and not cosine.margin else None
         return program.finding(self, cosine.file, cosine.node, message, evidence, fix, severity=severity)

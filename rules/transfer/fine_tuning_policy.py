@@ -2,8 +2,9 @@
 
 ## What it does
 Speaks only when the project says, in `[tool.tricklint.transfer]`, how large its data set is (`dataset-size`: "small",
-"large" or the number of samples) and how like the pretraining data (`similarity`: "similar" or "different"). It then holds what the code does with a pretrained model (all of it trained, part of it, only the head) against the
-slides' table, and says which recipe fits when another one is used. A number of samples counts as small below 10,000.
+"large" or the number of samples) and how like the pretraining data (`similarity`: "similar" or "different"). It then
+holds what the code does with a pretrained model (all of it trained, part of it, only the head) against the slides'
+table, and says which recipe fits when another one is used. A number of samples counts as small below 10,000.
 
 | data set | similarity | recommendation |
 |---|---|---|
@@ -98,7 +99,8 @@ class FineTuningPolicy(Rule):
             if used.frozen == "all" and used.head_layers is not None and used.head_layers > 1:
                 does = f"trains a head of {used.head_layers} layers"
             fitting = policy.recommendation.partition(": ")[2]
-            message = f"dataset-size {policy.size}, similarity {policy.similarity}: {fitting}; this code {does} ({model.label})"
+            data = f"dataset-size {policy.size}, similarity {policy.similarity}"
+            message = f"{data}: {fitting}; this code {does} ({model.label})"
             evidence = [program.evidence(used.event.file, used.event.node, "the optimizer gets its parameters here")]
             yield program.finding(self, model.file, model.node, message, evidence)
 

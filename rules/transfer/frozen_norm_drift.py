@@ -3,18 +3,20 @@
 ## What it does
 Finds a pretrained backbone whose parameters are frozen with `requires_grad = False`, that holds BatchNorm layers, and
 that is trained in training mode: `train()` is called on it or on the model around it, and nothing puts its norms into
-evaluation mode before the forward. Reported where it is frozen. An overridden `train()`, `eval()` on the backbone or on
-its norms, `momentum` or `track_running_stats` set by hand all count as handled.
+evaluation mode before the forward. Reported where it is frozen. An overridden `train()`, `eval()` on the backbone or
+on its norms, `momentum` or `track_running_stats` set by hand all count as handled.
 
 ## Why it costs
-`requires_grad = False` stops the gradients of a norm's scale and shift, but `running_mean` and `running_var` are buffers:
-in training mode every forward moves them towards the statistics of the new batches, and normalises with the batch itself.
-The frozen filters then see other inputs than they were trained for, a small batch makes them noisy, and at evaluation the
-features are no longer those that the head learned on. What was meant as a fixed feature extractor is not fixed.
+`requires_grad = False` stops the gradients of a norm's scale and shift, but `running_mean` and `running_var` are
+buffers: in training mode every forward moves them towards the statistics of the new batches, and normalises with the
+batch itself. The frozen filters then see other inputs than they were trained for, a small batch makes them noisy, and
+at evaluation the features are no longer those that the head learned on. What was meant as a fixed feature extractor
+is not fixed.
 
 ## When not to follow it
 When the new images differ so much from the pretraining data that their statistics are wanted (adaptive BatchNorm), or
-when the backbone is frozen for a few warm-up epochs only. GroupNorm, LayerNorm and FrozenBatchNorm2d keep no statistics.
+when the backbone is frozen for a few warm-up epochs only. GroupNorm, LayerNorm and FrozenBatchNorm2d keep no
+statistics.
 
 ## Example
 ```python
@@ -62,11 +64,13 @@ def train_one_epoch(loader, criterion):
 ```
 
 ## Fix level
-recipe. Only BatchNorm layers whose own scale is frozen go to evaluation mode, after each `train()`; layers that are still
-trained (a head's norms, a stage unfrozen later) stay as they are. No fix where a framework calls `train()` itself.
+recipe. Only BatchNorm layers whose own scale is frozen go to evaluation mode, after each `train()`; layers that are
+still trained (a head's norms, a stage unfrozen later) stay as they are. No fix where a framework calls `train()`
+itself.
 
 ## Evidence
-`tricklint verify` pairs both variants over seeds; the effect grows with the distance of the data and with small batches.
+`tricklint verify` pairs both variants over seeds; the effect grows with the distance of the data and with small
+batches.
 
 ## References
 - https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html (running estimates are kept during training)
@@ -86,7 +90,17 @@ from tricklint.program import Program
 from tricklint.program.events import Event
 from tricklint.program.norm_drift import trained_in_train_mode
 from tricklint.program.objects import owner_model
-from tricklint.program.transfer import Freeze, Norms, batch_norms, freezes, holds, is_pretrained, takes_in, whole
+from tricklint.program.transfer import (
+    Freeze,
+    Norms,
+    batch_norms,
+    freezes,
+    holds,
+    is_pretrained,
+    published_name,
+    takes_in,
+    whole,
+)
 from tricklint.program.values import Instance
 from tricklint.rule import Rule
 
@@ -121,13 +135,14 @@ class FrozenNormDrift(Rule):
 
     def report(self, program: Program, freeze: Freeze, root: Instance, norms: Norms, train: Event) -> Finding:
         event = freeze.event
-        label = owner_model(norms.holder).label or "the backbone"
+        owner = owner_model(norms.holder)
+        label = published_name(owner) or owner.label or "the backbone"
         if train.kind == "trainer":
             how = "the trainer runs it in training mode"
         else:
             how = "train() puts them in training mode"
         message = (
-            f"the parameters of {label} are frozen here, but its BatchNorm layers keep updating their running statistics: "
+            f"{label} is frozen here, but its BatchNorm layers keep updating their running statistics: "
             f"{how} and nothing puts them back in eval"
         )
         evidence = [
@@ -139,9 +154,18 @@ class FrozenNormDrift(Rule):
     def mend(self, train: Event) -> Fix | None:
         """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
         call, tree = train.node, train.file.tree
-        if train.kind != "mode" or not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute) or call.args:
+        if (
+            train.kind != "mode"
+            or not isinstance(call, cst.Call)
+            or not isinstance(call.func, cst.Attribute)
+            or call.args
+        ):
             return None
-        if not isinstance(tree.parent(call), cst.Expr) or call.func.attr.value != "train" or not _plain(call.func.value):
+        if (
+            not isinstance(tree.parent(call), cst.Expr)
+            or call.func.attr.value != "train"
+            or not _plain(call.func.value)
+        ):
             return None
         scope = next((up for up in tree.ancestors(call) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
         module = build.name_for(tree, scope, "module")
@@ -169,7 +193,9 @@ def frozen_norms(root: Instance, freeze: Freeze) -> list[Norms]:
     return [
         norms
         for norms in batch_norms(root)
-        if (loaded or is_pretrained(norms.holder)) and norms.holder.seq <= freeze.event.seq and takes_in(freeze.preds, norms)
+        if (loaded or is_pretrained(norms.holder))
+        and norms.holder.seq <= freeze.event.seq
+        and takes_in(freeze.preds, norms)
     ]
 
 

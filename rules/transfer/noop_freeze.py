@@ -34,8 +34,8 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 ```
 
 ## Fix level
-recipe: `requires_grad_()` sets every parameter below the module, as the line says. It is unsafe where the frozen module
-is all that is trained, and in a loop, where the way back may be missing.
+recipe: `requires_grad_()` sets every parameter below the module, as the line says. It is unsafe where the frozen
+module is all that is trained, and in a loop, where the way back may be missing.
 
 ## Evidence
 Certain from PyTorch's own code: `nn.Module.__setattr__` stores a plain attribute. Seen in the wild time and again.
@@ -77,7 +77,11 @@ class NoopFreeze(Rule):
         seen: set[int] = set()
         events = program.events("noop_freeze")
         for event in events:
-            if id(event.node) in seen or not isinstance(event.node, cst.Assign) or not self.says_something(program, event, events):
+            if (
+                id(event.node) in seen
+                or not isinstance(event.node, cst.Assign)
+                or not self.says_something(program, event, events)
+            ):
                 continue
             seen.add(id(event.node))
             yield self.report(program, event)
@@ -96,17 +100,21 @@ class NoopFreeze(Rule):
         frozen = [each for each in freezes(program) if each.on is not None and whole(each.event.subject)]
         if on is False:  # repeated after a freeze that works
             return not any(
-                each.on is False and any(holds(outer, root) for outer in each.roots for root in roots) for each in frozen
+                each.on is False and any(holds(outer, root) for outer in each.roots for root in roots)
+                for each in frozen
             )
-        meant = any(other.data["value"] is False and set(map(id, roots_of(other.subject))) & set(map(id, roots)) for other in events)
-        return meant or any(each.on is False and any(holds(outer, r) for outer in each.roots for r in roots) for each in frozen)
+        meant = any(
+            other.data["value"] is False and set(map(id, roots_of(other.subject))) & set(map(id, roots))
+            for other in events
+        )
+        return meant or any(
+            each.on is False and any(holds(outer, r) for outer in each.roots for r in roots) for each in frozen
+        )
 
     def is_own(self, cls: Class, event: Event) -> bool:
         if any(isinstance(cls.lookup(name), Func) for name in ("requires_grad", "require_grad", "__setattr__")):
             return True
-        return any(
-            isinstance(at, Class) and _READ.search(at.file.tree.code(at.node)) is not None for at in cls.mro()
-        )
+        return any(isinstance(at, Class) and _READ.search(at.file.tree.code(at.node)) is not None for at in cls.mro())
 
     def report(self, program: Program, event: Event) -> Finding:
         subject, attribute = event.subject, event.data["attribute"]
@@ -115,7 +123,11 @@ class NoopFreeze(Rule):
             message = f"`{attribute}` is no attribute of a parameter (requires_grad is): this line {word} nothing"
         else:
             root = next(iter(roots_of(subject)), None)
-            label = f"the modules of {root.label}" if isinstance(subject, ParamSet) and root else (root.label if root else "a module")
+            label = (
+                f"the modules of {root.label}"
+                if isinstance(subject, ParamSet) and root
+                else (root.label if root else "a module")
+            )
             message = f"{label} is an nn.Module, whose `{attribute}` is a plain attribute: this line {word} nothing"
             if isinstance(subject, ParamSet):
                 message = f"{label} are nn.Modules, whose `{attribute}` is a plain attribute: this line {word} nothing"
@@ -130,10 +142,19 @@ class NoopFreeze(Rule):
             return None
         subject = event.subject
         if isinstance(subject, ParamSet) and subject.kind == "param":
-            return Fix(FixLevel.RECIPE, "set requires_grad", build.replace(tree, target.attr, "requires_grad"), "the freeze takes effect")
+            return Fix(
+                FixLevel.RECIPE,
+                "set requires_grad",
+                build.replace(tree, target.attr, "requires_grad"),
+                "the freeze takes effect",
+            )
         level, reason = FixLevel.RECIPE, "the freeze takes effect"
         roots = roots_of(subject)
-        around = [module for module, _ in program.trained.values() if any(module is not root and holds(module, root) for root in roots)]
+        around = [
+            module
+            for module, _ in program.trained.values()
+            if any(module is not root and holds(module, root) for root in roots)
+        ]
         if event.loops and not isinstance(subject, ParamSet):
             level, reason = FixLevel.UNSAFE, "inside a loop the parameters may have to be unfrozen again"
         elif isinstance(subject, Instance) and not around:

@@ -6,9 +6,9 @@ transformers backbone built with its weights, or a checkpoint loaded before. Rep
 Initialising only the new head (its own layers, or parameters picked by name) is silent.
 
 ## Why it costs
-The download, and the whole point of transfer learning, is thrown away without a word: the model trains from scratch, on
-a data set that is most often too small for it. Norm layers reset to one and zero, with the running statistics of the old
-weights kept, are worse than a fresh network.
+The download, and the whole point of transfer learning, is thrown away without a word: the model trains from scratch,
+on a data set that is most often too small for it. Norm layers reset to one and zero, with the running statistics of
+the old weights kept, are worse than a fresh network.
 
 ## When not to follow it
 When only the architecture is wanted; then do not load weights. Or when a layer is reset on purpose (the last block, as

@@ -1,15 +1,16 @@
 """The whole network is unfrozen and trained on at the head's learning rate.
 
 ## What it does
-Finds pretrained layers that are frozen while the head is trained, unfrozen later, and then trained at the learning rate
-the head had: by the same optimizer whose rate nothing lowers, or by a new one with the same (or a larger) rate. Rates of
-1e-4 and below are taken as fine-tuning rates. Reported where the layers are unfrozen. A scheduler, a group of its own, or
-a rate that is not known is silent.
+Finds pretrained layers that are frozen while the head is trained, unfrozen later, and then trained at the learning
+rate the head had: by the same optimizer whose rate nothing lowers, or by a new one with the same (or a larger) rate.
+Rates of 1e-4 and below are taken as fine-tuning rates. Reported where the layers are unfrozen. A scheduler, a group
+of its own, or a rate that is not known is silent.
 
 ## Why it costs
-This is step 4 of the slides' process: unfreeze and fine-tune *with a smaller learning rate*. The pretrained weights sit in
-a good place already; steps of the size a random head needs throw them out of it within a few hundred batches. Probing
-first and then fine-tuning gently beats both a frozen backbone and plain fine-tuning, in distribution and out of it.
+This is step 4 of the slides' process: unfreeze and fine-tune *with a smaller learning rate*. The pretrained weights
+sit in a good place already; steps of the size a random head needs throw them out of it within a few hundred batches.
+Probing first and then fine-tuning gently beats both a frozen backbone and plain fine-tuning, in distribution and out
+of it.
 
 ## When not to follow it
 When the data set is large and unlike the pretraining data: then the weights are only a start and may move freely.
@@ -67,8 +68,8 @@ train(torch.optim.Adam(model.parameters(), lr=1e-3 / 10), loader)
 ```
 
 ## Fix level
-recipe, where a new optimizer with a rate written in its call follows: the rate is divided by ten, as is usual between the
-two phases. None where one optimizer goes on: whether its rate is lowered or a group added is the author's to say.
+recipe, where a new optimizer with a rate written in its call follows: the rate is divided by ten, as is usual between
+the two phases. None where one optimizer goes on: whether its rate is lowered or a group added is the author's to say.
 
 ## Evidence
 `tricklint verify --lr-scale` trains the second phase at several rates.
@@ -116,7 +117,9 @@ class UnfreezeWithoutLowerLr(Rule):
         seen: set[int] = set()
         for thaw in thaws(program):
             model = thaw.model
-            if id(thaw.event.node) in seen or not (is_pretrained(model) or any(is_pretrained(module) for _, module in submodules(model))):
+            if id(thaw.event.node) in seen or not (
+                is_pretrained(model) or any(is_pretrained(module) for _, module in submodules(model))
+            ):
                 continue
             finding = self.judge(program, thaw, policy.recommendation if policy is not None else "")
             if finding is not None:
@@ -163,10 +166,18 @@ class UnfreezeWithoutLowerLr(Rule):
         """Something else may set the rate: a scheduler, a param group's option, a loaded state."""
         subjects = [event.subject for event in optimizers]
         for event in program.events("scheduler", "group_option", "optimizer_loaded", "group_added"):
-            of = event.subject.notes.get("optimizer") if event.kind == "scheduler" and isinstance(event.subject, Instance) else event.subject
+            of = (
+                event.subject.notes.get("optimizer")
+                if event.kind == "scheduler" and isinstance(event.subject, Instance)
+                else event.subject
+            )
             if any(member is subject for member in members(of) for subject in subjects):
                 return True
-            if event.kind == "scheduler" and event.entry == at.entry and not any(isinstance(m, Instance) for m in members(of)):
+            if (
+                event.kind == "scheduler"
+                and event.entry == at.entry
+                and not any(isinstance(m, Instance) for m in members(of))
+            ):
                 return True
         return False
 
@@ -195,7 +206,7 @@ def highest_rate(optimizer: Instance) -> float | None:
 
 def stepped(program: Program, optimizer: Event, at: Event, before: bool) -> bool:
     for step in program.events("step"):
-        if step.entry == at.entry and any(member is optimizer.subject for member in members(step.subject)):
-            if (step.seq < at.seq) is before or shares_loop(step, at):
-                return True
+        mine = step.entry == at.entry and any(member is optimizer.subject for member in members(step.subject))
+        if mine and ((step.seq < at.seq) is before or shares_loop(step, at)):
+            return True
     return False

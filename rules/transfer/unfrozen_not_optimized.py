@@ -2,13 +2,13 @@
 
 ## What it does
 Finds layers that get `requires_grad = True` after an optimizer was built that holds only the others (it was given the
-parameters with `requires_grad`, or the head alone), and a head that is replaced after the optimizer was built, when the
-optimizer goes on stepping and neither `add_param_group` nor a new optimizer follows. Reported where the layers are
-unfrozen or replaced.
+parameters with `requires_grad`, or the head alone), and a head that is replaced after the optimizer was built, when
+the optimizer goes on stepping and neither `add_param_group` nor a new optimizer follows. Reported where the layers
+are unfrozen or replaced.
 
 ## Why it costs
-An optimizer keeps the list of tensors it was given. Layers that join later get gradients, cost memory and time, and never
-move: the fine-tuning phase fine-tunes nothing, and a replaced head stays random for ever.
+An optimizer keeps the list of tensors it was given. Layers that join later get gradients, cost memory and time, and
+never move: the fine-tuning phase fine-tunes nothing, and a replaced head stays random for ever.
 
 ## When not to follow it
 When gradients are all that is wanted (saliency, adversarial inputs). An optimizer built before `.to(device)` is fine:
@@ -67,8 +67,9 @@ train(batches, epochs=2)
 ```
 
 ## Fix level
-recipe, where the optimizer filters one model's parameters on `requires_grad`: the filter goes, since an optimizer skips
-parameters without gradient by itself. Elsewhere none: which learning rate the new group wants is the author's to say.
+recipe, where the optimizer filters one model's parameters on `requires_grad`: the filter goes, since an optimizer
+skips parameters without gradient by itself. Elsewhere none: which learning rate the new group wants is the author's
+to say.
 
 ## Evidence
 Certain: `torch.optim.Optimizer` never looks at the module again.
@@ -89,7 +90,17 @@ from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.events import Event
 from tricklint.program.params import roots_of
-from tricklint.program.thaw import covers, has_layers, optimizers_before, rebuilt, related, sets_of, shares_loop, thaws, trains_on
+from tricklint.program.thaw import (
+    covers,
+    has_layers,
+    optimizers_before,
+    rebuilt,
+    related,
+    sets_of,
+    shares_loop,
+    thaws,
+    trains_on,
+)
 from tricklint.program.transfer import holds
 from tricklint.program.values import Instance, members
 from tricklint.rule import Rule
@@ -124,23 +135,32 @@ class UnfrozenNotOptimized(Rule):
             seen.add(id(thaw.event.node))
             label = thaw.model.label or "these layers"
             message = (
-                f"the parameters of {label} are unfrozen here, but {optimizer.subject.label} was built without them and "
-                "nothing adds them: they never train"
+                f"the parameters of {label} are unfrozen here, but {optimizer.subject.label} was built without them "
+                "and nothing adds them: they never train"
             )
             evidence = [
                 program.evidence(thaw.frozen.event.file, thaw.frozen.event.node, "frozen here"),
                 program.evidence(optimizer.file, optimizer.node, "the optimizer gets the other parameters here"),
             ]
-            yield program.finding(self, thaw.event.file, thaw.event.node, message, evidence, self.mend(optimizer, thaw.model))
+            yield program.finding(
+                self, thaw.event.file, thaw.event.node, message, evidence, self.mend(optimizer, thaw.model)
+            )
 
     def replaced(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
         for event in program.events("head"):
             old = event.data.get("old")
-            if not event.sure or id(event.node) in seen or not has_layers(event.data.get("value")) or event.grad is False:
+            if (
+                not event.sure
+                or id(event.node) in seen
+                or not has_layers(event.data.get("value"))
+                or event.grad is False
+            ):
                 continue
             for model in members(event.subject):
-                if not isinstance(model, Instance) or (old is None and "part_of" not in model.notes and not model.library):
+                if not isinstance(model, Instance) or (
+                    old is None and "part_of" not in model.notes and not model.library
+                ):
                     continue
                 found = self.missed(program, event, model)
                 if found is not None:
@@ -161,12 +181,14 @@ class UnfrozenNotOptimized(Rule):
             after = [
                 step
                 for step in program.events("step")
-                if step.entry == event.entry and step.seq > event.seq and any(m is optimizer for m in members(step.subject))
+                if step.entry == event.entry
+                and step.seq > event.seq
+                and any(m is optimizer for m in members(step.subject))
             ]
             if not after or rebuilt(program, model, event, optimizer):
                 continue
             message = (
-                f"`{attribute}` is replaced after {optimizer.label} was built: the optimizer still holds the old layer, "
+                f"`{attribute}` is replaced after {optimizer.label} was built: the optimizer holds the old layer, "
                 "and the new one never trains"
             )
             evidence = [program.evidence(made.file, made.node, "the optimizer is built here")]
@@ -174,12 +196,14 @@ class UnfrozenNotOptimized(Rule):
         return None
 
     def mend(self, optimizer: Event, model: Instance) -> Fix | None:
-        """`filter(lambda p: p.requires_grad, net.parameters())` → `net.parameters()` when `net` holds the unfrozen layers."""
+        """`filter(lambda p: p.requires_grad, net.parameters())` → `net.parameters()`, when `net` holds the layers."""
         call, tree = optimizer.node, optimizer.file.tree
         sets = sets_of(optimizer.subject)  # type: ignore[arg-type]
         if not isinstance(call, cst.Call) or sets is None or len(sets) != 1 or not call.args:
             return None
-        argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), call.args[0])
+        argument = next(
+            (arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), call.args[0]
+        )
         if not any(holds(root, model) for root in roots_of(sets[0][0])):
             return None
         inner = _unfiltered(argument.value)
@@ -200,7 +224,11 @@ def _unfiltered(node: cst.BaseExpression) -> cst.BaseExpression | None:
             return _parameters(node.args[1].value)
         if node.func.value in ("list", "tuple") and len(node.args) == 1:
             return _unfiltered(node.args[0].value)
-    if isinstance(node, (cst.ListComp, cst.GeneratorExp)) and isinstance(node.elt, cst.Name) and len(node.for_in.ifs) == 1:
+    if (
+        isinstance(node, (cst.ListComp, cst.GeneratorExp))
+        and isinstance(node.elt, cst.Name)
+        and len(node.for_in.ifs) == 1
+    ):
         test = node.for_in.ifs[0].test
         if isinstance(test, cst.Attribute) and test.attr.value == "requires_grad" and node.for_in.inner_for_in is None:
             return _parameters(node.for_in.iter)

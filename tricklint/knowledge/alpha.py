@@ -6,8 +6,8 @@ With unit features and unit class weights every logit is a cosine in [−1, 1], 
   arXiv:1703.09507), section 3.3: with C > 2 classes spread over the sphere, the other class weights stand orthogonal to
   the feature but for one opposite to it, so that p ≈ e^s / (e^s + C − 2), and
   α_low = log(p (C − 2) / (1 − p)).
-* Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition" (2018, arXiv:1801.09414), section 3.3: with the
-  class weights on a regular simplex (cosine −1/(C − 1) between any two), s ≥ (C − 1)/C · log((C − 1) p / (1 − p)).
+* Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition" (2018, arXiv:1801.09414), section 3.3: with
+  the class weights on a regular simplex (cosine −1/(C − 1) between any two), s ≥ (C − 1)/C · log((C − 1) p / (1 − p)).
   It holds for C = 2 too, where the first formula is undefined.
 * No feature can do better than cosine 1 with its own class and −1 with all others:
   p ≤ e^s / (e^s + (C − 1) e^−s).

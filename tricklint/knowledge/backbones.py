@@ -1,4 +1,5 @@
-"""Pretrained backbones by their published names: whether they hold BatchNorm layers, and what images they were trained on.
+"""Pretrained backbones by their published names: whether they hold BatchNorm layers, and what images they were trained
+on.
 
 Sources, read November 2026: torchvision.models (0.28, https://docs.pytorch.org/vision/stable/models.html), timm's
 `default_cfgs` (1.0, https://huggingface.co/docs/timm), segmentation_models_pytorch encoders
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Families whose every published variant uses BatchNorm; the look-aheads name the exceptions (GroupNorm in BiT's resnetv2).
+# Families whose every published variant uses BatchNorm; look-aheads name the exceptions (BiT's resnetv2: GroupNorm).
 _BATCH_NORM = re.compile(
     r"(?:timm-|tu-|tf_|gluon_|legacy_|swsl_|ssl_|ig_|skl?_?|se_?|eca_?|nf_?x?)*"
     r"(?:resnet(?!v2)|resnext|wide_resnet|resnest|res2ne|efficientnet|mobilenet|densenet|inception|googlenet|shufflenet|"
@@ -36,11 +37,11 @@ def has_batch_norm(name: str) -> bool | None:
 
 @dataclass(frozen=True)
 class InputStats:
-    """Per-channel mean and std of images scaled to [0, 1] that a model expects, RGB."""
+    """Mean and std per channel (RGB; empty when not known) of images scaled to [0, 1], as a model expects them."""
 
     name: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 IMAGENET = InputStats("ImageNet's", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -91,5 +92,9 @@ def input_stats(family: str, name: str) -> InputStats | None:
         known = re.match(r"(?:resnet|se_resne|densenet|vgg|mobilenet|efficientnet|timm-resn|resnext)", short)
         return IMAGENET if known else UNNAMED
     if family == "hub":
-        return IMAGENET if re.match(r"(?:resnet|resnext|densenet|vgg|mobilenet|alexnet|squeezenet|wide_resnet)", short) else None
+        return (
+            IMAGENET
+            if re.match(r"(?:resnet|resnext|densenet|vgg|mobilenet|alexnet|squeezenet|wide_resnet)", short)
+            else None
+        )
     return None

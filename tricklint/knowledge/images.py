@@ -1,6 +1,7 @@
 """Image transforms: which leave pixel values as they are (up to colour and geometry), which scale, which normalise.
 
-Sources: torchvision.transforms and transforms.v2 (0.28), albumentations (1.4), torchvision.datasets; read November 2026.
+Sources: torchvision.transforms and transforms.v2 (0.28), albumentations (1.4), torchvision.datasets; read November
+2026.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ NEUTRAL = frozenset((
     "RandomPosterize", "RandomSolarize", "ElasticTransform", "RandomZoomOut", "RandomPhotometricDistort", "RGB",
     # albumentations
     "HorizontalFlip", "VerticalFlip", "Flip", "Transpose", "Rotate", "RandomRotate90", "ShiftScaleRotate", "Affine",
-    "RandomBrightnessContrast", "RandomBrightness", "RandomContrast", "HueSaturationValue", "RGBShift", "RandomGamma", "CLAHE",
+    "RandomBrightnessContrast", "RandomBrightness", "RandomContrast", "HueSaturationValue", "RGBShift", "RandomGamma",
+    "CLAHE",
     "Blur", "MotionBlur", "MedianBlur", "GaussNoise", "ISONoise", "CoarseDropout", "Cutout", "GridDistortion",
     "OpticalDistortion", "SmallestMaxSize", "LongestMaxSize", "PadIfNeeded", "Perspective", "ToGray", "ChannelShuffle",
     "ImageCompression", "Downscale", "Sharpen", "Emboss", "HueSaturation",
@@ -26,10 +28,14 @@ TO_UNIT = frozenset(("ToTensor", "ConvertImageDtype", "ToFloat"))  # to floats i
 TO_TENSOR = frozenset(("PILToTensor", "ToImage", "ToImageTensor", "ToTensorV2", "ToTensor"))  # ToTensorV2: values stay
 # Position of `transform` among the arguments of torchvision's image data sets
 DATASETS = {
-    "ImageFolder": 1, "DatasetFolder": 3, "CIFAR10": 2, "CIFAR100": 2, "MNIST": 2, "FashionMNIST": 2, "KMNIST": 2, "SVHN": 2,
-    "STL10": 3, "Flowers102": 2, "OxfordIIITPet": 3, "Food101": 2, "DTD": 3, "StanfordCars": 2, "Caltech101": 2, "Caltech256": 1,
-    "GTSRB": 2, "EuroSAT": 1, "FGVCAircraft": 3, "Country211": 2, "ImageNet": None, "CelebA": 3, "Places365": 3, "PCAM": 2,
-    "FER2013": 2, "INaturalist": 3, "RenderedSST2": 2, "SUN397": 1, "LFWPeople": 3, "USPS": 2, "FakeData": 3, "EMNIST": 3,
+    "ImageFolder": 1, "DatasetFolder": 3, "CIFAR10": 2, "CIFAR100": 2, "MNIST": 2, "FashionMNIST": 2, "KMNIST": 2,
+    "SVHN": 2,
+    "STL10": 3, "Flowers102": 2, "OxfordIIITPet": 3, "Food101": 2, "DTD": 3, "StanfordCars": 2, "Caltech101": 2,
+    "Caltech256": 1,
+    "GTSRB": 2, "EuroSAT": 1, "FGVCAircraft": 3, "Country211": 2, "ImageNet": None, "CelebA": 3, "Places365": 3,
+    "PCAM": 2,
+    "FER2013": 2, "INaturalist": 3, "RenderedSST2": 2, "SUN397": 1, "LFWPeople": 3, "USPS": 2, "FakeData": 3,
+    "EMNIST": 3,
 }  # fmt: skip
 # Readers whose result are the pixels of a file, and calls that hand them on unchanged in value
 READERS = frozenset((
@@ -39,8 +45,10 @@ READERS = frozenset((
 ))  # fmt: skip
 CARRIERS = frozenset((
     "numpy.array", "numpy.asarray", "numpy.ascontiguousarray", "numpy.transpose", "numpy.moveaxis", "numpy.expand_dims",
-    "numpy.stack", "numpy.float32", "numpy.uint8", "numpy.rollaxis", "numpy.swapaxes", "cv2.cvtColor", "cv2.resize", "cv2.flip",
-    "PIL.Image.fromarray", "torch.autograd.Variable", "skimage.transform.rotate", "torchvision.transforms.functional.resize",
+    "numpy.stack", "numpy.float32", "numpy.uint8", "numpy.rollaxis", "numpy.swapaxes", "cv2.cvtColor", "cv2.resize",
+    "cv2.flip",
+    "PIL.Image.fromarray", "torch.autograd.Variable", "skimage.transform.rotate",
+    "torchvision.transforms.functional.resize",
     "torchvision.transforms.functional.hflip", "torchvision.transforms.functional.crop",
     "torchvision.transforms.functional.pil_to_tensor",
 ))  # fmt: skip
@@ -48,11 +56,16 @@ METHODS = frozenset((
     "convert", "resize", "crop", "rotate", "transpose", "copy", "astype", "reshape", "thumbnail", "squeeze",
 ))  # fmt: skip
 TENSOR_OPS = frozenset((
-    "to", "cuda", "cpu", "float", "half", "double", "bfloat16", "view", "reshape", "permute", "transpose", "contiguous", "unsqueeze",
-    "squeeze", "item", "index", "stack", "cat", "detach", "clone", "repeat", "expand", "flip", "tensor", "from_numpy", "as_tensor",
-    "interpolate", "type", "copy", "swapaxes", "movedim", "pin_memory", "requires_grad_", "astype", "resize", "input", "FloatTensor",
+    "to", "cuda", "cpu", "float", "half", "double", "bfloat16", "view", "reshape", "permute", "transpose",
+    "contiguous", "unsqueeze",
+    "squeeze", "item", "index", "stack", "cat", "detach", "clone", "repeat", "expand", "flip", "tensor", "from_numpy",
+    "as_tensor",
+    "interpolate", "type", "copy", "swapaxes", "movedim", "pin_memory", "requires_grad_", "astype", "resize", "input",
+    "FloatTensor",
     "type_as", "flatten", "narrow", "convert", "chunk", "concat", "unbind", "rot90",
 ))  # fmt: skip
 # Attributes under which a network's first layer goes: replaced, the weights no longer see three normalised channels
 FIRST_LAYERS = frozenset(("conv1", "conv_stem", "conv_proj", "_conv_stem", "conv0", "stem", "patch_embed", "0"))
-FIRST_STAGES = FIRST_LAYERS | frozenset(("features", "encoder", "layer0", "Conv2d_1a_3x3", "forward_features", "body", "trunk"))
+FIRST_STAGES = FIRST_LAYERS | frozenset(
+    ("features", "encoder", "layer0", "Conv2d_1a_3x3", "forward_features", "body", "trunk")
+)

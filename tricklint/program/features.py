@@ -11,8 +11,19 @@ from tricklint.program.objects import owner_model
 from tricklint.program.params import roots_of
 from tricklint.program.values import Instance, ParamSet, Tensor, Value, first, number
 
-_SAME = frozenset(("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean"))
-_PASSIVE = ("Dropout", "Dropout1d", "Dropout2d", "Flatten", "Identity", "AdaptiveAvgPool2d", "AvgPool2d", "AdaptiveMaxPool2d")
+_SAME = frozenset(
+    ("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean")
+)
+_PASSIVE = (
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Flatten",
+    "Identity",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "AdaptiveMaxPool2d",
+)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,9 @@ class ImageFlow:
                 return None
             return self.of(self.part(self.sample(first(loader.notes.get("dataset"))), value.attrs.get("key")), depth)
         if value.op == "unknown":
-            return self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
+            return (
+                self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
+            )
         if value.op in ("divide", "div") and len(value.inputs) == 2:
             return self._scaled(value.inputs[0], number(value.inputs[1]), depth)
         if value.op == "multiply" and len(value.inputs) == 2:
@@ -112,7 +114,11 @@ class ImageFlow:
         name = value.library
         if value.kind == "loader_item":
             loader = value.notes.get("loader")
-            return self.of(self.sample(first(loader.notes.get("dataset"))), depth) if isinstance(loader, Instance) else None
+            return (
+                self.of(self.sample(first(loader.notes.get("dataset"))), depth)
+                if isinstance(loader, Instance)
+                else None
+            )
         if name in images.READERS:
             return Image()
         if name in images.CARRIERS and value.args:
@@ -130,7 +136,9 @@ class ImageFlow:
         if steps is None:
             return None
         given = self.of(inputs[0], depth) if inputs else None
-        if given is None and not (inputs and _may_be_pixels(inputs[0]) and any(_tail(step) in images.TO_TENSOR for step in steps)):
+        if given is None and not (
+            inputs and _may_be_pixels(inputs[0]) and any(_tail(step) in images.TO_TENSOR for step in steps)
+        ):
             return None
         image = given or Image()
         for step in steps:

@@ -53,7 +53,7 @@ def _evals(event: Event, norms: Norms) -> bool:
 def _may_take_norms(pred: Pred) -> bool:
     if pred.op == "isinstance":
         kinds = [kind for kind in pred.args if isinstance(kind, str)]
-        others = kinds and all(kind.startswith("torch.nn.") and kind not in layers.BATCH_NORM and "_BatchNorm" not in kind
+        others = kinds and all(kind.startswith("torch.nn.") and kind not in layers.BATCH_NORM and "_Batch" not in kind
                                and "Module" not in kind for kind in kinds)  # fmt: skip
         return pred.negated or not others
     return True
@@ -70,7 +70,10 @@ def _put_back(program: Program, train: Event, modes: list[Event], norms: Norms) 
         None,
     )
     return any(
-        train.seq < event.seq and (last is None or event.seq < last) and event.entry == train.entry and _evals(event, norms)
+        train.seq < event.seq
+        and (last is None or event.seq < last)
+        and event.entry == train.entry
+        and _evals(event, norms)
         for event in modes
     )
 
@@ -79,6 +82,7 @@ def _overrides_train(event: Event) -> bool:
     from tricklint.program.values import Class
 
     return any(
-        isinstance(root.cls, Class) and any(root.cls.lookup(hook) is not None for hook in ("train", "on_train_epoch_start"))
+        isinstance(root.cls, Class)
+        and any(root.cls.lookup(hook) is not None for hook in ("train", "on_train_epoch_start"))
         for root in _subjects(event)
     )

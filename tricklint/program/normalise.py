@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import libcst as cst
 
 from tricklint.program.modules import FileModule
-from tricklint.program.values import Const, Instance, ParamSet, Sequence, Tensor, Union, Value, first, number
+from tricklint.program.values import Const, Instance, ParamSet, Sequence, Tensor, Value, first, number
 
 _DEPTH = 80
 # What leaves the values as they are
 _SAME = frozenset((
-    "input", "float", "half", "double", "to", "cuda", "cpu", "view", "reshape", "squeeze", "unsqueeze", "flatten", "contiguous",
+    "input", "float", "half", "double", "to", "cuda", "cpu", "view", "reshape", "squeeze", "unsqueeze", "flatten",
+    "contiguous",
     "detach", "clone", "type", "type_as", "item", "index", "dropout", "identity",
 ))  # fmt: skip
 _PASSIVE_LAYERS = ("Dropout", "Dropout1d", "Dropout2d", "Flatten", "Identity", "AlphaDropout")
@@ -242,6 +243,3 @@ def _classes(source: Value, position: int) -> int | None:
 def _count(value: Value | None) -> int | None:
     found = number(value)
     return int(found) if found is not None and found >= 1 else None
-
-
-__all__ = ["Cosine", "Union", "cosine_behind"]

@@ -1,4 +1,5 @@
-"""The slides' table: which transfer-learning recipe fits a data set, by its size and its likeness to the pretraining data.
+"""The slides' table: which transfer-learning recipe fits a data set, by its size and its likeness to the pretraining
+data.
 
 | data set | similarity     | recommendation                                              |
 |----------|----------------|-------------------------------------------------------------|
@@ -20,7 +21,7 @@ SMALL_BELOW = 10_000
 
 @dataclass(frozen=True)
 class Policy:
-    """One row of the table. `recipe`: train_all, fine_tune, earlier_layers or linear. `size` as the user configured it."""
+    """One row of the table. `recipe`: train_all, fine_tune, earlier_layers or linear. `size` as it was configured."""
 
     recipe: str
     recommendation: str

@@ -34,7 +34,12 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
     every = list(freezes(program))
     for event in program.events("built"):
         model = event.subject
-        if not isinstance(model, Instance) or model.notes.get("pretrained") is not True or id(model) in seen or not event.sure:
+        if (
+            not isinstance(model, Instance)
+            or model.notes.get("pretrained") is not True
+            or id(model) in seen
+            or not event.sure
+        ):
             continue
         if "part_of" in model.notes:
             continue
@@ -50,7 +55,7 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
         for freeze in touching:
             all_of_it = whole(freeze.event.subject) and any(holds(root, model) for root in freeze.roots)
             if freeze.on is False:
-                # a whole stage of the feature extractor counts as all of it when it is the one that holds nearly everything
+                # the feature extractor counts as all of it: it holds nearly everything
                 stages = {str(root.notes.get("path", "")) for root in freeze.roots if owner_model(root) is model}
                 frozen = "all" if all_of_it or stages & {"features", "encoder", "backbone"} else "part"
             elif all_of_it:
@@ -64,7 +69,8 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
 
 def _head_only(roots: tuple[Instance, ...], model: Instance) -> bool:
     return all(
-        owner_model(root) is not model or str(root.notes.get("path", "")).partition(".")[0] in HEAD_NAMES for root in roots
+        owner_model(root) is not model or str(root.notes.get("path", "")).partition(".")[0] in HEAD_NAMES
+        for root in roots
     )
 
 
@@ -86,7 +92,9 @@ def _head_layers(program: Program, model: Instance, around: list[Instance]) -> i
     ]
     if heads:
         return _weighted(heads[-1])
-    outer = next((each for each in around if each is not model and any(child is model for _, child in submodules(each))), None)
+    outer = next(
+        (each for each in around if each is not model and any(child is model for _, child in submodules(each))), None
+    )
     if outer is None:
         return 1 if model.notes.get("new_head") else None
     return sum(

@@ -13,7 +13,7 @@ from tricklint.program.modules import FileModule
 from tricklint.program.objects import owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.transfer import freezes, holds
+from tricklint.program.transfer import holds
 from tricklint.program.values import Instance, ParamSet, Pred
 
 # What the published models of a family are made of
@@ -22,7 +22,8 @@ _IN_CNN = layers.CONV | layers.BATCH_NORM | {"torch.nn.Module"}
 _IN_TRANSFORMER = layers.LINEAR | layers.EMBEDDING | {"torch.nn.LayerNorm", "torch.nn.Module"}
 _VALUES = frozenset((
     "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "normal_", "uniform_", "trunc_normal_",
-    "orthogonal_", "constant_", "ones_", "zeros_", "fill_", "zero_", "xavier_uniform", "xavier_normal", "kaiming_uniform",
+    "orthogonal_", "constant_", "ones_", "zeros_", "fill_", "zero_", "xavier_uniform", "xavier_normal",
+    "kaiming_uniform",
     "kaiming_normal", "normal", "uniform", "constant", "orthogonal", "sparse_", "reset_parameters", "eye_", "dirac_",
 ))  # fmt: skip
 
@@ -41,24 +42,28 @@ def overwritten(program: Program, event: Event) -> Loaded | None:
     subject = event.subject
     if not isinstance(subject, ParamSet) or event.data.get("scheme") not in _VALUES:
         return None
-    if not isinstance(subject.node, (cst.For, cst.Call, cst.CompFor)) or not subject.elem or not _everything(subject.preds):
+    if (
+        not isinstance(subject.node, (cst.For, cst.Call, cst.CompFor))
+        or not subject.elem
+        or not _everything(subject.preds)
+    ):
         return None
     if isinstance(subject.node, cst.Call) and subject.node is event.node:
         return None
     for root in roots_of(subject):
-        for path, model in submodules(root):
+        for _, model in submodules(root):
             if "part_of" in model.notes:
                 continue
-            if model.notes.get("pretrained") is True and model.seq < event.seq and _reaches(subject.preds, model, path):
-                if not _spared(program, event, model):
-                    return Loaded(model.label, model.node, model.file)
+            before = model.notes.get("pretrained") is True and model.seq < event.seq
+            if before and _reaches(subject.preds, model) and not _spared(program, event, model):
+                return Loaded(model.label, model.node, model.file)
         owner = owner_model(root)
         if owner is not root and owner.notes.get("pretrained") is True:
             continue  # a part of a backbone, picked by hand: meant so
         for load in program.events("loaded"):
             if load.seq < event.seq and load.entry == event.entry and load.sure and _is_file(load):
                 for target in roots_of(load.subject):
-                    if holds(root, target) and _reaches(subject.preds, target, "") and not _built_later(root, target, load):
+                    if holds(root, target) and _reaches(subject.preds, target) and not _built_later(root, target, load):
                         return Loaded(target.label, load.node, load.file)
     return None
 
@@ -86,7 +91,7 @@ def _known(pred: Pred) -> bool:
     return pred.op in ("isinstance", "classname_contains", "classname", "attr", "hasattr", "not_none", "within", "ndim")
 
 
-def _reaches(preds: tuple[Pred, ...], model: Instance, path: str) -> bool:
+def _reaches(preds: tuple[Pred, ...], model: Instance) -> bool:
     return all(_reach(pred, model) for pred in preds)
 
 
@@ -126,9 +131,11 @@ def _kinds_in(model: Instance) -> Iterator[str]:
 def _spared(program: Program, event: Event, model: Instance) -> bool:
     """Loaded again afterwards: the init was only a start."""
     return any(
-        load.seq > event.seq and load.possible and any(holds(target, model) or holds(model, target) for target in roots_of(load.subject))
+        load.seq > event.seq
+        and load.possible
+        and any(holds(target, model) or holds(model, target) for target in roots_of(load.subject))
         for load in program.events("loaded")
     )
 
 
-__all__ = ["Loaded", "freezes", "overwritten"]
+__all__ = ["Loaded", "overwritten"]

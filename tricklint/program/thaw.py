@@ -125,7 +125,7 @@ def shares_loop(one: Event, other: Event) -> bool:
 
 
 def rebuilt(program: Program, model: Instance, at: Event, optimizer: Instance) -> bool:
-    """After `at`, some optimizer is built or given a group that may hold `model`; or a loop around both comes back to one."""
+    """After `at` an optimizer is built, or given a group, that may hold `model`; a loop around both counts."""
     for event in program.events("optimizer", "group_added"):
         if event.entry != at.entry or not event.possible:
             continue
@@ -135,7 +135,9 @@ def rebuilt(program: Program, model: Instance, at: Event, optimizer: Instance) -
             continue
         if event.subject is not optimizer and (event.seq > at.seq or shares_loop(event, at)):
             sets = sets_of(event.subject)  # type: ignore[arg-type]
-            if sets is None or any(holds(root, model) or holds(model, root) for subset, _ in sets for root in roots_of(subset)):
+            if sets is None or any(
+                holds(root, model) or holds(model, root) for subset, _ in sets for root in roots_of(subset)
+            ):
                 return True
     return False
 
@@ -153,7 +155,11 @@ def rate_of(optimizer: Instance, model: Instance) -> float | None:
     if sets is None:
         return None
     row = optimizer.notes.get("row")
-    base = number(optimizer.notes["options"].get("lr")) if "lr" in optimizer.notes["options"] else getattr(row, "default_lr", None)
+    base = (
+        number(optimizer.notes["options"].get("lr"))
+        if "lr" in optimizer.notes["options"]
+        else getattr(row, "default_lr", None)
+    )
     rates = []
     for subset, group in sets:
         if any(holds(root, model) or holds(model, root) for root in roots_of(subset)):

@@ -12,18 +12,36 @@ from tricklint.program.events import Event
 from tricklint.program.objects import owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.values import Class, Const, Instance, ParamSet, Pred, Sequence, Union, Value, first, members
+from tricklint.program.values import Const, Instance, ParamSet, Pred, Value, first
 
 _NORM_WORDS = ("bn", "norm", "downsample")
 # Words in a parameter's name that take in a whole stage of a backbone, its norms included
-_STAGES = ("layer", "block", "feature", "stage", "encoder", "backbone", "base", "body", "trunk", "resnet", "model", "net")
+_STAGES = (
+    "layer",
+    "block",
+    "feature",
+    "stage",
+    "encoder",
+    "backbone",
+    "base",
+    "body",
+    "trunk",
+    "resnet",
+    "model",
+    "net",
+)
 
 
 def published_name(model: Instance) -> str:
-    """The name a library's model was published under (`resnet18` of torchvision, timm, torch.hub, smp encoders …), or ""."""
+    """The name a library's model was published under (`resnet18` of torchvision, timm, torch.hub …), or ""."""
     family = model.notes.get("family", "")
     if family in ("timm", "hub", "smp", "efficientnet", "cadene") and not model.library.endswith(f".{family}"):
-        keys = {"timm": ("model_name", 0), "hub": ("model", 1), "smp": ("encoder_name", 0), "efficientnet": ("model_name", 0)}
+        keys = {
+            "timm": ("model_name", 0),
+            "hub": ("model", 1),
+            "smp": ("encoder_name", 0),
+            "efficientnet": ("model_name", 0),
+        }
         key, position = keys.get(family, ("model_name", 0))
         if model.library.endswith(("create_model", "hub.load", "from_pretrained", "from_name")) or family == "smp":
             passed = model.kwargs.get(key) or (model.args[position] if position < len(model.args) else None)
@@ -42,7 +60,7 @@ def is_pretrained(module: Instance) -> bool:
 
 @dataclass(frozen=True)
 class Norms:
-    """BatchNorm layers with running statistics: one layer, or those inside a library's model. `path` is below a root."""
+    """BatchNorm layers with running statistics: one, or those of a library's model. `path` is below a root."""
 
     path: str
     holder: Instance
@@ -167,16 +185,3 @@ def optimised(program: Program, model: Instance) -> list[Event]:
             if event not in found:
                 found.append(event)
     return found
-
-
-def is_ours(value: Instance) -> bool:
-    """A class of the program (its methods can be seen)."""
-    return isinstance(value.cls, Class)
-
-
-def alternatives(value: Value | None) -> list[Value]:
-    return list(members(value))
-
-
-__all__ = ["Freeze", "Norms", "Sequence", "Union", "batch_norms", "freezes", "holds", "is_pretrained", "optimised", "published_name",
-           "takes_in", "touches", "whole"]  # fmt: skip
