@@ -41,7 +41,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
     name = "softmax-before-cross-entropy"
     summary = "the loss is given the wrong kind of output: softmax before cross-entropy, sigmoid before BCE-with-logits, raw logits into BCE or NLL"
     severity = Severity.ERROR
-    fix_level = FixLevel.UNSAFE
+    fix_level = FixLevel.RECIPE
     trick = "Training loop"
     triggers = ("softmax", "Softmax", "sigmoid", "Sigmoid", "BCELoss", "NLLLoss", "binary_cross_entropy", "nll_loss")
 
@@ -134,7 +134,8 @@ class SoftmaxBeforeCrossEntropy(Rule):
         else:
             return None
         code = tree.text[slice(*build.whole_offsets(tree, inner))]
-        if isinstance(inner, (cst.BinaryOperation, cst.Comparison, cst.IfExp, cst.Lambda, cst.UnaryOperation)) and not inner.lpar:
+        loose = isinstance(inner, (cst.BinaryOperation, cst.Comparison, cst.IfExp, cst.Lambda, cst.UnaryOperation))
+        if loose and not inner.lpar and not isinstance(tree.parent(call), (cst.Arg, cst.Assign, cst.Return)):
             code = f"({code})"
         edits = build.replace(tree, call, code)
         direct = file is event.file and any(up is event.node for up in tree.ancestors(call))

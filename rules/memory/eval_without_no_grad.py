@@ -10,6 +10,7 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.evaluation import Evaluation, evaluations
+from tricklint.program.imports import alias_of
 from tricklint.rule import Rule
 
 
@@ -50,14 +51,16 @@ class EvalWithoutNoGrad(Rule):
     def mend(self, found: Evaluation) -> Fix | None:
         event, region = found.event, found.region
         tree = event.file.tree
-        imported = build.add_import(tree, "import torch")
+        torch = alias_of(event.file, "torch")
+        imported = () if torch else build.add_import(tree, "import torch")
+        header = f"{torch or 'torch'}.no_grad()"
         edits: build.Edits | None = None
         if found.whole and region.loop is not None and isinstance(region.node, (cst.For, cst.While)):
-            edits = build.wrap_block(tree, region.node, region.node, "with torch.no_grad():")
+            edits = build.wrap_block(tree, region.node, region.node, f"with {header}:")
         elif found.whole and isinstance(region.node, cst.FunctionDef) and not region.node.decorators:
-            edits = build.insert_before(tree, region.node, ["@torch.no_grad()"])
+            edits = build.insert_before(tree, region.node, [f"@{header}"])
         if edits is None:
-            edits = build.wrap_block(tree, event.node, event.node, "with torch.no_grad():")
+            edits = build.wrap_block(tree, event.node, event.node, f"with {header}:")
         if edits is None or imported is None:
             return None
         return Fix(FixLevel.SAFE, "run it under torch.no_grad()", (*imported, *edits))

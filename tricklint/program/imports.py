@@ -169,3 +169,10 @@ class Imports:
             owner = star_owner(name, file.star_libraries)
             return Ref(canonical(f"{owner}.{name}")) if owner else None
         return None
+
+
+def alias_of(file: FileModule, library: str) -> str:
+    """The name that a file's top level gives to a library (`t` after `import torch as t`); "" when it has none."""
+    if isinstance(found := file.names.get(library), Ref) and found.name == library:
+        return library
+    return next((name for name, value in file.names.items() if isinstance(value, Ref) and value.name == library), "")

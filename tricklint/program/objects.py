@@ -381,10 +381,13 @@ class Objects:
     def outputs(
         self: Interpreter, module: Instance, memo: Value, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool, loss: bool
     ) -> Value:
+        alternatives = memo
         memo = first(memo) if not isinstance(memo, Union) else memo.values[0]
         if isinstance(memo, Tensor):
             made = Tensor("loss" if loss else "call", inputs, module, node, self.file, grad and memo.grad)
             made.result = memo
+            if isinstance(alternatives, Union):
+                made.attrs["alternatives"] = alternatives
             return made
         if isinstance(memo, Sequence):
             return Sequence(

@@ -52,7 +52,7 @@ def endings(value: Value | None, depth: int = 0) -> list[Ending]:
 
 def _of_module(value: Tensor, module: Instance, depth: int) -> list[Ending]:
     if value.result is not None:
-        return endings(value.result, depth + 1)
+        return endings(value.attrs.get("alternatives", value.result), depth + 1)
     name = module.library
     if name in layers.SOFTMAX:
         return [Ending(layers.SOFTMAX[name], value)]
