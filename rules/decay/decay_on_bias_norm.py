@@ -38,7 +38,8 @@ for name, param in model.named_parameters():
         no_decay.append(param)
     else:
         decay.append(param)
-optimizer = torch.optim.AdamW([{"params": decay}, {"params": no_decay, "weight_decay": 0.0}], lr=1e-3, weight_decay=0.05)
+param_groups = [{"params": decay}, {"params": no_decay, "weight_decay": 0.0}]
+optimizer = torch.optim.AdamW(param_groups, lr=1e-3, weight_decay=0.05)
 ```
 
 ## Fix level
@@ -64,10 +65,13 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
+from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots
 from tricklint.program.events import Event
 from tricklint.program.values import Instance
 from tricklint.rule import Rule
+
+LONGEST_LINE = 120
 
 
 class DecayOnBiasNorm(Rule):
@@ -124,26 +128,34 @@ class DecayOnBiasNorm(Rule):
                 return None
             argument = call.args[0]
         model = named_source(argument.value, optimizer)
-        if model is None:
+        if model is None or build.repeated(tree, call):
             return None
+        if any(root.notes.get("flat") for root in roots([s for s in param_sets(optimizer.notes["params"]) if s is not None])):
+            return None  # a sharded model's parameters are flat: their shapes say nothing
         source = tree.code(model)
         scope = next((up for up in tree.ancestors(call) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
-        names = [build.name_for(tree, scope, wanted) for wanted in ("decay", "no_decay", "name", "param")]
-        decay, no_decay, name, param = names
-        lines = [
-            f"{decay}, {no_decay} = [], []",
-            f"for {name}, {param} in {source}.named_parameters():",
-            f"    if not {param}.requires_grad:",
-            "        continue",
+        decay, no_decay, name, param = (
+            build.name_for(tree, scope, *wanted)
+            for wanted in (("decay",), ("no_decay",), ("name", "param_name"), ("param", "parameter"))
+        )
+        lines = [f"{decay}, {no_decay} = [], []", f"for {name}, {param} in {source}.named_parameters():"]
+        if not thawed(program, optimizer):
+            lines += [f"    if not {param}.requires_grad:", "        continue"]
+        lines += [
             f'    if {param}.ndim < 2 or {name}.endswith("bias"):',
             f"        {no_decay}.append({param})",
             "    else:",
             f"        {decay}.append({param})",
         ]
+        groups = f'[{{"params": {decay}}}, {{"params": {no_decay}, "weight_decay": 0.0}}]'
+        row = tree.text.splitlines()[tree.location(tree.offsets(argument.value)[0]).row - 1]
+        if len(row) + len(groups) - len(tree.code(argument.value)) > LONGEST_LINE:
+            named = build.name_for(tree, scope, "param_groups")
+            lines.append(f"{named} = {groups}")
+            groups = named
         before = build.insert_before(tree, call, lines)
         if before is None:
             return None
-        groups = f'[{{"params": {decay}}}, {{"params": {no_decay}, "weight_decay": 0.0}}]'
         level, reason = FixLevel.RECIPE, "biases and norms are no longer decayed"
         if any(e.subject is optimizer for e in program.events("group_option")):
             level, reason = FixLevel.UNSAFE, "later code sets an option of a param group by its number"
@@ -155,6 +167,15 @@ class DecayOnBiasNorm(Rule):
             (*before, *build.replace(tree, argument.value, groups)),
             reason,
         )
+
+
+def thawed(program: Program, optimizer: Instance) -> bool:
+    """Whether some code unfreezes parameters that the optimizer holds: those that are frozen now must stay in it."""
+    held = roots([s for s in param_sets(optimizer.notes["params"]) if s is not None])
+    return any(
+        event.data["value"] is not False and any(related(event.subject, root, [root]) for root in held)
+        for event in program.events("froze")
+    )
 
 
 def named_source(argument: cst.BaseExpression, optimizer: Instance) -> cst.BaseExpression | None:

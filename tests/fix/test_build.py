@@ -53,7 +53,7 @@ def test_insertions_take_indent_and_newline_of_the_place(newline: str, step: str
     before = made(tree, build.insert_before(tree, line, ["x = 0", "y = 0"]))
     assert before == text.replace(f"{step}a = 1", f"{step}x = 0{newline}{step}y = 0{newline}{step}a = 1")
     after = made(tree, build.insert_after(tree, line, ["x = 0", "if x:", "    y = 0"]))
-    assert after == text.replace("# one", f"# one{newline}{step}x = 0{newline}{step}if x:{newline}{step}    y = 0")
+    assert after == text.replace("# one", f"# one{newline}{step}x = 0{newline}{step}if x:{newline}{step}{step}y = 0")
 
 
 def test_insert_before_a_decorated_function_stands_above_its_decorators() -> None:

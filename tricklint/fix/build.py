@@ -100,7 +100,7 @@ def insert_before(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits 
         return None
     start, indent = placed
     newline = newline_of(tree)
-    content = "".join(line + newline + indent if line else newline for line in lines)
+    content = "".join(line + newline + indent if line else newline for line in _stepped(tree, indent, lines))
     return (edit_at(tree, start, start, content),)
 
 
@@ -122,8 +122,17 @@ def insert_after(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits |
             break
         end = line_end(tree.text, comment)
     newline = newline_of(tree)
-    content = "".join(newline + indent + line if line else newline for line in lines)
+    content = "".join(newline + indent + line if line else newline for line in _stepped(tree, indent, lines))
     return (edit_at(tree, end, end, content),)
+
+
+def _stepped(tree: Tree, indent: str, lines: Sequence[str]) -> list[str]:
+    """`lines`, whose blocks are indented by four spaces, with the file's own step (`indent` is the place's white space)."""
+    step = tree.module.default_indent
+    if "\t" in indent and "\t" not in step:
+        step = "\t"
+    depths = [(len(line) - len(line.lstrip(" "))) // 4 for line in lines]
+    return [step * depth + line[4 * depth :] for depth, line in zip(depths, lines, strict=True)]
 
 
 def _end(tree: Tree, statement: cst.CSTNode) -> int:
@@ -289,13 +298,26 @@ def names_in(node: cst.CSTNode) -> set[str]:
     return {each.value for each in walk(node) if isinstance(each, cst.Name)}
 
 
-def name_for(tree: Tree, scope: cst.CSTNode, wanted: str) -> str:
-    """`wanted`, or it with a number behind, such that neither `scope` nor the module uses the name for anything."""
+def name_for(tree: Tree, scope: cst.CSTNode, *wanted: str) -> str:
+    """The first of `wanted` that neither `scope` nor the module uses for anything, or the last with a number behind."""
     taken = names_in(scope) | names_in(tree.module) | set(dir(builtins)) | set(keyword.kwlist)
-    name, number = wanted, 2
-    while name in taken:
-        name, number = f"{wanted}_{number}", number + 1
-    return name
+    for name in wanted:
+        if name not in taken:
+            return name
+    number = 2
+    while f"{wanted[-1]}_{number}" in taken:
+        number += 1
+    return f"{wanted[-1]}_{number}"
+
+
+def repeated(tree: Tree, node: cst.CSTNode) -> bool:
+    """Whether `node` is run apart from the statement it stands in: in a comprehension or a lambda."""
+    for up in tree.ancestors(node):
+        if isinstance(up, (cst.BaseStatement, cst.BaseSmallStatement)):
+            return False
+        if isinstance(up, (cst.BaseComp, cst.CompFor, cst.Lambda)):
+            return True
+    return False
 
 
 def add_import(tree: Tree, statement: str) -> Edits | None:

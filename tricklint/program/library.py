@@ -122,10 +122,11 @@ class Library:
 
     def torch_call(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if name in layers.WRAPPERS:
-            if name.endswith("_norm"):  # weight_norm, spectral_norm: the weight has a scale of its own, or a bound
-                for member in members(args.positional[0]) if args.positional else ():
-                    if isinstance(member, Instance):
-                        member.notes["reparametrised"] = name
+            for member in members(args.positional[0]) if args.positional else ():
+                if isinstance(member, Instance) and name.endswith("_norm"):
+                    member.notes["reparametrised"] = name  # the weight has a scale of its own, or a bound
+                elif isinstance(member, Instance) and name.endswith("FullyShardedDataParallel"):
+                    member.notes["flat"] = True  # its parameters are one long vector
             return args.positional[0] if args.positional else args.kwargs.get("module", UNKNOWN)
         if name.startswith("torch.nn.init."):
             return self.init_call(name, args, node)
