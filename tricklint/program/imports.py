@@ -30,7 +30,37 @@ class ModuleValue(Value):
         return f"ModuleValue({self.module.path.name})"
 
 
+class Deferred(Value):
+    """`from a import b` of a file of the program that nobody has asked for yet: it is run when `b` is used.
+
+    Training scripts import far more than what decides how they train, and parsing is what costs.
+    """
+
+    __slots__ = ("dotted", "importer", "level", "name")
+
+    def __init__(self, importer: FileModule, level: int, dotted: str, name: str) -> None:
+        self.importer, self.level, self.dotted, self.name = importer, level, dotted, name
+
+
 class Imports:
+    def imported(self: Interpreter, level: int, dotted: str, name: str) -> Value:
+        """What `from dotted import name` binds: a file that registers things when it is imported is run at once."""
+        path = self._from_path(level, dotted)
+        if path is None or self.project.ran(path) or self.project.registers(path):
+            return self.import_name(level, dotted, name)
+        return Deferred(self.file, level, dotted, name)
+
+    def settled(self: Interpreter, scope: dict[str, Value], name: str, value: Value) -> Value:
+        """`value`, imported now if that was deferred."""
+        if not isinstance(value, Deferred):
+            return value
+        from tricklint.program.interpreter import Frame
+
+        scope[name] = UNKNOWN  # an import that comes back to itself
+        with self.inside(Frame(None, value.importer, value.importer.names, (), len(self.path))):
+            scope[name] = found = self.import_name(value.level, value.dotted, value.name)
+        return found
+
     def import_module(self: Interpreter, dotted: str) -> Value:
         path = self.project.find(dotted, self.file.path)
         if path is not None:
@@ -103,7 +133,7 @@ class Imports:
                 return UNKNOWN
             found = module.names.get(name)
             if found is not None:
-                return found
+                return self.settled(module.names, name, found)
             if module.is_package:
                 below = self.project.relative(1, name, module.path)
                 if below is not None:
@@ -128,7 +158,7 @@ class Imports:
             return ModuleValue(module, as_dict=True)
         found = module.names.get(name)
         if found is not None:
-            return found
+            return self.settled(module.names, name, found)
         if module.is_package:
             below = self.project.relative(1, name, module.path)
             if below is not None:
@@ -143,6 +173,8 @@ class Imports:
 
         at = first(index)
         names = value.module.names
+        for name, made in list(names.items()):
+            self.settled(names, name, made)
         others: list[Value] = [
             made
             for name, made in names.items()
@@ -158,7 +190,7 @@ class Imports:
     def global_name(self: Interpreter, file: FileModule, name: str) -> Value | None:
         found = file.names.get(name)
         if found is not None:
-            return found
+            return self.settled(file.names, name, found)
         if name == "__name__":
             return UNKNOWN
         if name == "__file__":

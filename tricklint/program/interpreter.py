@@ -16,6 +16,7 @@ import libcst as cst
 from tricklint.program.calls import Calls
 from tricklint.program.events import Event, Loop, Step
 from tricklint.program.expressions import Expressions
+from tricklint.program.imports import Deferred
 from tricklint.program.modules import FileModule, Project
 from tricklint.program.statements import Statements
 from tricklint.program.values import (
@@ -211,13 +212,10 @@ class Interpreter(Statements, Expressions, Calls):
 
     def lookup(self, name: str) -> Value | None:
         frame = self.frames[-1]
-        found = frame.locals.get(name)
-        if found is not None:
-            return found
-        for scope in frame.closure:
+        for scope in (frame.locals, *frame.closure):
             found = scope.get(name)
             if found is not None:
-                return found
+                return self.settled(scope, name, found) if type(found) is Deferred else found
         return self.global_name(frame.file, name)
 
     @contextlib.contextmanager

@@ -74,6 +74,15 @@ class Project:
         self._modules[path] = module
         return module
 
+    def ran(self, path: Path) -> bool:
+        module = self._modules.get(path)
+        return module is not None and module.state != "new"
+
+    def registers(self, path: Path) -> bool:
+        """Whether importing a file does something beside binding names: decorators that register, mostly."""
+        source = self.sources.get(path)
+        return source is None or "register" in source.text or "REGISTRY" in source.text
+
     def loaded(self) -> Iterable[FileModule]:
         return [module for module in self._modules.values() if module is not None]
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 # Words of which a file must hold one before its code is followed as a start (others are followed when imported)
 FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
+# … and one of these: a file of layers alone is followed when a file that trains or evaluates imports it
+STARTS = re.compile(
+    r"\boptim\b|backward\(|DataLoader|\.fit\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|training_step|configure_optimizers|"
+    r"LightningModule|AdamW|\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain"
+)
 
 
 # Steps (statements and calls) that an entry may take: a script whole, an uncalled function, all of a file's together.
@@ -59,7 +64,7 @@ class Program:
         self.interpreter = Interpreter(self.project)
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
-        followed = [path for path in self.roots if FOLLOWED.search(sources[path].text)]
+        followed = [path for path in self.roots if self.starts(sources[path].text)]
         for path in followed:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
         for path in followed:
@@ -67,6 +72,11 @@ class Program:
         self.alternatives: list[tuple[Instance, Event]] = []
         for path in followed:
             self._run_alternatives(path)
+
+    @staticmethod
+    def starts(text: str) -> bool:
+        """Whether a file is followed for its own sake."""
+        return bool(STARTS.search(text) and FOLLOWED.search(text))
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -173,8 +183,11 @@ class Program:
         ]
         if not trains:
             return
+        for file in files:
+            self._run_rest(file.path)
         built = self._instances
         for name, value in list(module.names.items()):
+            value = self.interpreter.settled(module.names, name, value)
             if isinstance(value, Class) and value.file in files and self.interpreter.kind_of_class(value) == "module":
                 made = [i for i in built if i.cls is value and i.made_in is None and "imagined" not in i.notes]
                 self.alternatives.extend((instance, trains[0]) for instance in made[:1])

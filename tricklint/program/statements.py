@@ -116,8 +116,21 @@ class Statements:
                         "accumulate", node, member, target=node.target, how="+=", old=old, value=value, calls=self.call_sites()
                     )
                     break
+        if isinstance(old, Const) and isinstance(old.value, (int, float)) and self.counts_rounds(node):
+            self.assign(node.target, UNKNOWN, node)
+            return FALL
         self.assign(node.target, self.binary(node, type(node.operator).__name__.replace("Assign", ""), old, value), node)
         return FALL
+
+    def counts_rounds(self: Interpreter, node: cst.AugAssign) -> bool:
+        """A number that grows in a loop whose rounds are not known one by one: `step += 1`."""
+        if not self.loops or self.loops[-1].file is not self.file:
+            return False
+        loop = self.loops[-1]
+        over = loop.over
+        if isinstance(over, (Sequence, Dict)) and (isinstance(over, Dict) or not over.open):
+            return False
+        return any(up is loop.node for up in self.file.tree.ancestors(node))
 
     def run_return(self: Interpreter, node: cst.Return) -> int:
         value = self.eval(node.value) if node.value is not None else Const(None)
@@ -153,7 +166,7 @@ class Statements:
         for alias in node.names:
             name = alias.name.value if isinstance(alias.name, cst.Name) else dotted_name(alias.name)
             bound = alias.asname.name.value if alias.asname and isinstance(alias.asname.name, cst.Name) else name
-            self.bind(bound, self.import_name(level, dotted, name))
+            self.bind(bound, self.imported(level, dotted, name))
         return FALL
 
     def run_delete(self: Interpreter, node: cst.Del) -> int:
