@@ -153,6 +153,8 @@ class Autograd:
             kind = _kind(at)
             if kind in _ACTIVATIONS:
                 return _ACTIVATIONS[kind]
+            if kind == "CopySlices":
+                return ""  # an in-place operation on a view: autograd hides which
             if kind.startswith(_STOP) or self.weights.get(at):
                 continue
             live = [
@@ -212,19 +214,23 @@ def _compare(target: Target, facts: ModelFacts) -> bool:
     none = {n for n, p in model.named_parameters() if p.grad is None and p.requires_grad}
     said = {p.name for p in facts.unused}
     kinds_right, kinds_all, odd = _kinds(model, facts)
-    main = [t for name, t in named if name in ("logits", "out")] or [t for _, t in named]
+    main = [t for name, t in named if name in ("logits", "out") or name.startswith("aux")] or [t for _, t in named]
     graph = Autograd(model, main)
     heads = {h.path for h in facts.heads}
-    nearest = {n.rpartition(".")[0] for n in graph.frontier()}
-    head = heads == nearest if len(nearest) == 1 else heads <= nearest
+    near = graph.frontier()
+    same = {id(p) for n, p in model.named_parameters() if n in near}
+    nearest = {n.rpartition(".")[0] for n, p in model.named_parameters(remove_duplicate=False) if id(p) in same}
+    head = bool(heads) and heads <= nearest if len(near) == 1 else heads <= nearest
     whole = Autograd(model, [t for _, t in named])
     at = {name: function for function, held in whole.weights.items() for name in held}
     right, checked, remarks = 0, 0, []
     for layer in facts.layers:
         if layer.weight not in at:
             continue
-        checked += 1
         seen = whole.activation(at[layer.weight])
+        if not seen:
+            continue
+        checked += 1
         if seen == layer.activation or (layer.activation, seen) in _SAME:
             right += 1
         else:

@@ -75,7 +75,7 @@ class UnusedParameter(Rule):
     fix_level = None
     trick = "Training loop"
     needs_trace = True
-    triggers = ("Module",)
+    triggers = ("optim", "backward", "Trainer", "Module")
 
     def check(self, program: Program) -> Iterable[Finding]:
         report = program.facts

@@ -240,7 +240,7 @@ def _init_name(layer: LayerFact, known: Drawn | None, weight: torch.Tensor) -> t
         "xavier": formulas.xavier_std(layer.fan_in, layer.fan_out),
         "xavier, gain 5/3": formulas.xavier_std(layer.fan_in, layer.fan_out, "tanh"),
         "xavier, gain √2": formulas.xavier_std(layer.fan_in, layer.fan_out, "relu"),
-        "kaiming fan_out": math.sqrt(2.0 / layer.fan_out),
+        "kaiming out": math.sqrt(2.0 / layer.fan_out),
         "lecun": 1.0 / math.sqrt(layer.fan_in),
     }
     # Two names may fit one number: then it is the one that suits the activation.

@@ -226,6 +226,7 @@ class ModelFacts(_Record):
     memory: MemoryFact | None = None
     sites: dict[str, Site] = field(default_factory=dict)
     opaque_share: float = 0.0
+    eval_only: bool = False  # the forward did not run in train mode
     signal_note: str = ""  # why output_std is missing
     torch: str = ""
     seconds: float = 0.0  # by the clock, the signal's forward included

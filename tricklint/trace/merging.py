@@ -74,7 +74,13 @@ def _about(finding: Finding, facts: ModelFacts, report: FactsReport, root: Path)
         sites.append(facts.optimizer.site)
     if any(_inside(path, row, site, root) for path, row in places for site in sites):
         return True
-    return len(report.models) == 1 and not report.failures and finding.code not in _AT_CLASS
+    if finding.code in _AT_CLASS:
+        return False
+    # At an optimizer, a loader, a loss: the finding says which class it is about, or there is only one.
+    words = " ".join([finding.message, *(e.message for e in finding.evidence)])
+    if re.search(rf"\b{re.escape(facts.type.rpartition('.')[2])}\b", words):
+        return True
+    return len(report.models) == 1 and not report.failures
 
 
 def _verdicts(finding: Finding, facts: ModelFacts, settings: Settings | None, root: Path) -> list[FactFinding]:

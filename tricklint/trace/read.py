@@ -91,7 +91,7 @@ def _outputs(node: fx.Node, at: dict[fx.Node, int], names: list[str]) -> list[in
     collect(node.args)
     if len(names) == len(found):
         labels = names
-    chosen = [n for n, label in zip(found, labels, strict=True) if label in _MAIN_OUTPUTS]
+    chosen = [n for n, label in zip(found, labels, strict=True) if label in _MAIN_OUTPUTS or label.startswith("aux")]
     if not chosen:
         chosen = [n for n, label in zip(found, labels, strict=True) if label not in _HIDDEN_OUTPUTS]
     return list(dict.fromkeys(at[n] for n in (chosen or found) if n in at))

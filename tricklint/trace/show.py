@@ -202,7 +202,7 @@ def text(facts: ModelFacts, console: Console, full: bool = False) -> None:
     if has["shape"]:
         table.add_column("output", overflow="ellipsis", no_wrap=True, max_width=16)
     table.add_column("params", justify="right", no_wrap=True)
-    for name, width in (("activation", 16), ("init", 15), ("decay", 7), ("frozen", 6)):
+    for name, width in (("activation", 16), ("init", 18), ("decay", 7), ("frozen", 6)):
         if has[name]:
             table.add_column(
                 "followed by" if name == "activation" else name, overflow="ellipsis", no_wrap=True, max_width=width

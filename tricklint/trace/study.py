@@ -66,7 +66,7 @@ def study(
         model,
         outline,
         target,
-        reached=meter.reached if meter else None,
+        reached=meter.reached if meter and model.training else None,
         drawn=drawn,
         shapes=shapes,
         inputs=inputs,
@@ -74,6 +74,10 @@ def study(
         source=source,
         live=live,
     )
+    if meter is not None and not model.training:
+        facts.eval_only = True
+        for parameter in facts.parameters:
+            parameter.used = parameter.used or None  # train mode may reach more
     if meter is None:
         facts.notes.append(f"no forward ran ({run}): shapes and memory unknown")
     elif inputs is not None:

@@ -96,6 +96,8 @@ def discovered(program: Any) -> list[Target]:
     targets: dict[str, Target] = {}
     for seen in trained():
         path = Path(seen.path)
+        if not getattr(seen, "known", True):
+            continue  # an argument nobody knows: another model would be built than the one that is trained
         args, kwargs = _plain(getattr(seen, "args", ()) or ()), _plain(dict(getattr(seen, "kwargs", {}) or {}))
         if args is None or kwargs is None:
             continue

@@ -105,6 +105,8 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
     if facts.rung == "tree" and job.get("export", True):
         tried, facts = facts.tried, look(export=True)
         facts.tried = list(dict.fromkeys([*tried, *facts.tried]))
+    if facts.eval_only and facts.inputs and facts.total <= SMALL:
+        _reach_for_real(facts, live if live is not None else _rebuild(maker, args, kwargs), candidates)
     facts.notes = notes + facts.notes
     if how == "cpu":
         facts.notes.append("built on the CPU: it cannot be built on meta")
@@ -160,6 +162,23 @@ def _wants_signal(job: dict[str, Any], facts: ModelFacts) -> bool:
 
     deep = len(plain_stack(facts)) >= DEEP
     return facts.total <= (LARGE if deep else SMALL) and work(facts) <= (DEAR if deep else CHEAP)
+
+
+def _reach_for_real(facts: ModelFacts, real: nn.Module, candidates: list[Inputs]) -> None:
+    """Which parameters train mode reaches, by a forward on real tensors where meta had none (masks, sampling)."""
+    for option in candidates[:2]:
+        meter = Meter(real.train())
+        given = like(option, "cpu")
+        try:
+            with meter:
+                output = real(*given.args, **given.kwargs)
+            meter.finish(output)
+        except Exception:
+            continue
+        for parameter in facts.parameters:
+            if meter.reached is not None and not parameter.frozen:
+                parameter.used = any(name in meter.reached for name in (parameter.name, *parameter.tied_to))
+        return
 
 
 def _real_rung(
