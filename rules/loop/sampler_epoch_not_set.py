@@ -35,7 +35,7 @@ class SamplerEpochNotSet(Rule):
             if id(sampler) in told or id(event.node) in seen or not self.shuffles(sampler) or not program.complete(event):
                 continue
             loop = self.trained_with(program, sampler)
-            if loop is None or self.set_elsewhere(program, event, loop):
+            if loop is None or self.set_elsewhere(program, event, loop) or made_anew(event, loop):
                 continue
             seen.add(id(event.node))
             message = "this sampler shuffles by epoch number, but set_epoch() is never called: every epoch has the same order"
@@ -72,3 +72,8 @@ class SamplerEpochNotSet(Rule):
                     if isinstance(node, cst.Attribute) and node.attr.value == "set_epoch" and file.tree.parent(node) not in known:
                         return True
         return False
+
+
+def made_anew(event: Event, back: Event) -> bool:
+    """The sampler is built within the loop over epochs."""
+    return any(each.node is back.loops[0].node for each in event.loops)

@@ -12,7 +12,7 @@ from tricklint.program import Program
 from tricklint.program.events import Event
 from tricklint.program.values import Const, Instance, Sequence, Value, first, members, number
 from tricklint.rule import Rule
-from tricklint.source.tree import children, walk
+from tricklint.source.tree import Tree, children, walk
 
 TORCH = "torch.optim.lr_scheduler."
 # More rounds than this are no epochs: a step size or patience above it is counted in batches
@@ -103,10 +103,22 @@ class SchedulerBeforeOptimizer(Rule):
             after = block.body[-1]
         else:
             return None
-        edits = build.joined((build.remove_statement(tree, statement), build.insert_after(tree, after, [tree.code(statement.body[0])])))
+        edits = moved(tree, statement, after)
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "step the scheduler after the optimizer", edits, "the schedule starts at its first value")
+
+
+def moved(tree: Tree, statement: cst.SimpleStatementLine, after: cst.CSTNode) -> build.Edits | None:
+    """Take the line of a statement, with a comment at its end, behind another of its block."""
+    start, end = tree.offsets(statement)
+    line = tree.text.rfind("\n", 0, start) + 1
+    stop = build.line_end(tree.text, end)
+    if tree.text[line:start].strip() or tree.text[end:stop].strip().partition("#")[0]:
+        return None
+    below = stop + (2 if tree.text[stop : stop + 2] == "\r\n" else 1)
+    placed = build.insert_after(tree, after, [tree.text[start:stop].rstrip()])
+    return build.joined(((build.edit_at(tree, line, min(below, len(tree.text)), ""),), placed))
 
 
 def leaves_early(loop: cst.For | cst.While) -> bool:

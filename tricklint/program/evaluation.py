@@ -135,7 +135,7 @@ def _judge(
 ) -> Evaluation | None:
     region = region_of(event)
     tree = event.file.tree
-    if any(_OWN_CONTEXT.search(text) for text in _contexts(tree, event.node)):
+    if event.grad is True and any(_OWN_CONTEXT.search(text) for text in _contexts(tree, event.node)):
         return None
     code = tree.code(region.node) if region.node is not None else ""
     trains = any(happens_in(each, region) for each in backwards) or _WANTS_GRAD.search(code) is not None

@@ -31,7 +31,9 @@ FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers
 # … and one of these: a file of layers alone is followed when a file that trains or evaluates imports it
 STARTS = re.compile(
     r"\boptim\b|backward\(|DataLoader|\.fit\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|training_step|configure_optimizers|"
-    r"LightningModule|AdamW|\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain"
+    r"LightningModule|AdamW|Loss\(|cross_entropy\(|nll_loss\(|"
+    r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]|"
+    r"\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain"
 )
 
 
