@@ -53,7 +53,7 @@ def _run(engine: Engine, work: ReplayWork, plan: Plan, variants: Sequence[str], 
 
 
 def prove_loops(
-    findings: Sequence[Finding], work: ReplayWork, engine: Engine, edits_of: Maker, limit_s: float = 40.0
+    findings: Sequence[Finding], work: ReplayWork, engine: Engine, edits_of: Maker, limit_s: float = 90.0
 ) -> list[Proof]:
     """Time each row loop that has a fix against its rewrite, inside the user's run."""
     root = work.project.root

@@ -31,7 +31,8 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
         base = {k: v for k, v in analysis.baseline_statuses.items() if k != "ok"}
         if base:
             found = ", ".join(f"{n} {status}" for status, n in sorted(base.items()))
-            message = next((r.message for r in analysis.runs_of(analysis.plan.baseline) if r.status != "ok"), "")
+            bad_runs = analysis.runs_of(analysis.plan.baseline)
+            message = next((r.message for r in bad_runs if r.status != "ok"), "")
             console.print(escape(f"  baseline: {found} ({message})"), highlight=False, width=WIDTH)
         scales = [s for s in analysis.plan.lr_scales]
         if len(scales) > 1 and analysis.metrics:
@@ -50,13 +51,13 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
 
 def _table(analysis: Analysis) -> Table:
     table = Table(box=SIMPLE_HEAD, width=WIDTH, title=escape(analysis.plan.title), title_justify="left", title_style="bold")
-    table.add_column("variant", overflow="fold", ratio=1)
+    table.add_column("variant", overflow="fold", ratio=1, min_width=19)
     table.add_column("verdict", no_wrap=True)
     table.add_column("metric", overflow="fold", max_width=14)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("effect [95 %]", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
-    table.add_column("P(better)", justify="right", no_wrap=True)
+    table.add_column("P(+)", justify="right", no_wrap=True)
     for metric in analysis.metrics:
         scores = [s for s in analysis.scores(analysis.plan.baseline, metric) if s is not None]
         mean = sum(scores) / len(scores) if scores else None
@@ -86,7 +87,7 @@ def _explanation(analysis: Analysis) -> str:
         f"{name}: {'higher' if analysis.higher[name] else 'lower'} is better" for name in analysis.metrics
     )
     pairs = f"{analysis.plan.seeds} paired seeds; p: exact sign-flip test, Holm over the verdicts; paired-t intervals."
-    return escape(f"  {pairs} Effect: positive is better ({directions}). Equivalent: inside {margins} (TOST).")
+    return escape(f"  {pairs} Effect: positive is better, P(+): that it is above 0 ({directions}). Equivalent: inside {margins} (TOST).")
 
 
 def _scales(analysis: Analysis) -> Table:

@@ -1,0 +1,233 @@
+"""Verdicts out of runs, and the reports that show them, also in a real browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tricklint.verify.analysis import Analysis, analyse
+from tricklint.verify.plan import Plan, Variant
+from tricklint.verify.proofs import Proof
+from tricklint.verify.records import Key, Run
+from tricklint.verify.report import charts, html, tables, terminal
+from tricklint.verify.stats import Verdict
+
+VARIANTS = (
+    Variant("baseline", "Baseline", "baseline"),
+    Variant("TRK501", "TRK501 missing-init", "alone", ("TRK501",), {"model.py": "x"}, "--- a\n+++ b\n@@ -1 +1 @@\n-a < b\n+c\n", "recipe"),
+    Variant("TRK601", "TRK601 decay-on-bias-norm", "alone", ("TRK601",), {"train.py": "x"}),
+    Variant("TRK702", "TRK702 softmax-before-cross-entropy", "alone", ("TRK702",), {"other.py": "x"}),
+    Variant("TRK501+TRK601", "+ TRK601", "stack", ("TRK501", "TRK601"), {"model.py": "x"}),
+    Variant("all", "+ TRK702", "stack", ("TRK501", "TRK601", "TRK702"), {"model.py": "x"}),
+)
+PLAN = Plan("pills: python train.py", "tricklint verify train.py", VARIANTS, ("baseline", "TRK501", "TRK501+TRK601", "all"), 8)
+EFFECT = {"baseline": 0.0, "TRK501": 0.1, "TRK601": 0.0, "TRK702": 0.0, "TRK501+TRK601": 0.1, "all": 0.12}
+
+
+def runs() -> dict[Key, Run]:
+    rng = np.random.default_rng(0)
+    found: dict[Key, Run] = {}
+    for seed in range(8):
+        base = rng.normal(0.6, 0.05)
+        noise = rng.normal(0, 0.01, 60)
+        for name, effect in EFFECT.items():
+            own = 0.0 if name in ("baseline", "TRK702") else rng.normal(0, 0.012 if effect else 0.03)
+            losses = (2.0 * np.exp(-np.arange(60) / 25) + noise - effect + own + 0.3).tolist()
+            run = Run(name, seed, losses=[losses], phases=["SGD"], step_s=[0.01 if effect else 0.011], steps=60, wall_s=1.0)
+            run.series = {"val_acc": [0.2, base + effect + own], "train loss": [losses[-1]]}
+            run.memory = {"rss": 2e8 + 1e7 * effect}
+            run.files = ["train.py", "model.py"]
+            found[run.key] = run
+    return found
+
+
+PROOFS = [
+    Proof("TRK401", "iterrows-loop", "data.py:98", Verdict.HELPS, "equal results; 10,000 rows: 171 ms → 940 µs, 182x faster", "s",
+          [(1e3, 0.017, 1e-4), (1e4, 0.171, 9.4e-4)], "-for\n+x\n"),
+]
+ABOUT: dict[str, Any] = {
+    "command": "tricklint verify train.py",
+    "training": "python train.py",
+    "machine": {"processor": "Some <CPU>", "cores": 2, "system": "Linux", "python": "3.11", "packages": {"torch": "2.13.0"}},
+    "notes": ["no fix to measure: TRK301"],
+}
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return analyse(PLAN, runs())
+
+
+def test_verdicts(analysis: Analysis) -> None:
+    found = {o.variant.name: o.verdict for o in analysis.outcomes}
+    assert analysis.metrics == ("val_acc",)
+    assert found["TRK501"] is Verdict.HELPS
+    assert found["TRK601"] is Verdict.INCONCLUSIVE
+    assert found["TRK702"] is Verdict.NOT_REACHED
+    assert found["TRK501+TRK601"] is Verdict.NOT_JUDGED
+    assert found["all"] is Verdict.HELPS
+
+
+def test_holm_counts_the_fixes_and_the_whole_stack(analysis: Analysis) -> None:
+    """Three comparisons are judged: the smallest p of all, 2/2^8, is multiplied by three."""
+    outcome = analysis.outcome("TRK501")
+    assert outcome is not None and outcome.leading is not None
+    assert outcome.leading.paired.p == pytest.approx(2 / 256)
+    assert outcome.leading.paired.p_holm == pytest.approx(3 * 2 / 256)
+
+
+def test_bit_equal_runs_are_equivalent_where_the_file_was_run() -> None:
+    found = runs()
+    for run in found.values():
+        run.files = ["train.py", "model.py", "other.py"]
+    outcome = analyse(PLAN, found).outcome("TRK702")
+    assert outcome is not None
+    assert outcome.verdict is Verdict.EQUIVALENT
+    assert "bit-equal" in outcome.why
+
+
+def test_lost_runs_are_counted_and_shown() -> None:
+    found = runs()
+    for seed in range(3):
+        found[("TRK601", seed, 1.0)].status = "diverged"
+        found[("TRK601", seed, 1.0)].message = "the loss is not a number after step 30"
+        found[("TRK601", seed, 1.0)].series = {"val_acc": [0.1, None]}
+    analysis = analyse(PLAN, found)
+    outcome = analysis.outcome("TRK601")
+    assert outcome is not None and outcome.leading is not None
+    assert outcome.statuses == {"ok": 5, "diverged": 3}
+    assert outcome.leading.paired.lost_variant == 3
+    text = shown(analysis)
+    assert "3 diverged" in text and "not a number after step 30" in text
+    assert "3 diverged" in html.page(analysis, [], ABOUT)
+
+
+def test_without_metrics_the_training_loss_is_judged() -> None:
+    found = runs()
+    for run in found.values():
+        run.series = {"train loss": run.series["train loss"]}
+    analysis = analyse(PLAN, found)
+    assert analysis.metrics == ("train loss",)
+    assert analysis.higher == {"train loss": False}
+    outcome = analysis.outcome("TRK501")
+    assert outcome is not None and outcome.verdict is Verdict.HELPS
+
+
+def test_steps_to_the_baselines_loss(analysis: Analysis) -> None:
+    outcome = analysis.outcome("TRK501")
+    assert outcome is not None
+    base, own = outcome.steps_to
+    assert base is not None and own is not None and own < base <= 60
+
+
+def shown(analysis: Analysis | None, proofs: list[Proof] | None = None) -> str:
+    buffer = io.StringIO()
+    terminal.show(analysis, proofs or [], Console(file=buffer, width=100), ["a note"])
+    return buffer.getvalue()
+
+
+def test_the_terminal_table_fits_a_hundred_columns(analysis: Analysis) -> None:
+    text = shown(analysis, PROOFS)
+    assert max(len(line) for line in text.splitlines()) <= 100
+    for word in ("helps", "inconclusive", "not reached", "iterrows-loop", "P(+)", "±0.005", "a note", "missing-init", "decay-on-bias-norm"):
+        assert word in text
+    assert re.search(r"\+0\.\d+ \[\+0\.\d+, \+0\.\d+\]", text)  # effect and interval on one line
+
+
+def test_tables_are_read_back(analysis: Analysis, tmp_path: Path) -> None:
+    tables.write(tmp_path, analysis, PROOFS, ABOUT)
+    frame = pd.read_csv(tmp_path / "results.csv")
+    assert len(frame) == 48
+    assert {"variant", "seed", "status", "val_acc", "peak_bytes"} <= set(frame.columns)
+    value = json.loads((tmp_path / "results.json").read_text())
+    verdicts = {c["variant"]: c["verdict"] for c in value["comparisons"]}
+    assert verdicts["TRK501"] == "helps" and verdicts["TRK401"] == "helps"
+    assert len(value["runs"]) == 48
+
+
+class Parser(HTMLParser):
+    """Counts tags and collects what a page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.open: list[str] = []
+        self.svgs = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.svgs += tag == "svg"
+        self.loads += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href") and not (v or "").startswith("#")]
+
+
+def test_the_page_is_whole_and_loads_nothing(analysis: Analysis) -> None:
+    page = html.page(analysis, PROOFS, ABOUT)
+    parser = Parser()
+    parser.feed(page)
+    assert parser.loads == []
+    assert "@import" not in page and "url(http" not in page
+    assert parser.svgs >= 6
+    for text in ("Some &lt;CPU&gt;", "a &lt; b", "tricklint verify train.py", "helps", "data.py:98"):
+        assert text in page
+
+
+def test_charts_survive_missing_scores() -> None:
+    found = runs()
+    for run in found.values():
+        if run.variant != "baseline":
+            run.series, run.losses = {}, [[None] * 60]
+    analysis = analyse(PLAN, found)
+    assert "<svg" in charts.svg(charts.ladder(analysis, "val_acc"))
+    assert html.page(analysis, [], ABOUT)
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def browser() -> str:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+def chromium(arguments: list[str], profile: Path) -> subprocess.CompletedProcess[bytes]:
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"]
+    return subprocess.run([browser(), *flags, *arguments], capture_output=True, timeout=120)
+
+
+def test_the_page_in_a_real_browser(analysis: Analysis, tmp_path: Path) -> None:
+    """It is laid out: headings, badges and charts have a size, nothing is wider than the window, and it is not blank."""
+    html.write(tmp_path, analysis, PROOFS, ABOUT)
+    page = (tmp_path / "report.html").read_text()
+    probe = (
+        "<script>window.onload=()=>{const s=[...document.querySelectorAll('svg')].map(e=>e.getBoundingClientRect());"
+        "document.body.dataset.probe=JSON.stringify({svgs:s.length,small:s.filter(r=>r.width<100||r.height<40).length,"
+        "wide:document.documentElement.scrollWidth-innerWidth,badges:document.querySelectorAll('.verdict').length})}</script>"
+    )
+    (tmp_path / "probe.html").write_text(page.replace("</body>", probe + "</body>"))
+    done = chromium(["--window-size=1100,900", "--dump-dom", (tmp_path / "probe.html").as_uri()], tmp_path / "profile")
+    match = re.search(r'data-probe="([^"]+)"', done.stdout.decode())
+    assert match, done.stderr.decode()[-500:]
+    seen = json.loads(match[1].replace("&quot;", '"'))
+    assert seen["svgs"] >= 6 and seen["small"] == 0 and seen["wide"] <= 0 and seen["badges"] >= 6
+
+    picture = tmp_path / "report.png"
+    chromium(["--window-size=1100,2400", f"--screenshot={picture}", (tmp_path / "report.html").as_uri()], tmp_path / "profile2")
+    from matplotlib.image import imread
+
+    pixels = imread(picture)
+    assert pixels.shape[1] == 1100
+    assert math.isfinite(float(pixels.std())) and float(pixels.std()) > 0.02
