@@ -209,11 +209,17 @@ class UnfrozenBackbone(Rule):
         if frozen is None:
             return None
         edits = [*frozen, *self.optimizer_edits(trained)]
+        level = FixLevel.RECIPE
+        reason = "the backbone no longer trains; unfreeze it at a lower learning rate once the head has settled"
+        if backbone.loaded is not None and not backbone.built.inside(backbone.loaded):
+            level, reason = FixLevel.UNSAFE, "the weights are loaded under a condition, and the backbone is frozen without it"
+        elif condition(backbone) == "":
+            level, reason = FixLevel.UNSAFE, "whether weights are loaded is decided elsewhere, and the backbone is frozen anyhow"
         return Fix(
-            FixLevel.RECIPE,
+            level,
             "freeze the backbone before its new head is put on, and optimise what remains trainable",
             tuple(edits),
-            "the backbone no longer trains; unfreeze it at a lower learning rate once the head has settled",
+            reason,
         )
 
     def freeze_edits(self, backbone: Backbone) -> tuple[Edit, ...] | None:
@@ -224,7 +230,7 @@ class UnfrozenBackbone(Rule):
             if target is None or "." in str(model.notes.get("path", "")):
                 return None
             tree = head.file.tree
-            lines = freeze_lines(tree, head.node, tree.code(target))
+            lines = guarded(condition(backbone), freeze_lines(tree, head.node, tree.code(target)))
             return build.insert_before(tree, head.node, lines)
         node, file = backbone.built.node, backbone.built.file
         if backbone.loaded is not None:
@@ -246,7 +252,7 @@ class UnfrozenBackbone(Rule):
                 lines += [f"for {param} in {target_code}.get_classifier().parameters():", f"    {param}.requires_grad = True"]
             else:
                 return None
-        return build.insert_after(tree, statement, lines)
+        return build.insert_after(tree, statement, guarded(condition(backbone), lines))
 
     def optimizer_edits(self, trained: Event) -> tuple[Edit, ...]:
         call = trained.node
@@ -268,6 +274,32 @@ class UnfrozenBackbone(Rule):
         return build.replace(tree, value, f"[p for p in {tree.code(value)} if p.requires_grad]")
 
 
+def condition(backbone: Backbone) -> str | None:
+    """What the code says on whether weights are loaded: a name such as `pretrained`, None when they always are, "" when
+    it cannot be repeated where the backbone is frozen."""
+    node, tree = backbone.built.node, backbone.built.file.tree
+    if not isinstance(node, cst.Call) or backbone.loaded is not None:
+        return None
+    flag = next((a.value for a in node.args if a.keyword is not None and a.keyword.value in ("pretrained", "weights")), None)
+    if flag is None or isinstance(flag, cst.SimpleString) or tree.code(flag) in ("True", "False", "None"):
+        return None
+    if not isinstance(flag, (cst.Name, cst.Attribute)):
+        return None if isinstance(flag, cst.Call) else ""
+    if isinstance(flag, cst.Attribute) and "eights" in tree.code(flag):  # models.ResNet18_Weights.DEFAULT
+        return None
+    return tree.code(flag) if all(scope_of(head) is scope_of(backbone.built) for head in backbone.heads) else ""
+
+
+def scope_of(event: Event) -> object:
+    """The function that an event's code stands in, or its file."""
+    tree = event.file.tree
+    return next((up for up in tree.ancestors(event.node) if isinstance(up, cst.FunctionDef)), event.file)
+
+
+def guarded(test: str | None, lines: list[str]) -> list[str]:
+    return [f"if {test}:", *(f"    {line}" for line in lines)] if test else lines
+
+
 def harmless(to: str) -> bool:
     return to in frameworks.HARMLESS or to.startswith(frameworks.HARMLESS_PREFIXES)
 
@@ -285,7 +317,7 @@ def freeze_lines(tree: object, node: cst.CSTNode, target: str) -> list[str]:
 
     assert isinstance(tree, Tree)
     scope = next((up for up in tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
-    param = build.name_for(tree, scope, "param")
+    param = build.name_for(tree, scope, "param", "p", "parameter")
     return [f"for {param} in {target}.parameters():", f"    {param}.requires_grad = False"]
 
 

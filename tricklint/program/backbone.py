@@ -149,7 +149,7 @@ def without_grad(program: Program, model: Instance, outer: list[Instance]) -> bo
     for event in program.events("forward"):
         subject = event.subject
         if event.grad is False and event.data["root_grad"] is not False and isinstance(subject, Instance):
-            if owner_model(subject) is model or subject is model:
+            if any(owner_model(child) is model or child is model for _, child in submodules(subject)):
                 return True
     return False
 
