@@ -90,7 +90,7 @@ class SymmetricInit(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "5 - Xavier init"
-    triggers = ("constant", "zeros", "ones", "fill_", "zero_", "full", "nn.Module")
+    triggers = ("init.constant", "zeros_(", "ones_(", "fill_(", "zero_(", "full_like", "nn.Module")
 
     def check(self, program: Program) -> Iterator[Finding]:
         for place in weight_inits(program):
