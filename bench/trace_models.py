@@ -32,7 +32,8 @@ def row(library: str, result: ModelFacts | Failure) -> str:
     why = "" if result.rung in ("fx", "recorder") else (result.tried or [""])[-1]
     text = f"{heads[:60]}" + (f"  | {why}" if result.rung == "tree" else "")
     mark = "" if result.complete else "  INCOMPLETE"
-    return f"{library:<13}{result.target:<38}{result.rung:<13}{result.seconds:>7.2f}{result.total / 1e6:>9.2f}M  {text}{mark}"
+    size = f"{result.total / 1e6:>9.2f}M"
+    return f"{library:<13}{result.target:<38}{result.rung:<13}{result.seconds:>7.2f}{size}  {text}{mark}"
 
 
 def coverage(options: argparse.Namespace) -> int:
@@ -59,9 +60,7 @@ def coverage(options: argparse.Namespace) -> int:
     print(f"facts complete {len(complete)}/{len(results)} = {len(complete) / len(results):.1%} (bar 90 %)")
     clock, cpu = [f.seconds for f in facts], [f.cpu_seconds for f in facts]
     print(f"median {statistics.median(clock):.2f} s a model (bar 0.5), max {max(clock):.1f}")
-    print(
-        f"median {statistics.median(cpu):.2f} s of CPU, max {max(cpu):.1f} (the same on a machine that does nothing else)"
-    )
+    print(f"median {statistics.median(cpu):.2f} s of CPU, max {max(cpu):.1f} (what an idle machine would take)")
     print("rungs", dict(Counter(f.rung for f in facts)))
     print(
         "memory known",

@@ -145,7 +145,7 @@ class LSTMClassifier(nn.Module):
         self.fc = nn.Linear(2 * hidden, classes)
 
     def forward(self, text):
-        out, (hidden, cell) = self.lstm(self.embedding(text))
+        _, (hidden, _) = self.lstm(self.embedding(text))
         return self.fc(torch.cat((hidden[-2], hidden[-1]), dim=1))
 
 
@@ -325,7 +325,7 @@ class TinyGPT(nn.Module):
             module.weight.data.normal_(mean=0.0, std=0.02)
 
     def forward(self, idx):
-        b, t = idx.size()
+        _, t = idx.size()
         x = self.wte(idx) + self.wpe(torch.arange(t, device=idx.device))
         for block in self.blocks:
             x = block(x)

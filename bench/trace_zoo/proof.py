@@ -22,9 +22,11 @@ from tricklint.trace.worker import torchvision_ops
 from .zoo import targets
 
 CHOSEN = (
-    "resnet18 vgg11 mobilenet_v2 mobilenet_v3_small squeezenet1_0 googlenet densenet121 shufflenet_v2_x1_0 vit_b_16 swin_t"
+    "resnet18 vgg11 mobilenet_v2 mobilenet_v3_small squeezenet1_0 googlenet densenet121 shufflenet_v2_x1_0 vit_b_16"
+    " swin_t"
     " efficientnet_b0 lraspp_mobilenet_v3_large r3d_18"
-    " seresnet50 convnext_atto vit_tiny_patch16_224 mixer_s16_224 poolformer_s12 ghostnet_100 levit_128s xcit_nano_12_p16_224"
+    " seresnet50 convnext_atto vit_tiny_patch16_224 mixer_s16_224 poolformer_s12 ghostnet_100 levit_128s"
+    " xcit_nano_12_p16_224"
     " Unet/resnet18 DeepLabV3Plus/resnet18 UNet SegResNet DynUNet DenseNet121"
     " BertForSequenceClassification BertModel GPT2LMHeadModel LlamaForCausalLM T5ForConditionalGeneration"
     " ViTForImageClassification Wav2Vec2ForSequenceClassification AlbertForSequenceClassification"
@@ -79,7 +81,8 @@ def run(model: nn.Module, facts: ModelFacts) -> Any:
 _ACTIVATIONS = {
     "Relu": "relu", "Threshold": "relu", "Gelu": "gelu", "Silu": "silu", "Hardtanh": "relu6", "Sigmoid": "sigmoid",
     "Tanh": "tanh", "Hardswish": "hardswish", "LeakyRelu": "leaky_relu", "Elu": "elu", "Mish": "mish",
-    "Softplus": "softplus", "PreluKernel": "prelu", "Hardsigmoid": "hardsigmoid", "Erf": "gelu", "LogSigmoid": "sigmoid",
+    "Softplus": "softplus", "PreluKernel": "prelu", "Hardsigmoid": "hardsigmoid", "Erf": "gelu",
+    "LogSigmoid": "sigmoid",
 }  # fmt: skip
 _STOP = ("Addmm", "Mm", "Convolution", "Bmm", "Baddbmm", "ScaledDotProduct", "NativeMulti", "Embedding", "Cudnn",
          "Mkldnn", "LinalgVectorNorm", "Softmax", "LogSoftmax", "Slow", "Index", "Rnn", "Lstm")  # fmt: skip
@@ -242,7 +245,8 @@ def _compare(target: Target, facts: ModelFacts) -> bool:
     remarks += odd
     good = said == none and head and right == checked and kinds_right == kinds_all
     print(
-        f"{target.name:<36}{f'{kinds_right}/{kinds_all}':>12}{'yes' if head else 'NO':>7}{f'{len(said & none)}/{len(none)}':>10}"
+        f"{target.name:<36}{f'{kinds_right}/{kinds_all}':>12}{'yes' if head else 'NO':>7}"
+        f"{f'{len(said & none)}/{len(none)}':>10}"
         f"{f'{right}/{checked}':>14}  {'; '.join(remarks[:3])}",
         flush=True,
     )
@@ -289,9 +293,7 @@ def operate() -> int:
 
     torch.set_num_threads(1)
     bad = 0
-    print(
-        f"{'model':<36}{'init':>6}{'groups':>8}{'freeze':>8}{'norms':>7}{'prior':>7}{'head':>6}{'step':>6}{'silent':>8}  remarks"
-    )
+    print(f"{'model':<36}{'init':>6}{'step':>8}{'freeze':>8}{'prior':>7}{'head':>6}{'step':>6}{'keys':>6}  remarks")
     done = 0
     for _, target in chosen():
         model = build(target)
@@ -361,8 +363,8 @@ def operate() -> int:
         bad += not good
         done += 1
         print(
-            f"{target.name:<36}{marks['init']:>6}{marks['step']:>8}{marks['freeze']:>8}{'yes':>7}{marks['prior']:>7}{marks['head']:>6}"
-            f"{marks['step2']:>6}{'keys' if keys else 'KEYS':>8}  {'; '.join(r[:110] for r in remarks[:3])}",
+            f"{target.name:<36}{marks['init']:>6}{marks['step']:>8}{marks['freeze']:>8}{marks['prior']:>7}{marks['head']:>6}"
+            f"{marks['step2']:>6}{'yes' if keys else 'NO':>6}  {'; '.join(r[:110] for r in remarks[:3])}",
             flush=True,
         )
     print(f"\n{bad} of {done} models went wrong (a refusal with its reason is not wrong)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import transformers
 
 _SIZES = {
-    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 128,
+    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+    "intermediate_size": 128,
     "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "num_layers": 2, "vocab_size": 1000, "head_dim": 16,
 }  # fmt: skip
 

@@ -20,7 +20,8 @@ TORCHVISION = (
 TIMM = (
     "resnet26 resnet50d seresnet50 resnetv2_50 efficientnet_b1 efficientnet_lite0 mobilenetv3_large_100"
     " mobilenetv4_conv_small convnext_atto convnextv2_nano vit_tiny_patch16_224 vit_small_patch16_dinov3"
-    " deit_tiny_patch16_224 deit3_small_patch16_224 beit_base_patch16_224 beitv2_base_patch16_224 eva02_tiny_patch14_224"
+    " deit_tiny_patch16_224 deit3_small_patch16_224 beit_base_patch16_224 beitv2_base_patch16_224"
+    " eva02_tiny_patch14_224"
     " swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 cait_xxs24_224 crossvit_tiny_240 mixer_s16_224 gmlp_s16_224"
     " resmlp_12_224 poolformer_s12 metaformer_dummy edgenext_xx_small fastvit_t8 repvgg_a0 rexnet_100 regnety_002"
     " res2net50_26w_4s densenet121 dla34 dpn68 hrnet_w18_small ghostnet_100 inception_v4 xception41 nfnet_l0 coat_tiny"
@@ -34,9 +35,11 @@ SMP = (
     ("Unet", "efficientnet-b0"), ("FPN", "densenet121"),
 )  # fmt: skip
 MONAI: tuple[tuple[str, dict[str, Any], Any], ...] = (
-    ("UNet", {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [8, 16, 32], "strides": [2, 2]}, None),
+    ("UNet", {"spatial_dims": 3, "in_channels": 1, "out_channels": 2,
+              "channels": [8, 16, 32], "strides": [2, 2]}, None),
     ("BasicUNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}, None),
-    ("AttentionUnet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [8, 16, 32], "strides": [2, 2]}, None),
+    ("AttentionUnet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2,
+                       "channels": [8, 16, 32], "strides": [2, 2]}, None),
     ("SegResNet", {"spatial_dims": 3, "init_filters": 8, "in_channels": 1, "out_channels": 2}, None),
     ("VNet", {"spatial_dims": 3, "in_channels": 1, "out_channels": 2}, None),
     ("DynUNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "kernel_size": [3, 3, 3], "strides": [1, 2, 2],
@@ -48,7 +51,8 @@ MONAI: tuple[tuple[str, dict[str, Any], Any], ...] = (
     ("EfficientNetBN", {"model_name": "efficientnet-b0", "spatial_dims": 2, "in_channels": 1, "num_classes": 2}, None),
     ("HighResNet", {"spatial_dims": 3, "in_channels": 1, "out_channels": 2}, None),
     ("Classifier", {"in_shape": [1, 32, 32], "classes": 3, "channels": [8, 16], "strides": [2, 2]}, [[2, 1, 32, 32]]),
-    ("AutoEncoder", {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "channels": [8, 16], "strides": [2, 2]}, None),
+    ("AutoEncoder", {"spatial_dims": 2, "in_channels": 1, "out_channels": 1,
+                     "channels": [8, 16], "strides": [2, 2]}, None),
     ("VarAutoEncoder", {"spatial_dims": 2, "in_shape": [1, 32, 32], "out_channels": 1, "latent_size": 4,
                         "channels": [8, 16], "strides": [2, 2]}, [[2, 1, 32, 32]]),
     ("ViT", {"in_channels": 1, "img_size": [64, 64], "patch_size": [16, 16], "spatial_dims": 2, "classification": True,
@@ -58,32 +62,40 @@ MONAI: tuple[tuple[str, dict[str, Any], Any], ...] = (
     ("ResNet", {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [8, 16, 32, 64], "n_input_channels": 1,
                 "num_classes": 3}, None),
 )  # fmt: skip
-# class → changes to its configuration's defaults that make it small
-TRANSFORMERS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("BertForSequenceClassification", {}), ("BertModel", {}), ("BertForMaskedLM", {}), ("BertForQuestionAnswering", {}),
-    ("RobertaForSequenceClassification", {}), ("DistilBertForSequenceClassification", {"n_layers": 2}),
-    ("AlbertForSequenceClassification", {"embedding_size": 32}), ("ElectraForSequenceClassification", {}),
-    ("DebertaV2ForSequenceClassification", {}), ("MPNetForSequenceClassification", {}),
-    ("XLMRobertaForTokenClassification", {}), ("CamembertForMaskedLM", {}), ("LongformerForSequenceClassification", {}),
-    ("FNetForSequenceClassification", {}), ("ModernBertForSequenceClassification", {}), ("ConvBertForSequenceClassification", {}),
-    ("SqueezeBertForSequenceClassification", {"embedding_size": 64}), ("GPT2LMHeadModel", {"n_layer": 2, "n_embd": 64, "n_head": 4}),
-    ("GPTNeoXForCausalLM", {}), ("OPTForCausalLM", {"ffn_dim": 128, "word_embed_proj_dim": 64}), ("BloomForCausalLM", {}),
-    ("LlamaForCausalLM", {}), ("MistralForCausalLM", {}), ("Qwen2ForCausalLM", {}), ("GemmaForCausalLM", {}),
-    ("PhiForCausalLM", {}), ("FalconForCausalLM", {"head_dim": None}), ("MambaForCausalLM", {}), ("T5ForConditionalGeneration", {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}),
-    ("BartForSequenceClassification", {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-                                       "decoder_attention_heads": 4, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128}),
-    ("MarianMTModel", {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
-                       "decoder_attention_heads": 4, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128,
-                       "decoder_vocab_size": 1000, "vocab_size": 1000, "pad_token_id": 0}),
-    ("ViTForImageClassification", {}), ("DeiTForImageClassification", {}), ("BeitForImageClassification", {}),
-    ("SwinForImageClassification", {"depths": [1, 1, 1, 1]}), ("ConvNextForImageClassification", {}), ("ResNetForImageClassification", {}),
-    ("Dinov2ForImageClassification", {}), ("MobileViTForImageClassification", {}), ("SegformerForSemanticSegmentation", {}),
-    ("CLIPModel", {}), ("CLIPVisionModel", {}), ("Wav2Vec2ForSequenceClassification", {}), ("HubertForSequenceClassification", {}),
-    ("ASTForAudioClassification", {}), ("WhisperForConditionalGeneration", {"d_model": 64, "encoder_layers": 2,
-        "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}),
-    ("VideoMAEForVideoClassification", {}), ("ViTMAEForPreTraining", {}), ("TimesformerForVideoClassification", {}),
-    ("PatchTSTForPrediction", {}),
-)  # fmt: skip
+TRANSFORMERS = (
+    "BertForSequenceClassification BertModel BertForMaskedLM BertForQuestionAnswering"
+    " RobertaForSequenceClassification DistilBertForSequenceClassification AlbertForSequenceClassification"
+    " ElectraForSequenceClassification DebertaV2ForSequenceClassification MPNetForSequenceClassification"
+    " XLMRobertaForTokenClassification CamembertForMaskedLM LongformerForSequenceClassification"
+    " FNetForSequenceClassification ModernBertForSequenceClassification ConvBertForSequenceClassification"
+    " SqueezeBertForSequenceClassification GPT2LMHeadModel GPTNeoXForCausalLM OPTForCausalLM BloomForCausalLM"
+    " LlamaForCausalLM MistralForCausalLM Qwen2ForCausalLM GemmaForCausalLM PhiForCausalLM FalconForCausalLM"
+    " MambaForCausalLM T5ForConditionalGeneration BartForSequenceClassification MarianMTModel"
+    " ViTForImageClassification DeiTForImageClassification BeitForImageClassification"
+    " SwinForImageClassification ConvNextForImageClassification ResNetForImageClassification"
+    " Dinov2ForImageClassification MobileViTForImageClassification SegformerForSemanticSegmentation CLIPModel"
+    " CLIPVisionModel Wav2Vec2ForSequenceClassification HubertForSequenceClassification"
+    " ASTForAudioClassification WhisperForConditionalGeneration VideoMAEForVideoClassification"
+    " ViTMAEForPreTraining TimesformerForVideoClassification PatchTSTForPrediction"
+)
+# What makes a configuration small beyond the usual sizes (see smaller.py)
+_ENCODER_DECODER: dict[str, Any] = {
+    "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 128, "decoder_ffn_dim": 128,
+}  # fmt: skip
+CHANGES: dict[str, dict[str, Any]] = {
+    "DistilBertForSequenceClassification": {"n_layers": 2},
+    "AlbertForSequenceClassification": {"embedding_size": 32},
+    "SqueezeBertForSequenceClassification": {"embedding_size": 64},
+    "GPT2LMHeadModel": {"n_layer": 2, "n_embd": 64, "n_head": 4},
+    "OPTForCausalLM": {"ffn_dim": 128, "word_embed_proj_dim": 64},
+    "FalconForCausalLM": {"head_dim": None},
+    "T5ForConditionalGeneration": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+    "BartForSequenceClassification": _ENCODER_DECODER,
+    "MarianMTModel": {**_ENCODER_DECODER, "decoder_vocab_size": 1000, "vocab_size": 1000, "pad_token_id": 0},
+    "SwinForImageClassification": {"depths": [1, 1, 1, 1]},
+    "WhisperForConditionalGeneration": _ENCODER_DECODER,
+}
 PLAIN = (
     "LeNet TwoLayer DeepMLP TanhMLP PlainVGG CifarResNet UNet2d LSTMClassifier GRUTagger CharCNN Autoencoder VAE"
     " DCGANGenerator DCGANDiscriminator Siamese CosineNet ArcFaceNet TinyGPT MixtureOfExperts TransformerClassifier"
@@ -113,8 +125,8 @@ def targets() -> list[tuple[str, Target]]:
         add("smp", f"{decoder}/{encoder}", f"segmentation_models_pytorch:{decoder}", kwargs=kwargs)
     for name, kwargs, shape in MONAI:
         add("monai", name, f"monai.networks.nets:{name}", kwargs=kwargs, shape=shape)
-    for name, changes in TRANSFORMERS:
-        add("transformers", name, f"{HERE / 'smaller.py'}:model", [name, changes])
+    for name in TRANSFORMERS.split():
+        add("transformers", name, f"{HERE / 'smaller.py'}:model", [name, CHANGES.get(name, {})])
     for name in PLAIN.split():
         add("plain", name, f"{HERE / 'plain.py'}:{name}")
     return found

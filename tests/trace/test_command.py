@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def test_the_table_and_the_cache(project: Path) -> None:
     code, out, err = run()
     assert code == 0, err
     assert max(len(line) for line in out.splitlines()) <= 100
-    for words in ("layers.0", "relu", "default 0.14", "0.05", "head → 4", "AdamW: lr 0.001 decay 0.05", "largest batch", "spare unused",
+    for words in ("layers.0", "relu", "default 0.14", "0.05", "head → 4", "AdamW: lr 0.001 decay 0.05", "largest batch",
+                  "spare unused",
                   "TRK601", "TRK706", "TRK501", "traced by"):  # fmt: skip
         assert words in out, words
     assert list((project / ".tricklint_cache" / "trace").glob("*.json"))
@@ -127,7 +129,7 @@ def test_a_thousand_layers_fold(trace) -> None:
     """
     facts = trace({"models.py": text}, "models.py:Net", seconds=60)
     assert isinstance(facts, ModelFacts), facts
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))
+    console = Console(width=100, record=True, file=io.StringIO())
     show.text(facts, console)
     out = console.export_text()
     assert "blocks.*.fc ×" in out and len(out.splitlines()) < 60
@@ -214,7 +216,8 @@ def test_unused_parameter_rule(project: Path) -> None:
 
 def test_nothing_of_it_imports_torch_here() -> None:
     code = (
-        "import sys, tricklint, tricklint.trace, tricklint.trace.facts, tricklint.trace.judge, tricklint.trace.merging, "
+        "import sys, tricklint, tricklint.trace, tricklint.trace.facts, tricklint.trace.judge, "
+        "tricklint.trace.merging, "
         "tricklint.trace.client, tricklint.trace.targets, tricklint.trace.cli, tricklint.trace.show, "
         "tricklint.rules.loop.unused_parameter\n"
         "bad = {'torch', 'numpy', 'pandas', 'rich', 'libcst'} & set(sys.modules)\n"

@@ -384,3 +384,71 @@ def test_layers_in_a_list_are_seen() -> None:
 
     (lost,) = facts_of(Lost()).unregistered
     assert (lost.attribute, lost.layers, lost.parameters) == ("layers", 2, 40)
+
+
+def test_a_size_is_no_signal() -> None:
+    """A width read off x must not connect x with what is reshaped to it."""
+
+    class Sizes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = self.a(x)
+            n, _ = x.shape
+            y = self.b(x).view(n, x.size(1)).relu()
+            return self.c(y)
+
+    follows = outline(Sizes()).activation_after
+    assert follows == {"a": "none", "b": "relu", "c": "none"}
+
+
+def test_a_sum_of_heads_is_no_residual() -> None:
+    class Wide(nn.Module):
+        def __init__(self, skip: bool) -> None:
+            super().__init__()
+            self.skip = skip
+            self.wide, self.deep = nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6))
+
+        def forward(self, x):
+            return (x if self.skip else self.wide(x)) + self.deep(x)
+
+    assert sorted(outline(Wide(False)).heads) == ["deep.2", "wide"]
+    features = outline(Wide(True))
+    assert features.heads == [] and "residual" in features.reason
+
+
+def test_a_live_model_that_looks_at_values() -> None:
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.a, self.b = nn.BatchNorm1d(8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            h = torch.relu(self.a(self.norm(x)))
+            return self.b(h if h.sum().item() < 1e9 else -h)
+
+    model = Looks()
+    mean = model.norm.running_mean.clone()
+    facts = facts_of(model)
+    assert facts.rung == "recorder-cpu" and facts.heads[0].path == "b" and not facts.unused
+    assert torch.equal(mean, model.norm.running_mean)
+    assert outline(model).activation_after == {"a": "relu", "b": "none"}
+
+
+def test_a_forward_that_runs_in_eval_only_leaves_use_open() -> None:
+    class Trains(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.aux = nn.Linear(8, 2), nn.Linear(8, 2)
+
+        def forward(self, x, targets=None):
+            if self.training:
+                assert targets is not None, "targets should not be none in train mode"
+                return self.aux(x)
+            return self.a(x)
+
+    facts = facts_of(Trains())
+    assert facts.eval_only and not facts.unused
+    assert {p.name: p.used for p in facts.parameters}["aux.weight"] is None

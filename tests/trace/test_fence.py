@@ -1,4 +1,4 @@
-"""What a project's code may do to the worker: nothing that stays, nothing that hangs, always one line that says what."""
+"""What a project's code may do to the worker: nothing that stays or hangs, and always one line says what."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ NET = """
 NASTY = {
     "endless": ("while True: pass", "limit", "time limit"),
     "endless, swallowing": (
-        "\n            while True:\n                try:\n                    while True: pass\n                except BaseException: pass",
+        "\n            while True:\n                try:\n                    while True: pass\n"
+        "                except BaseException: pass",
         "limit",
         "time limit",
     ),
@@ -119,7 +120,8 @@ def test_what_depends_on_a_stub_is_unknown(trace) -> None:
     head = "import not_there\nimport torch\nfrom torch import nn\n"
     inherits = trace({"a.py": head + "class Net(not_there.BaseModule):\n    pass\n"}, "a.py:Net")
     assert isinstance(inherits, Failure) and inherits.cause == "unknown" and "not_there" in inherits.message
-    body = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.e = not_there.Encoder()\n"
+    body = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    body += "        self.e = not_there.Encoder()\n"
     holds = trace({"b.py": head + body}, "b.py:Net")
     assert isinstance(holds, Failure) and holds.cause == "unknown" and "not_there" in holds.message
 
@@ -170,7 +172,8 @@ def test_a_wrong_target_is_one_line(trace, target: str, words: str) -> None:
 
 
 def test_an_argument_nobody_knows_is_said(trace) -> None:
-    text = "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self, width):\n        super().__init__(width, 2)\n"
+    text = "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self, width):\n"
+    text += "        super().__init__(width, 2)\n"
     result = trace({"models.py": text}, "models.py:Net")
     assert isinstance(result, Failure) and result.cause == "unknown" and "width" in result.message
     assert isinstance(trace({"models.py": text}, "models.py:Net", kwargs={"width": 5}), ModelFacts)

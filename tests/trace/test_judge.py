@@ -26,7 +26,8 @@ from tricklint.trace.facts import (
 
 
 def layer(path: str, activation: str = "relu", init: str = "default", std: float = 0.05, **more: object) -> LayerFact:
-    values = {"path": path, "type": "Linear", "kind": "linear", "weight": f"{path}.weight", "bias": f"{path}.bias", "fan_in": 128,
+    values = {"path": path, "type": "Linear", "kind": "linear", "weight": f"{path}.weight", "bias": f"{path}.bias",
+              "fan_in": 128,
               "fan_out": 128, "activation": activation, "norm_after": False, "skip_after": False, "std": std,
               "default_std": 0.051, "xavier_std": 0.088, "kaiming_std": 0.125, "init": init,
               "own_init": init not in ("default", "unknown")}  # fmt: skip
@@ -48,7 +49,8 @@ def facts(**more: object) -> ModelFacts:
 
 
 def optimizer(*decays: float, **more: object) -> OptimizerFact:
-    return OptimizerFact("AdamW", [GroupFact(1e-3, d, 3) for d in decays], Site("train.py", 5), **more)  # type: ignore[arg-type]
+    groups = [GroupFact(1e-3, d, 3) for d in decays]
+    return OptimizerFact("AdamW", groups, Site("train.py", 5), **more)  # type: ignore[arg-type]
 
 
 def test_missing_init() -> None:

@@ -23,4 +23,8 @@ def the_head(model: nn.Module, example: Example, operation: str) -> str:
         raise SurgeryError(f"{operation}: no head was found ({why}); name it with head=…")
     if len(heads) > 1:
         raise SurgeryError(f"{operation}: {len(heads)} heads ({', '.join(heads[:6])}); choose with head=…")
+    if not heads[0] and next(model.children(), None) is not None:
+        raise SurgeryError(
+            f"{operation}: the head is a bare parameter of {type(model).__name__} itself, no layer of its own"
+        )
     return heads[0]

@@ -232,7 +232,9 @@ def _init_name(layer: LayerFact, known: Drawn | None, weight: torch.Tensor) -> t
     else:
         slack = 0.02 + 2.0 / math.sqrt(weight.numel())
         bound = weight.detach().abs().max().item()
-        if _near(known.std, layer.default_std, slack) and bound <= 1.0001 / math.sqrt(layer.fan_in):
+        # Where fan_out = 5 fan_in the default is Xavier's own distribution: then it is right as it is.
+        fits = layer.activation not in formulas.RELU_FAMILY and _near(layer.default_std, layer.xavier_std, 0.02)
+        if not fits and _near(known.std, layer.default_std, slack) and bound <= 1.0001 / math.sqrt(layer.fan_in):
             return "default", False
         own = True
     names = {

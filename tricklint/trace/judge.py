@@ -249,7 +249,9 @@ def head_bias(facts: ModelFacts) -> list[FactFinding]:
             text = f"traced: the head's bias is set on purpose{value}"
             found.append(FactFinding("TRK503", head.path, text, refutes=True, site=facts.site))
         elif head.bias_default:
-            text = f"traced: {head.path} is the head ({_count(head.classes or 0, 'output')}), its bias PyTorch's default"
+            text = (
+                f"traced: {head.path} is the head ({_count(head.classes or 0, 'output')}), its bias PyTorch's default"
+            )
             found.append(FactFinding("TRK503", head.path, text, site=facts.site))
     return found
 

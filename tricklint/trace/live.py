@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +17,9 @@ from tricklint.trace.inputs import from_example, guesses, like
 from tricklint.trace.ladder import Inputs, climb, one_line
 from tricklint.trace.ops import Outline
 from tricklint.trace.read import read
-from tricklint.trace.study import study, watched_forward
-from tricklint.trace.twin import meta_twin
+from tricklint.trace.signal import LIMIT
+from tricklint.trace.study import real_rung, real_trace, study, watched_forward
+from tricklint.trace.twin import meta_twin, strip_hooks
 
 if TYPE_CHECKING:
     from tricklint.trace.table import Findings
@@ -39,11 +43,35 @@ def outline(model: nn.Module, example: Example = None) -> Outline:
         except Exception as error:
             return Outline([], "tree", reason=f"the model cannot be copied: {one_line(error)}")
         run = watched_forward(twin, candidates)
-        return read(climb(twin, candidates[:1] if isinstance(run, str) else [run[0]], export=False))
+        seen = read(climb(twin, candidates[:1] if isinstance(run, str) else [run[0]], export=False))
+    if seen.rung == "tree":
+        with _real_copy(model) as copied:
+            found = real_trace(copied, candidates) if copied is not None else []
+        if isinstance(found, tuple):
+            return read(found[0])
+    return seen
+
+
+@contextmanager
+def _real_copy(model: nn.Module) -> Iterator[nn.Module | None]:
+    """A CPU copy to run, without users' hooks; None for models that are large or cannot be copied. The random state
+    is put back afterwards."""
+    if sum(p.numel() for p in model.parameters()) > LIMIT or any(p.is_meta for p in model.parameters()):
+        yield None
+        return
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        try:
+            copied = copy.deepcopy(model).cpu().float()
+            strip_hooks(copied)
+        except Exception:
+            yield None
+            return
+        yield copied
 
 
 def facts_of(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, example: Example = None) -> ModelFacts:
-    """ModelFacts of a live module. Weights are read, the module is neither run nor changed.
+    """ModelFacts of a live module. Weights are read, the module is neither run nor changed (a copy may be run).
 
     Raises TypeError when `model` is no nn.Module, ValueError when it cannot be copied to meta.
     """
@@ -55,9 +83,13 @@ def facts_of(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, e
             twin, candidates = _prepare(model, example)
         except Exception as error:
             raise ValueError(f"{type(model).__name__} cannot be copied to meta: {one_line(error)}") from error
-        return study(
-            twin, candidates, type(model).__qualname__, drawn=measured, optimizer=optimizer, live=model, export=False
-        )
+        name = type(model).__qualname__
+        facts = study(twin, candidates, name, drawn=measured, optimizer=optimizer, live=model, export=False)
+    if facts.rung == "tree":
+        with _real_copy(model) as copied:
+            if copied is not None:
+                facts = real_rung(facts, copied, candidates)
+    return facts
 
 
 def check_model(

@@ -12,7 +12,8 @@ from torch import nn
 from tricklint.trace.extract import Source, extract, fixed_bytes, site_of
 from tricklint.trace.facts import MemoryFact, ModelFacts
 from tricklint.trace.initwatch import Drawn
-from tricklint.trace.ladder import Inputs, climb, one_line
+from tricklint.trace.inputs import like
+from tricklint.trace.ladder import Inputs, Traced, climb, one_line, record
 from tricklint.trace.meter import Meter, batch_of, shapes_of
 from tricklint.trace.read import read
 
@@ -85,3 +86,40 @@ def study(
         shape = next((i.shape for i in facts.inputs), ())
         facts.memory = MemoryFact(meter.saved // batch_of(inputs), fixed_bytes(model, states), shape)
     return facts
+
+
+def real_trace(real: nn.Module, candidates: Sequence[Inputs]) -> tuple[Traced, Meter, Inputs] | list[str]:
+    """The recorder over real tensors, for forwards that look at values; else why each attempt failed. `real` runs: its
+    mode changes, its running statistics move."""
+    tried = []
+    for training in (True, False):
+        for option in candidates[:4]:
+            meter = Meter(real.train(training))
+            try:
+                return record(real, like(option, "cpu"), "recorder-cpu", meter), meter, option
+            except Exception as error:
+                tried.append(f"recorder-cpu ({option.source}): {type(error).__name__}: {one_line(error)}")
+    return tried
+
+
+def real_rung(facts: ModelFacts, real: nn.Module, candidates: Sequence[Inputs]) -> ModelFacts:
+    """`facts`, which stopped at the tree, taken up again with a real model; as they were when that fails too."""
+    found = real_trace(real, candidates)
+    if isinstance(found, list):
+        facts.tried += found
+        return facts
+    traced, meter, option = found
+    outline = read(traced)
+    outline.tried = facts.tried
+    reached = meter.reached if real.training else None
+    again = extract(real, outline, facts.target, reached=reached, shapes=traced.shapes, inputs=option)
+    again.eval_only = not real.training
+    again.optimizer = facts.optimizer
+    groups = {p.name: p.groups for p in facts.parameters}
+    for parameter in again.parameters:
+        parameter.groups = groups.get(parameter.name, ())
+        parameter.used = parameter.used or (False if real.training else None)
+    states = facts.optimizer.state_per_parameter if facts.optimizer else 2
+    shape = next((i.shape for i in again.inputs), ())
+    again.memory = MemoryFact(meter.saved // batch_of(option), fixed_bytes(real, states), shape)
+    return again

@@ -15,14 +15,13 @@ import torch
 from torch import nn
 
 from tricklint.trace.extract import site_of
-from tricklint.trace.facts import Failure, MemoryFact, ModelFacts, Site
+from tricklint.trace.facts import Failure, ModelFacts, Site
 from tricklint.trace.initwatch import Drawn, InitWatch
 from tricklint.trace.inputs import from_example, from_shapes, guesses, like
-from tricklint.trace.ladder import Inputs, one_line, record
-from tricklint.trace.meter import Meter, batch_of
-from tricklint.trace.read import read
+from tricklint.trace.ladder import Inputs, one_line
+from tricklint.trace.meter import Meter
 from tricklint.trace.signal import measure_signal, work
-from tricklint.trace.study import study
+from tricklint.trace.study import real_rung, study
 from tricklint.trace.worker import build, downloads, stubs
 from tricklint.trace.worker.guard import Blocked, Guard, OverTime, limit_memory, start_clock, stop_clock
 from tricklint.trace.worker.loader import UserFinder
@@ -101,7 +100,10 @@ def _work(job: dict[str, Any], guard: Guard, finder: UserFinder, send: Send, sta
         candidates = _inputs(job, model, finder)
     facts = look(export=False)
     if facts.rung == "tree" and facts.total <= LARGE:
-        facts = _real_rung(facts, maker, args, kwargs, candidates, job, live)
+        try:
+            facts = real_rung(facts, live if live is not None else _rebuild(maker, args, kwargs), candidates)
+        except Exception as error:
+            facts.tried.append(f"recorder-cpu: {type(error).__name__}: {one_line(error)}")
     if facts.rung == "tree" and job.get("export", True):
         tried, facts = facts.tried, look(export=True)
         facts.tried = list(dict.fromkeys([*tried, *facts.tried]))
@@ -179,47 +181,6 @@ def _reach_for_real(facts: ModelFacts, real: nn.Module, candidates: list[Inputs]
             if meter.reached is not None and not parameter.frozen:
                 parameter.used = any(name in meter.reached for name in (parameter.name, *parameter.tied_to))
         return
-
-
-def _real_rung(
-    facts: ModelFacts,
-    maker: Any,
-    args: list[Any],
-    kwargs: dict[str, Any],
-    candidates: list[Inputs],
-    job: dict[str, Any],
-    live: nn.Module | None,
-) -> ModelFacts:
-    """The recorder over real tensors: for forwards that look at values."""
-    from tricklint.trace.extract import extract, fixed_bytes
-
-    tried = list(facts.tried)
-    try:
-        real = live if live is not None else _rebuild(maker, args, kwargs)
-    except Exception as error:
-        facts.tried.append(f"recorder-cpu: {type(error).__name__}: {one_line(error)}")
-        return facts
-    for option, training in [(o, t) for t in (True, False) for o in candidates[:4]]:
-        try:
-            real.train(training)
-            meter = Meter(real)
-            traced = record(real, like(option, "cpu"), "recorder-cpu", meter)
-        except Exception as error:
-            tried.append(f"recorder-cpu ({option.source}): {type(error).__name__}: {one_line(error)}")
-            continue
-        outline = read(traced)
-        outline.tried = tried
-        again = extract(real, outline, job["target"], reached=meter.reached, shapes=traced.shapes, inputs=option)
-        again.optimizer = facts.optimizer
-        states = facts.optimizer.state_per_parameter if facts.optimizer else 2
-        shape = next((i.shape for i in again.inputs), ())
-        again.memory = MemoryFact(meter.saved // batch_of(option), fixed_bytes(real, states), shape)
-        groups = {p.name: p.groups for p in facts.parameters}
-        for parameter in again.parameters:
-            parameter.groups = groups.get(parameter.name, ())
-        return again
-    facts.tried = tried
-    return facts
 
 
 def _optimizer(
