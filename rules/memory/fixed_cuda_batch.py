@@ -14,7 +14,7 @@ from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plai
 from tricklint.program.objects import submodules
 from tricklint.program.values import Const, Instance, first
 from tricklint.rule import Rule
-from tricklint.source.tree import Tree
+from tricklint.source.tree import Tree, walk
 
 HELPER = '''def {name}(optimizer, model, criterion, inputs, targets):
     """Backpropagate one batch, in pieces of half the size whenever CUDA runs out of memory.
@@ -131,7 +131,7 @@ def executable_batch_size(found: FixedBatch) -> Fix | None:
     passed = next((arg.value for arg in call.args if arg.keyword is not None and arg.keyword.value == "batch_size"), None)
     if passed is None and len(call.args) > 1 and call.args[1].keyword is None and not call.args[1].star:
         passed = call.args[1].value
-    if passed is None or "batch_size" in names or "batch_size" in build.names_in(function.body):
+    if passed is None or "batch_size" in names or binds(tree, function, "batch_size"):
         return None
     imported = build.add_import(tree, "from accelerate.utils import find_executable_batch_size")
     decorated = build.insert_before(tree, function, [f"@find_executable_batch_size(starting_batch_size={found.size})"])
@@ -148,6 +148,16 @@ def executable_batch_size(found: FixedBatch) -> Fix | None:
     )
     reason = "the whole function starts again with half the batch size, and the learning rate no longer fits the batch"
     return Fix(FixLevel.UNSAFE, "let accelerate find a batch size that fits", edits, reason)
+
+
+def binds(tree: Tree, function: cst.FunctionDef, name: str) -> bool:
+    """The function's body uses the name for something of its own (not as an argument's keyword)."""
+    for each in walk(function.body):
+        if isinstance(each, cst.Name) and each.value == name:
+            up = tree.parent(each)
+            if not (isinstance(up, cst.Arg) and up.keyword is each):
+                return True
+    return False
 
 
 def mean_loss(program: Program, found: FixedBatch) -> bool:
