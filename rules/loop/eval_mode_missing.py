@@ -1,4 +1,70 @@
-"""page"""
+"""Dropout and batch norm in the wrong mode.
+
+## What it does
+Finds two mistakes with models that hold dropout or batch norm layers: a loop over validation or test data that runs
+the model in train mode (also a second model of which only the first was put in eval mode), and an evaluation that
+puts the model in eval mode inside the training loop without a `train()` that puts it back.
+
+## Why it costs
+In train mode dropout goes on zeroing activations, and batch norm normalises with the batch at hand *and* lets the
+validation data change its running statistics: the numbers depend on how the data is batched, and on the order. In
+eval mode training goes on without dropout and with frozen statistics from the second epoch on.
+
+## When not to follow it
+For Monte-Carlo dropout, for generators whose dropout is their noise, and for fine-tuning with frozen norms on purpose
+(a model that is put in eval mode *before* it is trained is left alone).
+
+## Example
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+train_data = val_data = [(torch.randn(8, 4), torch.zeros(8, dtype=torch.long))]
+
+for epoch in range(2):
+    model.train()
+    for inputs, targets in train_data:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    with torch.no_grad():
+        for inputs, targets in val_data:
+            print((model(inputs).argmax(1) == targets).float().mean())
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+
+model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+train_data = val_data = [(torch.randn(8, 4), torch.zeros(8, dtype=torch.long))]
+
+for epoch in range(2):
+    model.train()
+    for inputs, targets in train_data:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        for inputs, targets in val_data:
+            print((model(inputs).argmax(1) == targets).float().mean())
+```
+
+## Fix level
+None: where the mode belongs is for the author to say.
+
+## Evidence
+The finding names the layer that acts differently and the line that set the mode.
+
+## References
+- https://docs.pytorch.org/docs/stable/notes/autograd.html#evaluation-mode-nn-module-eval
+- https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
+"""
 
 from __future__ import annotations
 
@@ -13,7 +79,6 @@ from tricklint.program.loops import Modes, Reach, contradict
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
 from tricklint.program.values import Instance
 from tricklint.rule import Rule
-
 
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
 
@@ -46,7 +111,10 @@ class EvalModeMissing(Rule):
                 continue
             seen.add(id(found.region.node))
             name = event.file.tree.code(event.node.func)  # type: ignore[attr-defined]
-            message = f"{name} is evaluated in train mode: its {layer.label} layers still act as in training; call {name}.eval() first"
+            message = (
+                f"{name} is evaluated in train mode: its {layer.label} layers still act as in training; "
+                f"call {name}.eval() first"
+            )
             evidence = [program.evidence(layer.file, layer.node, f"the {layer.label} layer")]
             if mode is not None:
                 evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
@@ -83,7 +151,7 @@ class EvalModeMissing(Rule):
                     continue
                 seen.add(id(stop.node))
                 message = (
-                    f"the model stays in eval mode after this: from the next round of the loop on it is trained with its "
+                    "the model stays in eval mode after this: from the next round of the loop on, it trains with its "
                     f"{layer.label} layers switched off; call train() before training goes on"
                 )
                 evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]

@@ -1,4 +1,68 @@
-"""page"""
+"""A DistributedSampler that shuffles every epoch alike.
+
+## What it does
+Finds a shuffling `DistributedSampler` whose loader is trained on in a loop over epochs without a `set_epoch()` that
+reaches it. It is judged on the branch on which it exists. Samplers that do not shuffle, single passes over the data,
+loaders of validation data, and loops that a framework runs are left alone.
+
+## Why it costs
+The sampler seeds its permutation with `seed + epoch`, and only `set_epoch` changes the epoch. Without it every epoch
+has the same order and the same batches, so batch norm and the gradient noise see no variety, and accuracy suffers
+quietly.
+
+## When not to follow it
+When the same order in every epoch is wanted, or the loop makes one pass only.
+
+## Example
+```python
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+dataset = TensorDataset(torch.randn(16, 4))
+sampler = DistributedSampler(dataset, num_replicas=1, rank=0)
+loader = DataLoader(dataset, batch_size=4, sampler=sampler)
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+for epoch in range(3):
+    for (inputs,) in loader:
+        optimizer.zero_grad()
+        model(inputs).pow(2).mean().backward()
+        optimizer.step()
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+dataset = TensorDataset(torch.randn(16, 4))
+sampler = DistributedSampler(dataset, num_replicas=1, rank=0)
+loader = DataLoader(dataset, batch_size=4, sampler=sampler)
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+for epoch in range(3):
+    sampler.set_epoch(epoch)
+    for (inputs,) in loader:
+        optimizer.zero_grad()
+        model(inputs).pow(2).mean().backward()
+        optimizer.step()
+```
+
+## Fix level
+None: the epoch to set is not always the loop's own counter (a resumed run counts on).
+
+## Evidence
+The finding names the loop over epochs.
+
+## References
+- https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.distributed.DistributedSampler
+"""
 
 from __future__ import annotations
 
@@ -32,13 +96,20 @@ class SamplerEpochNotSet(Rule):
             sampler = event.subject
             if not isinstance(sampler, Instance) or sampler.library not in _SAMPLERS:
                 continue
-            if id(sampler) in told or id(event.node) in seen or not self.shuffles(sampler) or not program.complete(event):
+            if (
+                id(sampler) in told
+                or id(event.node) in seen
+                or not self.shuffles(sampler)
+                or not program.complete(event)
+            ):
                 continue
             loop = self.trained_with(program, sampler)
             if loop is None or self.set_elsewhere(program, event, loop) or made_anew(event, loop):
                 continue
             seen.add(id(event.node))
-            message = "this sampler shuffles by epoch number, but set_epoch() is never called: every epoch has the same order"
+            message = (
+                "this sampler shuffles by epoch number, but set_epoch() is never called: every epoch has the same order"
+            )
             evidence = [program.evidence(loop.loops[0].file, self.head(loop), "the epochs")]
             yield program.finding(self, event.file, event.node, message, evidence)
 
@@ -55,7 +126,9 @@ class SamplerEpochNotSet(Rule):
             if len(back.loops) < 2:
                 continue
             for at, loop in enumerate(back.loops):
-                if at and any(sampler is m for loader in loaders_of(loop.over) for m in members(loader.notes.get("sampler"))):
+                if at and any(
+                    sampler is m for loader in loaders_of(loop.over) for m in members(loader.notes.get("sampler"))
+                ):
                     return back
         return None
 
@@ -69,7 +142,11 @@ class SamplerEpochNotSet(Rule):
         for file in {event.file, back.file, *(loop.file for loop in back.loops), *(func.file for func in back.stack)}:
             if "set_epoch" in file.tree.text:
                 for node in walk(file.tree.module):
-                    if isinstance(node, cst.Attribute) and node.attr.value == "set_epoch" and file.tree.parent(node) not in known:
+                    if (
+                        isinstance(node, cst.Attribute)
+                        and node.attr.value == "set_epoch"
+                        and file.tree.parent(node) not in known
+                    ):
                         return True
         return False
 

@@ -1,4 +1,63 @@
-"""page"""
+"""A learning rate schedule that is stepped too early, or too often.
+
+## What it does
+Finds a `scheduler.step()` that comes before the first `optimizer.step()` of the same loop (the order of PyTorch
+before 1.1), and a scheduler whose arguments count epochs (`StepLR`, `MultiStepLR`, `ExponentialLR`,
+`CosineAnnealingLR` over the number of epochs) but which is stepped once a batch. A step with an explicit epoch, one
+that is skipped in the first epoch, and the fast-forward of a resumed run are left alone.
+
+## Why it costs
+Stepped first, the scheduler skips the first value of its schedule: a warm-up starts one step late, and every decay
+comes one epoch early. Stepped once a batch, a schedule meant for 90 epochs is over within the first.
+
+## When not to follow it
+When the schedule is shifted on purpose.
+
+## Example
+```python
+import torch
+from torch import nn
+
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
+
+for epoch in range(25):
+    scheduler.step()
+    for inputs in torch.randn(5, 8, 4):
+        optimizer.zero_grad()
+        model(inputs).pow(2).mean().backward()
+        optimizer.step()
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
+
+for epoch in range(25):
+    for inputs in torch.randn(5, 8, 4):
+        optimizer.zero_grad()
+        model(inputs).pow(2).mean().backward()
+        optimizer.step()
+    scheduler.step()
+```
+
+## Fix level
+recipe, where both steps stand in one block (they are swapped) or the scheduler's stands at the top of the epoch loop
+(it goes to the end); nothing is rewritten where `continue` or `break` may skip the new place.
+
+## Evidence
+`StepLR(step_size=3)` stepped first gives 0.1, 0.1, 0.01, 0.01, 0.01, 0.001 where it should give 0.1, 0.1, 0.1, 0.01,
+0.01, 0.01 (torch 2.13). The finding names the optimizer's step and the scheduler's construction.
+
+## References
+- https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate
+"""
 
 from __future__ import annotations
 
@@ -54,10 +113,15 @@ class SchedulerBeforeOptimizer(Rule):
             return None
         step = min(steps, key=lambda each: each.seq)
         inner = event.loops[-1]
-        if step.seq < event.seq or step.entry != event.entry or not any(each.serial == inner.serial for each in step.loops):
+        if (
+            step.seq < event.seq
+            or step.entry != event.entry
+            or not any(each.serial == inner.serial for each in step.loops)
+        ):
             return None
         message = (
-            f"{scheduler.label} is stepped before the optimizer's first step, so the first value of its schedule is skipped"
+            f"{scheduler.label} is stepped before the optimizer's first step, so the first value of its schedule is "
+            "skipped"
         )
         evidence = [
             program.evidence(step.file, step.node, "the optimizer is stepped only here"),
@@ -84,7 +148,7 @@ class SchedulerBeforeOptimizer(Rule):
         return program.finding(self, event.file, event.node, message, evidence)
 
     def mend(self, event: Event, step: Event) -> Fix | None:
-        """Put the scheduler's step behind the optimizer's, where both stand in one block; else at the end of the epoch."""
+        """Put the scheduler's step behind the optimizer's, where both stand in one block; else at the epoch's end."""
         if event.file is not step.file:
             return None
         tree = event.file.tree
@@ -106,7 +170,9 @@ class SchedulerBeforeOptimizer(Rule):
         edits = moved(tree, statement, after)
         if edits is None:
             return None
-        return Fix(FixLevel.RECIPE, "step the scheduler after the optimizer", edits, "the schedule starts at its first value")
+        return Fix(
+            FixLevel.RECIPE, "step the scheduler after the optimizer", edits, "the schedule starts at its first value"
+        )
 
 
 def moved(tree: Tree, statement: cst.SimpleStatementLine, after: cst.CSTNode) -> build.Edits | None:
@@ -171,7 +237,11 @@ def epochs_meant(scheduler: Instance, epochs: float | None) -> str:
         return ""
     if kind == "ExponentialLR":
         gamma = number(given(1, "gamma"))
-        return f"gamma {gamma:g} a batch takes the learning rate to nothing" if gamma is not None and 0 < gamma <= 0.97 else ""
+        return (
+            f"gamma {gamma:g} a batch takes the learning rate to nothing"
+            if gamma is not None and 0 < gamma <= 0.97
+            else ""
+        )
     if kind == "CosineAnnealingLR":
         top = given(1, "T_max")
         at = first(top)
@@ -184,4 +254,3 @@ def inner_is_epochs(node: cst.CSTNode, event: Event) -> bool:
     if isinstance(node, cst.For):
         return any(isinstance(each, cst.Name) and "epoch" in each.value.lower() for each in walk(node.target))
     return False
-

@@ -1,4 +1,79 @@
-"""page"""
+"""Layers that their module does not know.
+
+## What it does
+Finds `nn.Module` attributes that are plain lists, tuples or dicts of layers with parameters, and that nothing
+registers in another way: no `nn.ModuleList`, `nn.ModuleDict` or `nn.Sequential` of the same layers, no `add_module`,
+no `setattr`, no attribute of their own. Modules that were handed in from outside may be hidden on purpose and are
+left alone, and so are layers whose parameters are given to an optimizer directly.
+
+## Why it costs
+`parameters()`, `to()`, `state_dict()`, `train()` and `eval()` see only registered submodules. The others stay on the
+CPU, stay at their initial weights, are lost when the model is saved, and keep their dropout on in evaluation. Often
+nothing fails.
+
+## When not to follow it
+When a module is kept out of `parameters()` on purpose, such as a frozen teacher in a one-element list.
+
+## Example
+```python
+import torch
+from torch import nn
+
+
+class MLP(nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.stem = nn.Linear(4, sizes[0])
+        self.layers = []
+        for size, following in zip(sizes, sizes[1:]):
+            self.layers.append(nn.Linear(size, following))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+
+model = MLP([8, 8, 2])
+optimizer = torch.optim.Adam(model.parameters())
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+
+
+class MLP(nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.stem = nn.Linear(4, sizes[0])
+        self.layers = nn.ModuleList()
+        for size, following in zip(sizes, sizes[1:]):
+            self.layers.append(nn.Linear(size, following))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+
+model = MLP([8, 8, 2])
+optimizer = torch.optim.Adam(model.parameters())
+```
+
+## Fix level
+None: an `nn.ModuleList` adds keys to the `state_dict`, so old checkpoints no longer load as they are.
+
+## Evidence
+The finding names the construction of the layers that are lost.
+
+## References
+- https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html
+- https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleDict.html
+"""
 
 from __future__ import annotations
 
@@ -52,10 +127,12 @@ class UnregisteredSubmodule(Rule):
             kind = "ModuleDict" if isinstance(kept, Dict) else "ModuleList"
             plain = "dict" if isinstance(kept, Dict) else "list"
             message = (
-                f"self.{attribute} is a plain {plain} of layers, which PyTorch does not see: they are neither moved to a device "
-                f"nor saved nor trained; keep them in an nn.{kind}"
+                f"self.{attribute} is a plain {plain} of layers, which PyTorch does not see: neither moved to a "
+                f"device nor saved nor trained; keep them in an nn.{kind}"
             )
-            evidence = [program.evidence(layer.file, layer.node, f"a {layer.label} layer is made here") for layer in layers[:2]]
+            evidence = [
+                program.evidence(layer.file, layer.node, f"a {layer.label} layer is made here") for layer in layers[:2]
+            ]
             yield program.finding(self, event.file, event.node, message, evidence)
 
 

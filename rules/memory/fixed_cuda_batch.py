@@ -1,4 +1,113 @@
-"""page"""
+"""A CUDA training loop with a fixed batch size and nothing that catches out-of-memory.
+
+## What it does
+Advises once a script, at the training DataLoader (or at the call that builds it): batches of a size fixed in the code
+or by a default go to CUDA, and nothing copes with a full device: no handler for `torch.cuda.OutOfMemoryError`, no
+`find_executable_batch_size`, no `auto_find_batch_size`, no gradient accumulation, no koila.
+
+## Why it costs
+A batch size that fits one device ends the run on a smaller one, or hours later at the longest sequence. Ways to cope:
+
+- halve and accumulate (this rule's fix): on the error the batch is split and each piece's loss weighted n_i/N; the
+  gradient of a mean loss is exact, batch norm sees the statistics of the pieces.
+- gradient accumulation by hand: several small batches make one step; the same, with a fixed number of pieces, if the
+  loss is scaled.
+- accelerate's `find_executable_batch_size`: runs the function again with half the batch size; training starts over,
+  and the learning rate no longer fits the batch.
+- Lightning's batch-size finder: tries sizes before training; costs trial steps, and the largest sample may come
+  later.
+- koila 0.1.1: evaluates lazily and splits when memory is short; archived by its author, see below.
+
+koila's gradients are wrong when it splits a batch: mean losses of the pieces are added up unscaled (64 as 32 + 32
+doubles the gradient, 127 has been seen to give 25 times), residual blocks are computed again and again, batch norm
+statistics are updated several times a step, autocast is ignored, and `import koila` fails with pynvml 12 and newer.
+Its gradients are right as long as the batch fits. So it is written only when asked for.
+
+## When not to follow it
+When device and data are fixed and the batch has been tried, or when the exact batch size is part of the experiment.
+
+## Example
+```python
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+dataset = TensorDataset(torch.randn(64, 8), torch.randint(0, 2, (64,)))
+loader = DataLoader(dataset, batch_size=32, shuffle=True)
+model = nn.Linear(8, 2).to(device)
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+for inputs, targets in loader:
+    inputs, targets = inputs.to(device), targets.to(device)
+    optimizer.zero_grad()
+    outputs = model(inputs)
+    loss = criterion(outputs, targets)
+    loss.backward()
+    optimizer.step()
+```
+
+## After the fix
+```python
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+dataset = TensorDataset(torch.randn(64, 8), torch.randint(0, 2, (64,)))
+loader = DataLoader(dataset, batch_size=32, shuffle=True)
+model = nn.Linear(8, 2).to(device)
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+def backward_in_pieces(optimizer, model, criterion, inputs, targets):
+    \"\"\"Backpropagate one batch, in pieces of half the size whenever CUDA runs out of memory.
+
+    Each piece's loss is weighted by its share of the batch, so the gradient of a mean loss is the whole batch's.
+    Returns the batch's loss and outputs, both without their graph.
+    \"\"\"
+    size = piece = len(inputs)
+    while True:
+        try:
+            optimizer.zero_grad()
+            total, outputs = 0.0, []
+            for start in range(0, size, piece):
+                output = model(inputs[start : start + piece])
+                loss = criterion(output, targets[start : start + piece]) * (len(output) / size)
+                loss.backward()
+                total = total + loss.detach()
+                outputs.append(output.detach())
+            return total, torch.cat(outputs)
+        except torch.cuda.OutOfMemoryError:
+            if piece == 1:
+                raise
+            piece = (piece + 1) // 2
+        output = loss = None
+        torch.cuda.empty_cache()
+
+
+for inputs, targets in loader:
+    inputs, targets = inputs.to(device), targets.to(device)
+    loss, outputs = backward_in_pieces(optimizer, model, criterion, inputs, targets)
+    optimizer.step()
+```
+
+## Fix level
+unsafe, and only for the plain step of the example with a loss that averages over the batch. `oom-guard` chooses what
+is written: `"accumulate"` (default), `"accelerate"` (a decorator on the function that builds the loader and trains)
+or `"koila"`. Any other loop is only told about.
+
+## Evidence
+The mended fixtures are run with the error raised by hand: the weights agree with those of the whole batch, also for
+pieces of unequal size, and are bit-equal when no error comes.
+
+## References
+- https://docs.pytorch.org/docs/stable/notes/cuda.html#memory-management
+- https://huggingface.co/docs/accelerate/usage_guides/memory
+- https://lightning.ai/docs/pytorch/stable/advanced/training_tricks.html#batch-size-finder
+- https://github.com/rentruewang/koila
+"""
 
 from __future__ import annotations
 
@@ -83,7 +192,8 @@ def in_pieces(tree: Tree, step: PlainStep, normed: bool) -> Fix | None:
     for up in tree.ancestors(step.statements[0]):
         if not isinstance(up, cst.Module):
             top = up
-    call = f"{step.loss}, {step.output} = {name}({step.optimizer}, {step.model}, {step.criterion}, {step.inputs}, {step.targets})"
+    given = ", ".join((step.optimizer, step.model, step.criterion, step.inputs, step.targets))
+    call = f"{step.loss}, {step.output} = {name}({given})"
     helper = HELPER.format(name=name).rstrip("\n").split("\n")
     start = tree.offsets(step.statements[0])[0]
     end = tree.offsets(step.statements[-1])[1]
@@ -94,7 +204,9 @@ def in_pieces(tree: Tree, step: PlainStep, normed: bool) -> Fix | None:
     placed = build.insert_before(tree, top, [*helper, "", ""])
     if imported is None or placed is None:
         return None
-    reason = "losses that do not average over the batch (sums, class weights, ignored targets) would be weighted wrongly"
+    reason = (
+        "losses that do not average over the batch (sums, class weights, ignored targets) would be weighted wrongly"
+    )
     if normed:
         reason = "batch norm sees the statistics of the pieces, and " + reason
     edits = (*imported, *placed, build.edit_at(tree, start, end, call))
@@ -109,7 +221,9 @@ def lazy_batch(tree: Tree, step: PlainStep) -> Fix | None:
     placed = build.insert_before(tree, step.statements[0], [line])
     if imported is None or placed is None:
         return None
-    reason = "when koila 0.1.1 splits a batch it adds up mean losses unscaled, so gradients grow with the number of pieces"
+    reason = (
+        "when koila 0.1.1 splits a batch it adds up mean losses unscaled, so gradients grow with the number of pieces"
+    )
     return Fix(FixLevel.UNSAFE, "hand the batch to koila", (*imported, *placed), reason)
 
 
@@ -118,7 +232,12 @@ def executable_batch_size(found: FixedBatch) -> Fix | None:
     tree = found.made.file.tree
     call = found.made.node
     function = next((up for up in tree.ancestors(call) if isinstance(up, cst.FunctionDef)), None)
-    if function is None or function.decorators or found.made.file is not found.backward.file or not isinstance(call, cst.Call):
+    if (
+        function is None
+        or function.decorators
+        or found.made.file is not found.backward.file
+        or not isinstance(call, cst.Call)
+    ):
         return None
     if not any(up is function for up in tree.ancestors(found.backward.node)):
         return None
@@ -128,7 +247,9 @@ def executable_batch_size(found: FixedBatch) -> Fix | None:
     if params.posonly_params or isinstance(params.star_arg, cst.Param):
         return None
     names = {param.name.value for param in (*params.params, *params.kwonly_params)}
-    passed = next((arg.value for arg in call.args if arg.keyword is not None and arg.keyword.value == "batch_size"), None)
+    passed = next(
+        (arg.value for arg in call.args if arg.keyword is not None and arg.keyword.value == "batch_size"), None
+    )
     if passed is None and len(call.args) > 1 and call.args[1].keyword is None and not call.args[1].star:
         passed = call.args[1].value
     if passed is None or "batch_size" in names or binds(tree, function, "batch_size"):
@@ -168,14 +289,14 @@ def mean_loss(program: Program, found: FixedBatch) -> bool:
         if not any(loop.node is found.backward.loops[-1].node for loop in event.loops):
             continue
         given = event.subject.kwargs if isinstance(event.subject, Instance) else event.data.get("kwargs", {})
-        if isinstance(event.subject, Instance) and (not event.data.get("type") or event.subject.args or event.subject.open_kwargs):
+        if isinstance(event.subject, Instance) and (
+            not event.data.get("type") or event.subject.args or event.subject.open_kwargs
+        ):
             return False
         if "weight" in given or "ignore_index" in given:
             return False
         reduction = first(given.get("reduction"))
-        if reduction is not None and not (isinstance(reduction, Const) and reduction.value == "mean"):
-            return False
-        return True
+        return reduction is None or (isinstance(reduction, Const) and reduction.value == "mean")
     return False
 
 

@@ -59,13 +59,12 @@ def test_pieces_of_unequal_size_count_by_their_share(monkeypatch: pytest.MonkeyP
     criterion(model(x), y).backward()
     whole = model.weight.grad.clone()
 
-    class Small(torch.nn.Module):
-        def forward(self, x: Any) -> Any:
-            if len(x) > 4:
-                raise torch.cuda.OutOfMemoryError("CUDA out of memory (raised by hand)")
-            return model(x)
+    def small(x: Any) -> Any:
+        if len(x) > 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory (raised by hand)")
+        return model(x)
 
-    loss, outputs = names["backward_in_pieces"](optimizer, Small(), criterion, x, y)
+    loss, outputs = names["backward_in_pieces"](optimizer, small, criterion, x, y)
     torch.testing.assert_close(model.weight.grad, whole)
     torch.testing.assert_close(loss, criterion(model(x), y).detach())
     assert outputs.shape == (7, 2) and not outputs.requires_grad

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _CUDA = re.compile(r"\bcuda\b|\.cuda\(|is_cuda|use_cuda")
 # What copes with a full device, or makes the batch size a matter of choice: no advice is needed
 _COPES = re.compile(
-    r"OutOfMemoryError|out of memory|find_executable_batch_size|auto_find_batch_size|auto_scale_batch_size|scale_batch_size|"
-    r"import koila|from koila|[Aa]ccumulat\w*[_ ](?:step|grad|iter|batch|freq)|grad\w*_accum|accum_(?:iter|step|grad|freq)|accum\w*_steps|"
+    r"OutOfMemoryError|out of memory|find_executable_batch_size|auto_find_batch_size|scale_batch_size|"
+    r"import koila|from koila|[Aa]ccumulat\w*[_ ](?:step|grad|iter|batch|freq)|grad\w*_accum|"
+    r"accum_(?:iter|step|grad|freq)|accum\w*_steps|"
     r"iter_size|itersize|update_freq|virtual_batch|subdivision|chunk_size"
 )
 _BROAD = frozenset(("Exception", "BaseException", "RuntimeError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"))
@@ -54,10 +55,21 @@ def fixed_batches(program: Program) -> Iterator[FixedBatch]:
             if made is None or made.entry != back.entry:
                 continue
             size = first(loader.notes.get("batch_size"))
-            if not isinstance(size, Const) or not isinstance(size.value, int) or isinstance(size.value, bool) or size.value < 2:
+            if (
+                not isinstance(size, Const)
+                or not isinstance(size.value, int)
+                or isinstance(size.value, bool)
+                or size.value < 2
+            ):
                 continue
             file, node = _in_script(made, back)
-            involved = {file, made.file, back.file, *(func.file for func in back.stack), *(func.file for func in made.stack)}
+            involved = {
+                file,
+                made.file,
+                back.file,
+                *(func.file for func in back.stack),
+                *(func.file for func in made.stack),
+            }
             texts = [each.tree.text for each in involved]
             if file in seen or any(_COPES.search(text) for text in texts) or not _on_cuda(program, involved):
                 continue
@@ -75,7 +87,7 @@ def _loaders_behind(program: Program, back: Event) -> list[Instance]:
     if found:
         return found
     loaders = [event for event in program.events("loader") if event.entry == back.entry and event.seq < back.seq]
-    return [event.subject for event in loaders if _for_training(event)]  # type: ignore[misc]
+    return [event.subject for event in loaders if _for_training(event)]
 
 
 def _for_training(event: Event) -> bool:
@@ -123,7 +135,11 @@ def _guarded(back: Event, handlers: list[Event]) -> bool:
         if handler.file is back.file and contains(handler.node, back.node, back.file):
             return True
         for loop in back.loops:
-            if loop.file is handler.file and contains(handler.node, loop.node, loop.file) and handler.entry == back.entry:
+            if (
+                loop.file is handler.file
+                and contains(handler.node, loop.node, loop.file)
+                and handler.entry == back.entry
+            ):
                 return True
     return False
 
@@ -131,7 +147,11 @@ def _guarded(back: Event, handlers: list[Event]) -> bool:
 def _accumulates(program: Program, back: Event) -> bool:
     """Every optimizer step of the loop waits for a number of batches."""
     loop = back.loops[-1].node
-    steps = [step for step in program.events("step") if step.entry == back.entry and any(each.node is loop for each in step.loops)]
+    steps = [
+        step
+        for step in program.events("step")
+        if step.entry == back.entry and any(each.node is loop for each in step.loops)
+    ]
     return bool(steps) and all(any(_counts(step, each.node) for each in step.path) for step in steps)
 
 
@@ -140,7 +160,7 @@ def _counts(step: Event, condition: cst.CSTNode) -> bool:
     return isinstance(condition, cst.If) and any(isinstance(each, cst.Modulo) for each in walk(condition.test))
 
 
-# -- the plain step ------------------------------------------------------------------------------------------------------
+# -- the plain step -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -168,7 +188,12 @@ def plain_step(tree: Tree, backward: cst.CSTNode) -> PlainStep | None:
     body = list(block.body)
     at = next(i for i, each in enumerate(body) if each is last)
     call = _expression(last)
-    if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute) or call.func.attr.value != "backward" or call.args:
+    if (
+        not isinstance(call, cst.Call)
+        or not isinstance(call.func, cst.Attribute)
+        or call.func.attr.value != "backward"
+        or call.args
+    ):
         return None
     if not isinstance(call.func.value, cst.Name):
         return None
@@ -212,13 +237,24 @@ def plain_step(tree: Tree, backward: cst.CSTNode) -> PlainStep | None:
         return None
     inputs, targets = run.args[0].value, measure.args[1].value
     return PlainStep(
-        statements, optimizer, tree.code(run.func), tree.code(measure.func), tree.code(inputs), tree.code(targets), output,
-        loss, isinstance(inputs, cst.Name) and isinstance(targets, cst.Name),
-    )  # fmt: skip
+        statements,
+        optimizer,
+        tree.code(run.func),
+        tree.code(measure.func),
+        tree.code(inputs),
+        tree.code(targets),
+        output,
+        loss,
+        isinstance(inputs, cst.Name) and isinstance(targets, cst.Name),
+    )
 
 
 def _expression(statement: cst.CSTNode) -> cst.CSTNode | None:
-    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1 and isinstance(statement.body[0], cst.Expr):
+    if (
+        isinstance(statement, cst.SimpleStatementLine)
+        and len(statement.body) == 1
+        and isinstance(statement.body[0], cst.Expr)
+    ):
         return statement.body[0].value
     return None
 
@@ -235,14 +271,20 @@ def _assignment(statement: cst.CSTNode) -> tuple[str, cst.Call] | None:
 def _stepped_after(tree: Tree, rest: list[cst.BaseStatement]) -> str:
     for statement in rest:
         made = _expression(statement)
-        if isinstance(made, cst.Call) and isinstance(made.func, cst.Attribute) and made.func.attr.value == "step" and not made.args:
+        if (
+            isinstance(made, cst.Call)
+            and isinstance(made.func, cst.Attribute)
+            and made.func.attr.value == "step"
+            and not made.args
+        ):
             return tree.code(made.func.value)
     return ""
 
 
 def _cleared_before(tree: Tree, body: list[cst.BaseStatement], optimizer: str) -> bool:
     return any(
-        isinstance(made := _expression(each), cst.Call) and tree.code(made) == f"{optimizer}.zero_grad()" for each in body
+        isinstance(made := _expression(each), cst.Call) and tree.code(made) == f"{optimizer}.zero_grad()"
+        for each in body
     )
 
 

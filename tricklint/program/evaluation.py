@@ -30,7 +30,9 @@ from tricklint.source.tree import Tree, walk
 if TYPE_CHECKING:
     from tricklint.program.program import Program
 
-_MEASURES = re.compile(r"(?:^|_)(?:acc|accuracy|correct|corrects|precision|recall|f1|iou|miou|dice|auc|metric|metrics)(?:$|_|\d)")
+_MEASURES = re.compile(
+    r"(?:^|_)(?:acc|accuracy|correct|corrects|precision|recall|f1|iou|miou|dice|auc|metric|metrics)(?:$|_|\d)"
+)
 # Code that wants gradients although the model is in eval mode: attacks, saliency maps, optimised inputs
 _WANTS_GRAD = re.compile(r"requires_grad|\.backward\(|autograd\.grad|\bgrad\(|enable_grad|\.attribute\(|volatile\s*=")
 _OWN_CONTEXT = re.compile(r"grad|infer|eval|volatile|frozen|test")
@@ -38,8 +40,8 @@ _OWN_CONTEXT = re.compile(r"grad|infer|eval|volatile|frozen|test")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A forward pass that is only evaluated. `why` says how the code tells: "mode" (the model is in eval mode, `mode` is
-    the event), "name" (the loop's, function's or data's own name), "measured" (only numbers are taken from it)."""
+    """A forward pass that is only evaluated. `why` says how the code tells: "mode" (the model is in eval mode, `mode`
+    is the event), "name" (the loop's, function's or data's own name), "measured" (only numbers are taken from it)."""
 
     event: Event
     region: Region
@@ -115,7 +117,10 @@ def _runs_model(node: cst.CSTNode) -> bool:
     """`generate`, `predict` and the like of libraries switch autograd off themselves."""
     if not isinstance(node, cst.Call):
         return False
-    return not (isinstance(node.func, cst.Attribute) and node.func.attr.value.startswith(("generate", "predict", "sample", "encode")))
+    return not (
+        isinstance(node.func, cst.Attribute)
+        and node.func.attr.value.startswith(("generate", "predict", "sample", "encode"))
+    )
 
 
 def _frozen(program: Program) -> set[int]:
@@ -130,9 +135,7 @@ def _frozen(program: Program) -> set[int]:
     return found
 
 
-def _judge(
-    event: Event, module: Instance, modes: Modes, backwards: list[Event], reach: Reach
-) -> Evaluation | None:
+def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event], reach: Reach) -> Evaluation | None:
     region = region_of(event)
     tree = event.file.tree
     if event.grad is True and any(_OWN_CONTEXT.search(text) for text in _contexts(tree, event.node)):
@@ -158,18 +161,20 @@ def _judge(
         if (named or _names_data(region.node)) and only_detached(tree, event.node):
             return Evaluation(event, region, "name", None, whole)
         return None
-    if trains and not _WANTS_GRAD_ONLY(code):
+    if trains and not _may_measure(code):
         return None
     if any(speaks_of(EVALUATION, name) for name in _argument_names(event.node)) and all(
         happens_in(each, region) for each in backwards if event.node in reach.by_event.get(id(each), ())
     ):
         return Evaluation(event, region, "name", None, False)
-    if only_detached(tree, event.node, measured := []) and any(measured):
+    measured: list[str] = []
+    if only_detached(tree, event.node, measured) and measured:
         return Evaluation(event, region, "measured", None, False)
     return None
 
 
-def _WANTS_GRAD_ONLY(code: str) -> bool:
+def _may_measure(code: str) -> bool:
+    """Nothing in a training loop's code says that gradients of inputs are wanted."""
     return "requires_grad_(" not in code and "volatile" not in code and "autograd.grad" not in code
 
 
@@ -198,13 +203,27 @@ def _contexts(tree: Tree, node: cst.CSTNode) -> Iterator[str]:
                 yield tree.code(item.item)
 
 
-# -- what becomes of an output -------------------------------------------------------------------------------------------
+# -- what becomes of an output --------------------------------------------------------------------------------------
 
 _NUMBERS = frozenset((
-    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "size", "shape", "eq", "ne", "gt", "ge", "lt",
-    "le", "dim", "device", "dtype", "ndim", "topk",
+    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "size", "shape", "eq", "ne", "gt", "ge",
+    "lt", "le", "dim", "device", "dtype", "ndim", "topk",
 ))  # fmt: skip
-_NUMBER_CALLS = ("np.", "numpy.", "print", "float", "int", "len", "torch.argmax", "torch.argmin", "str", "torch.eq", "torch.argsort")
+_PASSES_ON = (cst.Call, cst.Subscript, cst.BinaryOperation, cst.UnaryOperation, cst.Element, cst.Tuple, cst.List,
+              cst.Index, cst.SubscriptElement)  # fmt: skip
+_NUMBER_CALLS = (
+    "np.",
+    "numpy.",
+    "print",
+    "float",
+    "int",
+    "len",
+    "torch.argmax",
+    "torch.argmin",
+    "str",
+    "torch.eq",
+    "torch.argsort",
+)
 
 
 def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = None, depth: int = 0) -> bool:
@@ -236,8 +255,7 @@ def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = No
             return True
         elif isinstance(parent, cst.Assign):
             return all(_target_detached(tree, parent, target.target, measured, depth) for target in parent.targets)
-        elif not isinstance(parent, (cst.Call, cst.Subscript, cst.BinaryOperation, cst.UnaryOperation, cst.Element, cst.Tuple,
-                                     cst.List, cst.Index, cst.SubscriptElement)):  # fmt: skip
+        elif not isinstance(parent, _PASSES_ON):
             return False
         assert parent is not None
         at = parent

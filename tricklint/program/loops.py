@@ -1,4 +1,4 @@
-"""Loops of training code: which of them train, which only evaluate, and which forward passes a backward pass reaches."""
+"""Loops of training code: which of them train, which only evaluate, and which forward passes are backpropagated."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def happens_in(event: Event, region: Region) -> bool:
     return any(func.node is region.node for func in event.stack)
 
 
-# -- which forward passes a backward pass reaches ----------------------------------------------------------------------
+# -- which forward passes a backward pass reaches --------------------------------------------------------------------
 
 
 class Reach:
@@ -103,7 +103,7 @@ def flow(*values: Value | None) -> Iterator[Tensor]:
             stack.extend(value.fields.values())
 
 
-# -- train and eval mode -------------------------------------------------------------------------------------------------
+# -- train and eval mode ---------------------------------------------------------------------------------------------
 
 
 def modules_below(module: Instance) -> set[int]:
@@ -145,9 +145,9 @@ def contradict(one: Event, other: Event) -> bool:
         return True
     mine = {id(step.node) for step in one.path}
     theirs = {id(step.node) for step in other.path}
-    return any(
-        _branches(step.node) & theirs and id(step.node) not in theirs for step in one.path
-    ) or any(_branches(step.node) & mine and id(step.node) not in mine for step in other.path)
+    return any(_branches(step.node) & theirs and id(step.node) not in theirs for step in one.path) or any(
+        _branches(step.node) & mine and id(step.node) not in mine for step in other.path
+    )
 
 
 def _branches(node: cst.CSTNode) -> set[int]:
@@ -158,7 +158,7 @@ def _branches(node: cst.CSTNode) -> set[int]:
     return set()
 
 
-# -- names ---------------------------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------------------------
 
 
 def loop_words(region: Region) -> set[str]:

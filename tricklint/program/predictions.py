@@ -9,14 +9,14 @@ from tricklint.program.values import Instance, Tensor, Union, Value
 
 # Operations that change neither the values nor their meaning
 _SHAPES = frozenset((
-    "view", "reshape", "squeeze", "unsqueeze", "flatten", "permute", "transpose", "contiguous", "float", "double", "half",
-    "to", "cpu", "cuda", "clone", "index", "item", "narrow", "t", "input", "squeeze_", "unsqueeze_", "view_as", "expand",
-    "repeat", "type", "chunk", "split", "select", "movedim", "swapaxes", "ravel", "stack", "cat", "concat", "hstack", "vstack",
+    "view", "reshape", "squeeze", "unsqueeze", "flatten", "permute", "transpose", "contiguous", "float", "double",
+    "half", "to", "cpu", "cuda", "clone", "index", "item", "narrow", "t", "input", "squeeze_", "unsqueeze_", "view_as",
+    "expand", "repeat", "type", "chunk", "split", "select", "movedim", "swapaxes", "ravel",
     "masked_select", "index_select", "reshape_as", "type_as", "requires_grad_", "bfloat16", "unbind", "variable",
 ))  # fmt: skip
 _KINDS = {
-    "softmax": "softmax", "softmax_": "softmax", "log_softmax": "log_softmax", "sigmoid": "sigmoid", "sigmoid_": "sigmoid",
-    "logsigmoid": "log_sigmoid", "expit": "sigmoid",
+    "softmax": "softmax", "softmax_": "softmax", "log_softmax": "log_softmax", "sigmoid": "sigmoid",
+    "sigmoid_": "sigmoid", "logsigmoid": "log_sigmoid", "expit": "sigmoid",
 }  # fmt: skip
 _MANY = frozenset(("stack", "cat", "concat", "hstack", "vstack"))
 

@@ -43,7 +43,13 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
     seen: set[int] = set()
     for event in program.events("accumulate"):
         tensor = event.subject
-        if not isinstance(tensor, Tensor) or not event.loops or not program.complete(event) or in_model(event) or not event.possible:
+        if (
+            not isinstance(tensor, Tensor)
+            or not event.loops
+            or not program.complete(event)
+            or in_model(event)
+            or not event.possible
+        ):
             continue
         where = _place(event)
         if where is None:
@@ -54,7 +60,9 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
             continue
         if _short_lived(event, file, loop, target, node):
             continue
-        mine = {t.node for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input") and t.node is not None}
+        mine = {
+            t.node for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input") and t.node is not None
+        }
         as_one = any(_holds(made, node, event.node) for made in flows.values())
         direct: Event | None = None
         later = False
@@ -157,7 +165,11 @@ def assigned_in(tree: Tree, loop: cst.CSTNode, target: str, but: cst.CSTNode) ->
             targets = [each.target]
         elif isinstance(each, cst.AsName):
             targets = [each.name]
-        elif isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute) and each.func.attr.value in ("clear", "reset"):
+        elif (
+            isinstance(each, cst.Call)
+            and isinstance(each.func, cst.Attribute)
+            and each.func.attr.value in ("clear", "reset")
+        ):
             targets = [each.func.value]
         elif isinstance(each, cst.Del):
             targets = [each.target]
