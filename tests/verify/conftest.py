@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
-from tricklint.verify.engines.local import LocalEngine  # noqa: E402
+from tricklint.verify.engines.local import LocalEngine
 
-from .helpers import MODEL, TRAIN  # noqa: E402
+from .helpers import MODEL, TRAIN
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tricklint.verify.replay import Command, ReplayWork
 from tricklint.verify.session import Session
 from tricklint.verify.workspace import Project
 
-TRAIN = '''
+TRAIN = """
 import argparse
 import torch
 from torch import nn
@@ -45,8 +45,8 @@ def main():
 
 if __name__ == "__main__":
     main()
-'''
-MODEL = '''
+"""
+MODEL = """
 from torch import nn
 
 class Net(nn.Module):
@@ -57,10 +57,12 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.b(self.a(x).relu())
-'''
+"""
 MODEL_INIT = MODEL.replace(
     "        self.b = nn.Linear(12, 2)\n",
-    "        self.b = nn.Linear(12, 2)\n        nn.init.xavier_uniform_(self.a.weight)\n        nn.init.zeros_(self.a.bias)\n",
+    "        self.b = nn.Linear(12, 2)\n"
+    "        nn.init.xavier_uniform_(self.a.weight)\n"
+    "        nn.init.zeros_(self.a.bias)\n",
 )
 
 
@@ -82,7 +84,13 @@ def session_for(
     plan = Plan("test", "", (Variant(BASELINE, "Baseline", "baseline"), *variants), (), seeds, steps, scales)
     project = Project.scan(root)
     folder = root / ".tricklint" / "verify" / "now"
-    return Session(folder, plan, ReplayWork(project, Command.parse(shlex.split(command), root), folder, metric, **work), engine, timeout_s)
+    return Session(
+        folder,
+        plan,
+        ReplayWork(project, Command.parse(shlex.split(command), root), folder, metric, **work),
+        engine,
+        timeout_s,
+    )
 
 
 def edited(name: str, **files: str) -> Variant:

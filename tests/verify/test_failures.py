@@ -111,7 +111,7 @@ def test_an_interpreter_without_torch_is_one_line(project: Path, tmp_path: Path)
     from tricklint.verify.engines.local import LocalEngine
 
     bare = tmp_path / "python"
-    bare.write_text(f"#!/bin/sh\nexec {sys.executable} -I -S \"$@\"\n")
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     bare.chmod(0o755)
     engine = LocalEngine(1, str(bare))
     try:
@@ -129,7 +129,7 @@ def test_the_baseline_must_train(project: Path, engine: Any) -> None:
 
     (project / "train.py").write_text("raise SystemExit('data is missing')")
     session = session_for(project, engine, [edited("init", model=MODEL_INIT)])
-    with pytest.raises(VerifyError, match="the baseline does not train: .*data is missing"):
+    with pytest.raises(VerifyError, match=r"the baseline does not train: .*data is missing"):
         conduct(session.folder, session.plan, session.work, engine, 1, Wishes(yes=True), Console(quiet=True), None)
 
 
@@ -156,7 +156,9 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert (tmp_path / "results.jsonl").read_text() == kept
 
 
-def test_a_disk_that_fills_up_while_copying_is_one_line(project: Path, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_while_copying_is_one_line(
+    project: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     session = session_for(project, engine)
@@ -202,11 +204,13 @@ finally:
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_in_the_middle_and_resumed(project: Path, sent: signal.Signals) -> None:
-    """kill -9 and Ctrl-C while runs are made: finished ones are kept, no process stays behind, --resume makes the rest."""
+    """kill -9 and Ctrl-C while runs are made: finished ones are kept, no process stays behind, --resume goes on."""
     (project / "train.py").write_text(SLOW_TRAIN)
     tests = str(Path(__file__).parents[1])
     driver = DRIVER.format(tests=tests, root=str(project))
-    process = subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", driver], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     results = project / ".tricklint/verify/now/results.jsonl"
     deadline = time.monotonic() + 120
     while not (results.exists() and len(results.read_text().splitlines()) >= 2):

@@ -75,7 +75,8 @@ def test_transformers_trainer(project: Path, engine: Any) -> None:
             def __len__(self): return 64
             def __getitem__(self, i): return {"x": self.x[i], "labels": (self.x[i, 0] > 0).long()}
 
-        args = TrainingArguments(output_dir="out", num_train_epochs=2, per_device_train_batch_size=16, learning_rate=0.1,
+        args = TrainingArguments(output_dir="out", num_train_epochs=2, per_device_train_batch_size=16,
+                                 learning_rate=0.1,
                                  report_to=[], eval_strategy="epoch", save_strategy="no", use_cpu=True, logging_steps=2)
         accuracy = lambda p: {"accuracy": float((p.predictions.argmax(-1) == p.label_ids).mean())}
         Trainer(Net(), args, train_dataset=Data(), eval_dataset=Data(), compute_metrics=accuracy).train()

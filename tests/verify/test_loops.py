@@ -64,13 +64,24 @@ def prove(root: Path, engine: Any, text: str, fixed: str, rows: list[int], limit
     (folder / "work").mkdir(parents=True)
     (folder / "logs").mkdir()
     work = ReplayWork(Project.scan(root), Command.parse(["train.py"], root), folder)
-    return prove_loops([finding(root / "train.py", row) for row in rows], work, engine, lambda codes: {"train.py": fixed}, limit_s)
+    return prove_loops(
+        [finding(root / "train.py", row) for row in rows], work, engine, lambda codes: {"train.py": fixed}, limit_s
+    )
 
 
 def test_functions_methods_and_module_level_loops(project: Path, engine: Any) -> None:
-    fixed = SCRIPT.replace('    out = []\n    for _, row in frame.iterrows():\n        out.append(row["id"])\n    return out', '    return frame["id"].tolist()')
-    fixed = fixed.replace('        for _, row in self.frame.iterrows():\n            out.append(row["name"].upper())', '        for name in self.frame["name"].tolist():\n            out.append(name.upper())')
-    fixed = fixed.replace('    for _, row in df.iterrows():\n        total.append(row["name"])', '    for name in df["name"].tolist():\n        total.append(name)')
+    fixed = SCRIPT.replace(
+        '    out = []\n    for _, row in frame.iterrows():\n        out.append(row["id"])\n    return out',
+        '    return frame["id"].tolist()',
+    )
+    fixed = fixed.replace(
+        '        for _, row in self.frame.iterrows():\n            out.append(row["name"].upper())',
+        '        for name in self.frame["name"].tolist():\n            out.append(name.upper())',
+    )
+    fixed = fixed.replace(
+        '    for _, row in df.iterrows():\n        total.append(row["name"])',
+        '    for name in df["name"].tolist():\n        total.append(name)',
+    )
     rows = [row_of(SCRIPT, "frame.iterrows()", n) for n in (1, 2, 3)]
     proofs = {p.place: p for p in prove(project, engine, SCRIPT, fixed, rows)}
     names, ids, never = (proofs[f"train.py:{row}"] for row in rows)
@@ -91,13 +102,20 @@ def test_a_loop_at_module_level(project: Path, engine: Any) -> None:
             total.append(row["name"])
         raise SystemExit("the rest is not run")
     """)
-    fixed = text.replace('for _, row in df.iterrows():\n    total.append(row["name"])', 'for name in df["name"].tolist():\n    total.append(name)')
+    fixed = text.replace(
+        'for _, row in df.iterrows():\n    total.append(row["name"])',
+        'for name in df["name"].tolist():\n    total.append(name)',
+    )
     (proof,) = prove(project, engine, text, fixed, [row_of(text, "iterrows")])
     assert proof.verdict is Verdict.HELPS, proof.text
 
 
 def test_a_rewrite_that_changes_the_result_is_caught(project: Path, engine: Any) -> None:
-    text = 'import pandas as pd\ndef f(df):\n    out = []\n    for _, row in df.iterrows():\n        out.append(row["x"])\n    return out\nf(pd.DataFrame({"x": [1, 2], "y": [0.5, 1.0]}))\n'
+    text = (
+        "import pandas as pd\ndef f(df):\n    out = []\n"
+        '    for _, row in df.iterrows():\n        out.append(row["x"])\n'
+        '    return out\nf(pd.DataFrame({"x": [1, 2], "y": [0.5, 1.0]}))\n'
+    )
     fixed = text.replace('    for _, row in df.iterrows():\n        out.append(row["x"])', '    out = df["x"].tolist()')
     (proof,) = prove(project, engine, text, fixed, [4])
     assert proof.verdict is Verdict.HURTS
@@ -144,7 +162,9 @@ def test_a_kept_graph_is_seen_growing(project: Path, engine: Any) -> None:
     (folder / "logs").mkdir()
     work = ReplayWork(Project.scan(project), Command.parse(["train.py"], project), folder)
     found = finding(project / "train.py", 12, "TRK302")
-    fixed = LEAK.replace("pow(2).mean()\n", "pow(2).mean().item()\n").replace("loss = model(torch.randn(64, 50)).pow(2).mean().item()", "loss = model(torch.randn(64, 50)).pow(2).mean()")
+    fixed = LEAK.replace("pow(2).mean()\n", "pow(2).mean().item()\n").replace(
+        "loss = model(torch.randn(64, 50)).pow(2).mean().item()", "loss = model(torch.randn(64, 50)).pow(2).mean()"
+    )
     (proof,) = prove_memory([found], work, engine, lambda codes: {"train.py": fixed}, None)
     assert proof.verdict is Verdict.HELPS, proof.text
     before, after = [row[1] for row in proof.rows], [row[2] for row in proof.rows]

@@ -36,8 +36,11 @@ def test_values_are_kept_in_order_also_across_carriage_returns() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("val_acc", True), ("valAcc", True), ("test/f1", True), ("mAP", True), ("Acc@1", True), ("eval_loss", False), ("rmse", False)]
-    + [("val_error", False), ("perplexity", False), ("frobnication", None), ("top1", True), ("accuracy_loss", False)],
+    [
+        *(("val_acc", True), ("valAcc", True), ("test/f1", True), ("mAP", True), ("Acc@1", True), ("top1", True)),
+        *(("eval_loss", False), ("rmse", False), ("val_error", False), ("perplexity", False), ("accuracy_loss", False)),
+        ("frobnication", None),
+    ],
 )
 def test_direction(name: str, expected: bool | None) -> None:
     assert direction(name) is expected
@@ -56,7 +59,9 @@ def test_pattern() -> None:
     assert name_of_pattern(r"val_acc: ([\d.]+)") == "val_acc"
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("(", "no regular expression"), ("acc", "needs a group"), (r"(acc)", "no number")])
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "no regular expression"), ("acc", "needs a group"), (r"(acc)", "no number")]
+)
 def test_wrong_patterns_are_named(pattern: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         by_pattern("acc: 1", pattern)

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("ray", reason="ray is not installed (pip install 'tricklint[cluster]')")
 
-from tricklint.verify.plan import BASELINE  # noqa: E402
+from tricklint.verify.plan import BASELINE
 
-from .helpers import MODEL_INIT, edited, session_for  # noqa: E402
+from .helpers import MODEL_INIT, edited, session_for
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from .helpers import MODEL, MODEL_INIT, edited, run_script, session_for
 from tricklint.verify.plan import BASELINE, Task
 from tricklint.verify.records import VerifyError
 from tricklint.verify.replay import Command
 from tricklint.verify.workspace import Project
+
+from .helpers import MODEL, MODEL_INIT, edited, run_script, session_for
 
 
 def test_records_every_step_and_the_metric(project: Path, engine: Any) -> None:
@@ -130,7 +131,9 @@ def test_the_loss_under_a_grad_scaler_is_unscaled(project: Path, engine: Any) ->
 
 def snapshot(root: Path) -> dict[str, bytes]:
     return {
-        p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file() and ".tricklint" not in p.parts
+        p.relative_to(root).as_posix(): p.read_bytes()
+        for p in root.rglob("*")
+        if p.is_file() and ".tricklint" not in p.parts
     }
 
 
@@ -179,7 +182,7 @@ def test_a_gigabyte_is_linked_not_copied(project: Path, tmp_path: Path) -> None:
     copy = found.copy(tmp_path / "copy")
     assert os.stat(copy / "data.bin").st_ino == os.stat(project / "data.bin").st_ino
     assert (copy / "pictures").is_symlink()
-    assert found.bytes < 2 << 30
+    assert found.total_bytes < 2 << 30
     assert not (copy / "train.py").is_symlink()
     assert os.stat(copy / "train.py").st_ino != os.stat(project / "train.py").st_ino
 
@@ -231,7 +234,13 @@ def test_commands(project: Path, words: str, expected: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("", "empty"), ("nothere.py", "there is no"), ("a.ipynb", "notebook"), ("bash run.sh", "no Python script"), ("python -m", "needs a module")],
+    [
+        ("", "empty"),
+        ("nothere.py", "there is no"),
+        ("a.ipynb", "notebook"),
+        ("bash run.sh", "no Python script"),
+        ("python -m", "needs a module"),
+    ],
 )
 def test_wrong_commands(project: Path, words: str, message: str) -> None:
     with pytest.raises(VerifyError, match=message):

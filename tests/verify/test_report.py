@@ -26,13 +26,23 @@ from tricklint.verify.stats import Verdict
 
 VARIANTS = (
     Variant("baseline", "Baseline", "baseline"),
-    Variant("TRK501", "TRK501 missing-init", "alone", ("TRK501",), {"model.py": "x"}, "--- a\n+++ b\n@@ -1 +1 @@\n-a < b\n+c\n", "recipe"),
+    Variant(
+        "TRK501",
+        "TRK501 missing-init",
+        "alone",
+        ("TRK501",),
+        {"model.py": "x"},
+        "--- a\n+++ b\n@@ -1 +1 @@\n-a < b\n+c\n",
+        "recipe",
+    ),
     Variant("TRK601", "TRK601 decay-on-bias-norm", "alone", ("TRK601",), {"train.py": "x"}),
     Variant("TRK702", "TRK702 softmax-before-cross-entropy", "alone", ("TRK702",), {"other.py": "x"}),
     Variant("TRK501+TRK601", "+ TRK601", "stack", ("TRK501", "TRK601"), {"model.py": "x"}),
     Variant("all", "+ TRK702", "stack", ("TRK501", "TRK601", "TRK702"), {"model.py": "x"}),
 )
-PLAN = Plan("pills: python train.py", "tricklint verify train.py", VARIANTS, ("baseline", "TRK501", "TRK501+TRK601", "all"), 8)
+PLAN = Plan(
+    "pills: python train.py", "tricklint verify train.py", VARIANTS, ("baseline", "TRK501", "TRK501+TRK601", "all"), 8
+)
 EFFECT = {"baseline": 0.0, "TRK501": 0.1, "TRK601": 0.0, "TRK702": 0.0, "TRK501+TRK601": 0.1, "all": 0.12}
 
 
@@ -45,7 +55,9 @@ def runs() -> dict[Key, Run]:
         for name, effect in EFFECT.items():
             own = 0.0 if name in ("baseline", "TRK702") else rng.normal(0, 0.012 if effect else 0.03)
             losses = (2.0 * np.exp(-np.arange(60) / 25) + noise - effect + own + 0.3).tolist()
-            run = Run(name, seed, losses=[losses], phases=["SGD"], step_s=[0.01 if effect else 0.011], steps=60, wall_s=1.0)
+            run = Run(
+                name, seed, losses=[losses], phases=["SGD"], step_s=[0.01 if effect else 0.011], steps=60, wall_s=1.0
+            )
             run.series = {"val_acc": [0.2, base + effect + own], "train loss": [losses[-1]]}
             run.memory = {"rss": 2e8 + 1e7 * effect}
             run.files = ["train.py", "model.py"]
@@ -54,13 +66,27 @@ def runs() -> dict[Key, Run]:
 
 
 PROOFS = [
-    Proof("TRK401", "iterrows-loop", "data.py:98", Verdict.HELPS, "equal results; 10,000 rows: 171 ms → 940 µs, 182x faster", "s",
-          [(1e3, 0.017, 1e-4), (1e4, 0.171, 9.4e-4)], "-for\n+x\n"),
+    Proof(
+        "TRK401",
+        "iterrows-loop",
+        "data.py:98",
+        Verdict.HELPS,
+        "equal results; 10,000 rows: 171 ms → 940 µs, 182x faster",
+        "s",
+        [(1e3, 0.017, 1e-4), (1e4, 0.171, 9.4e-4)],
+        "-for\n+x\n",
+    ),
 ]
 ABOUT: dict[str, Any] = {
     "command": "tricklint verify train.py",
     "training": "python train.py",
-    "machine": {"processor": "Some <CPU>", "cores": 2, "system": "Linux", "python": "3.11", "packages": {"torch": "2.13.0"}},
+    "machine": {
+        "processor": "Some <CPU>",
+        "cores": 2,
+        "system": "Linux",
+        "python": "3.11",
+        "packages": {"torch": "2.13.0"},
+    },
     "notes": ["no fix to measure: TRK301"],
 }
 
@@ -141,7 +167,17 @@ def shown(analysis: Analysis | None, proofs: list[Proof] | None = None) -> str:
 def test_the_terminal_table_fits_a_hundred_columns(analysis: Analysis) -> None:
     text = shown(analysis, PROOFS)
     assert max(len(line) for line in text.splitlines()) <= 100
-    for word in ("helps", "inconclusive", "not reached", "iterrows-loop", "P(+)", "±0.005", "a note", "missing-init", "decay-on-bias-norm"):
+    for word in (
+        "helps",
+        "inconclusive",
+        "not reached",
+        "iterrows-loop",
+        "P(+)",
+        "±0.005",
+        "a note",
+        "missing-init",
+        "decay-on-bias-norm",
+    ):
         assert word in text
     assert re.search(r"\+0\.\d+ \[\+0\.\d+, \+0\.\d+\]", text)  # effect and interval on one line
 
@@ -168,7 +204,9 @@ class Parser(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.svgs += tag == "svg"
-        self.loads += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href") and not (v or "").startswith("#")]
+        self.loads += [
+            v or "" for k, v in attrs if k in ("src", "href", "xlink:href") and not (v or "").startswith("#")
+        ]
 
 
 def test_the_page_is_whole_and_loads_nothing(analysis: Analysis) -> None:
@@ -203,19 +241,27 @@ def browser() -> str:
 
 
 def chromium(arguments: list[str], profile: Path) -> subprocess.CompletedProcess[bytes]:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"]
     return subprocess.run([browser(), *flags, *arguments], capture_output=True, timeout=120)
 
 
 def test_the_page_in_a_real_browser(analysis: Analysis, tmp_path: Path) -> None:
-    """It is laid out: headings, badges and charts have a size, nothing is wider than the window, and it is not blank."""
+    """It is laid out: badges and charts have a size, nothing is wider than the window, and it is not blank."""
     html.write(tmp_path, analysis, PROOFS, ABOUT)
     page = (tmp_path / "report.html").read_text()
     probe = (
         "<script>window.onload=()=>{const s=[...document.querySelectorAll('svg')].map(e=>e.getBoundingClientRect());"
         "document.body.dataset.probe=JSON.stringify({svgs:s.length,small:s.filter(r=>r.width<100||r.height<40).length,"
-        "wide:document.documentElement.scrollWidth-innerWidth,badges:document.querySelectorAll('.verdict').length})}</script>"
+        "wide:document.documentElement.scrollWidth-innerWidth,"
+        "badges:document.querySelectorAll('.verdict').length})}</script>"
     )
     (tmp_path / "probe.html").write_text(page.replace("</body>", probe + "</body>"))
     done = chromium(["--window-size=1100,900", "--dump-dom", (tmp_path / "probe.html").as_uri()], tmp_path / "profile")
@@ -225,7 +271,10 @@ def test_the_page_in_a_real_browser(analysis: Analysis, tmp_path: Path) -> None:
     assert seen["svgs"] >= 6 and seen["small"] == 0 and seen["wide"] <= 0 and seen["badges"] >= 6
 
     picture = tmp_path / "report.png"
-    chromium(["--window-size=1100,2400", f"--screenshot={picture}", (tmp_path / "report.html").as_uri()], tmp_path / "profile2")
+    chromium(
+        ["--window-size=1100,2400", f"--screenshot={picture}", (tmp_path / "report.html").as_uri()],
+        tmp_path / "profile2",
+    )
     from matplotlib.image import imread
 
     pixels = imread(picture)

@@ -20,7 +20,11 @@ def finding(path: Path, code: str, row: int, content: str) -> Finding:
 
 def test_alone_and_stacked_in_the_order_of_the_tricks(project: Path) -> None:
     path = project / "model.py"
-    found = [finding(path, "TRK601", 2, "# decay\n"), finding(path, "TRK501", 4, "# init\n"), finding(path, "TRK401", 6, "# loop\n")]
+    found = [
+        finding(path, "TRK601", 2, "# decay\n"),
+        finding(path, "TRK501", 4, "# init\n"),
+        finding(path, "TRK401", 6, "# loop\n"),
+    ]
     made = variants.maker(Project.scan(project), found, {path: Source.read(path)})
     built, ladder, notes = variants.build(project, found, made)
     assert [v.name for v in built] == ["baseline", "TRK501", "TRK601", "TRK501+TRK601"]

@@ -109,7 +109,9 @@ def analyse(
     margins = {}
     for name in names:
         known = [s for s in empty.scores(plan.baseline, name) if s is not None]
-        margins[name] = margin if margin is not None else default_margin(name, statistics.fmean(known) if known else 0.0)
+        margins[name] = (
+            margin if margin is not None else default_margin(name, statistics.fmean(known) if known else 0.0)
+        )
     pending: list[tuple[Variant, list[Comparison]]] = []
     for variant in plan.variants[1:]:
         pending.append((variant, [_compare(empty, variant, name, directions[name], margins[name]) for name in names]))
@@ -122,7 +124,9 @@ def analyse(
             if j not in chosen:
                 c = comparisons[j]
                 why = "shown with its interval, not judged"
-                comparisons[j] = replace(c, paired=replace(c.paired, verdict=Verdict.NOT_JUDGED, why=why, p_holm=c.paired.p))
+                comparisons[j] = replace(
+                    c, paired=replace(c.paired, verdict=Verdict.NOT_JUDGED, why=why, p_holm=c.paired.p)
+                )
     for (i, j), paired in zip(family, stats.judge([pending[i][1][j].paired for i, j in family])):
         pending[i][1][j] = replace(pending[i][1][j], paired=paired)
     outcomes = tuple(_outcome(empty, base, variant, comparisons) for variant, comparisons in pending)
@@ -137,12 +141,15 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _compare(analysis: Analysis, variant: Variant, metric: str, higher: bool, margin: float) -> Comparison:
     before, after = analysis.scores(analysis.plan.baseline, metric), analysis.scores(variant.name, metric)
     both = [
-        s for s in range(analysis.plan.seeds)
+        s
+        for s in range(analysis.plan.seeds)
         if (analysis.plan.baseline, s, 1.0) in analysis.runs and (variant.name, s, 1.0) in analysis.runs
     ]
     x, y = [before[s] for s in both], [after[s] for s in both]
     paired = stats.compare(x, y, margin=margin, higher_is_better=higher)
-    return Comparison(metric, higher, _mean(before), _mean(after), tuple(before), tuple(after), paired, bool(both) and x == y)
+    return Comparison(
+        metric, higher, _mean(before), _mean(after), tuple(before), tuple(after), paired, bool(both) and x == y
+    )
 
 
 def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparisons: list[Comparison]) -> Outcome:

@@ -203,7 +203,9 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
 
     recipe = load(name)
     console = _console()
-    plan = plan_of(recipe, options.seeds or DEFAULT_SEEDS, options.steps, _scales(options.lr_scale), _split(options.select))
+    plan = plan_of(
+        recipe, options.seeds or DEFAULT_SEEDS, options.steps, _scales(options.lr_scale), _split(options.select)
+    )
     folder = folder or new_folder(options.output or Path.cwd())
     work = RecipeWork(recipe, folder, options.oom_guard or "accumulate", options.device)
     (folder / "work").mkdir(exist_ok=True)
@@ -225,9 +227,13 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
             times = work.choose_engines([v.name for v in plan.variants], plan.seeds, compiled="cuda" in run.memory)
             shown = {kind for found in times.values() for kind in found}
             if work.stack:
-                console.print(f"  stacked (five timed steps say it is faster): {', '.join(work.stack)}", highlight=False)
+                console.print(
+                    f"  stacked (five timed steps say it is faster): {', '.join(work.stack)}", highlight=False
+                )
             elif "stacked" in shown:
-                console.print("  the plain loop: five timed steps show that stacking gains nothing here", highlight=False)
+                console.print(
+                    "  the plain loop: five timed steps show that stacking gains nothing here", highlight=False
+                )
         if hasattr(engine, "workers"):
             engine.workers = seats
         return seats
@@ -241,7 +247,14 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
 def _preload(recipe: str) -> list[str]:
     from tricklint.verify.recipes import CATALOGUE
 
-    return ["torch", "torch._dynamo", "torch.func", f"tricklint.verify.recipes.{CATALOGUE[recipe][0]}", "tricklint.verify.recipes.stacked", "sklearn.datasets"]
+    return [
+        "torch",
+        "torch._dynamo",
+        "torch.func",
+        f"tricklint.verify.recipes.{CATALOGUE[recipe][0]}",
+        "tricklint.verify.recipes.stacked",
+        "sklearn.datasets",
+    ]
 
 
 # -- scripts ----------------------------------------------------------------------------------------------------------
@@ -287,7 +300,7 @@ def verify_checked(report: Any, paths: Sequence[Path], settings: Any) -> int:
     try:
         if not settings.verify.command:
             raise VerifyError(
-                "--verify needs a training command: [tool.tricklint.verify] command = \"train.py --epochs 3\" "
+                '--verify needs a training command: [tool.tricklint.verify] command = "train.py --epochs 3" '
                 "in pyproject.toml, or `tricklint verify train.py -- --epochs 3`"
             )
         command = Command.parse(settings.verify.command, root)
@@ -308,9 +321,7 @@ def _declined() -> type[Exception]:
     return Declined
 
 
-def _replay(
-    report: Any, findings: Sequence[Any], root: Path, command: Any, settings: Any, options: Options
-) -> None:
+def _replay(report: Any, findings: Sequence[Any], root: Path, command: Any, settings: Any, options: Options) -> None:
     from tricklint.verify import variants as building
     from tricklint.verify.conduct import new_folder
     from tricklint.verify.plan import Plan
@@ -324,7 +335,9 @@ def _replay(
         console.print(f"nothing to verify: {many}", highlight=False)
         return
     project = Project.scan(root)
-    console.print(f"making the fixes of {len({f.code for f in fixable})} rules in copies of {root.name} …", highlight=False)
+    console.print(
+        f"making the fixes of {len({f.code for f in fixable})} rules in copies of {root.name} …", highlight=False
+    )
     edits_of = building.maker(project, fixable, report.sources)
     made, ladder, notes = building.build(project.root, fixable, edits_of, options.stack)
     unfixed = sorted({f.code for f in findings if f.fix is None} - {f.code for f in fixable})
@@ -391,7 +404,10 @@ def _replay_plan(
     def prove() -> list[Proof]:
         found: list[Proof] = []
         if loops:
-            console.print(f"timing {len(loops)} loop{'s' if len(loops) > 1 else ''} over frames of growing size …", highlight=False)
+            console.print(
+                f"timing {len(loops)} loop{'s' if len(loops) > 1 else ''} over frames of growing size …",
+                highlight=False,
+            )
             found += prove_loops(loops, work, engine, edits_of)
         if memory:
             console.print("counting what autograd keeps alive …", highlight=False)
@@ -404,12 +420,25 @@ def _replay_plan(
         engine.close()
         touched = project.changed()
         if touched:
-            console.print(f"warning: changed in the project while training ran: {', '.join(touched[:5])}", highlight=False)
+            console.print(
+                f"warning: changed in the project while training ran: {', '.join(touched[:5])}", highlight=False
+            )
 
 
 def _harmless(run: Any, project: Any) -> list[str]:
     """Packages worth importing before the fork: well-known ones that the baseline imported."""
-    known = ("torch", "numpy", "pandas", "scipy", "sklearn", "torchvision", "timm", "transformers", "lightning", "pytorch_lightning")
+    known = (
+        "torch",
+        "numpy",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "torchvision",
+        "timm",
+        "transformers",
+        "lightning",
+        "pytorch_lightning",
+    )
     return [name for name in known if name in run.packages]
 
 

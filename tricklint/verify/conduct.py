@@ -68,7 +68,12 @@ def conduct(
     }
     session.save_plan(
         {
-            "wishes": {"metric": wishes.metric, "higher": wishes.higher, "margin": wishes.margin, "metrics": wishes.metrics},
+            "wishes": {
+                "metric": wishes.metric,
+                "higher": wishes.higher,
+                "margin": wishes.margin,
+                "metrics": wishes.metrics,
+            },
             "about": wishes.about,
         }
     )
@@ -85,7 +90,9 @@ def conduct(
             session.plan = plan
             about["notes"] = list(plan.notes)
             missing = session.missing()
-            metrics = list(wishes.metrics) or ([name_of_pattern(wishes.metric)] if wishes.metric else choose_metrics([pilot]))
+            metrics = list(wishes.metrics) or (
+                [name_of_pattern(wishes.metric)] if wishes.metric else choose_metrics([pilot])
+            )
             with Bar(console, plan, session.ledger.runs, metrics[0] if metrics else None, len(missing)) as bar:
                 session.run(missing, bar.update)
             analysis = _analyse(session, wishes)
@@ -94,7 +101,8 @@ def conduct(
     except KeyboardInterrupt:
         done = len(session.ledger.runs)
         console.print(
-            f"\nstopped: {done} of {len(session.plan.tasks())} runs are kept in {folder}; go on with: tricklint verify --resume {folder}",
+            f"\nstopped: {done} of {len(session.plan.tasks())} runs are kept in {folder}; "
+            f"go on with: tricklint verify --resume {folder}",
             highlight=False,
             soft_wrap=True,
         )
@@ -128,7 +136,9 @@ def _check_metric(pilot: Run, wishes: Wishes, confirm: Confirm | None) -> None:
         return
     name = name_of_pattern(wishes.metric)
     if not pilot.series.get(name):
-        raise VerifyError(f"--metric {wishes.metric!r} matches nothing that the baseline printed; see the session's logs")
+        raise VerifyError(
+            f"--metric {wishes.metric!r} matches nothing that the baseline printed; see the session's logs"
+        )
     if wishes.higher is None and direction(name) is None:
         if confirm is None:
             raise VerifyError(f"{name!r}: is higher or lower better? Say --higher or --lower")
@@ -145,14 +155,26 @@ def _agree(
     left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks()))
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
     scales = f" x {len(plan.lr_scales)} learning rates" if len(plan.lr_scales) > 1 else ""
-    console.print(f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time: about {shown(left)}", highlight=False)
+    console.print(
+        f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time: "
+        f"about {shown(left)}",
+        highlight=False,
+    )
     for variant in plan.variants:
-        console.print(f"  {variant.name}" + (f"  {variant.label}" if variant.label != variant.name else ""), highlight=False, markup=False)
+        console.print(
+            f"  {variant.name}" + (f"  {variant.label}" if variant.label != variant.name else ""),
+            highlight=False,
+            markup=False,
+        )
     for note in plan.notes:
         console.print(f"  {note}", highlight=False, markup=False)
     least = seeds_needed(plan.comparisons)
     if plan.seeds < least:
-        what = f"{plan.comparisons} comparisons need {least} seeds" if plan.comparisons > 1 else f"{least} seeds are the least"
+        what = (
+            f"{plan.comparisons} comparisons need {least} seeds"
+            if plan.comparisons > 1
+            else f"{least} seeds are the least"
+        )
         console.print(f"  {what} for a verdict: with {plan.seeds}, effects are shown only", highlight=False)
     if plan.steps is not None and wishes.budget_s is not None and pilot.steps > plan.steps:
         session.ledger.runs.pop(pilot.key, None)  # the pilot ran longer than the others will
@@ -162,7 +184,12 @@ def _agree(
 
 
 def report(
-    folder: Path, analysis: Analysis | None, proofs: Sequence[Proof], about: dict[str, Any], console: Console, quiet: bool = False
+    folder: Path,
+    analysis: Analysis | None,
+    proofs: Sequence[Proof],
+    about: dict[str, Any],
+    console: Console,
+    quiet: bool = False,
 ) -> None:
     """The terminal's table, report.html, results.csv and results.json."""
     from tricklint.verify.report import html, tables, terminal

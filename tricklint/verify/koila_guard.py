@@ -37,10 +37,10 @@ def load() -> Any:
 def _stand_in() -> None:
     class NvidiaSmi:
         @staticmethod
-        def getInstance() -> Any:  # noqa: N802 - koila calls it by this name
+        def getInstance() -> Any:
             return NvidiaSmi()
 
-        def DeviceQuery(self, what: str) -> dict[str, Any]:  # noqa: N802
+        def DeviceQuery(self, what: str) -> dict[str, Any]:
             free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0
             return {"gpu": [{"fb_memory_usage": {"free": free / 2**20, "unit": "MiB"}}]}
 
@@ -100,7 +100,8 @@ def prove(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> tuple[Step | No
     try:
         got = _run(koila, lazy, loss, x, y, sizes)
     except Exception as error:
-        return None, f"it cannot run this model ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else 'no reason given'})"
+        reason = str(error).splitlines()[0][:80] if str(error) else "no reason given"
+        return None, f"it cannot run this model ({type(error).__name__}: {reason})"
     if not torch.allclose(got, expected.detach(), rtol=1e-4, atol=1e-6):
         return None, f"its loss is {got.item():.6g} where PyTorch's is {expected.item():.6g}"
     for (name, p), q in zip(plain.named_parameters(), lazy.parameters()):

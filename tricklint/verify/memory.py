@@ -138,4 +138,8 @@ class Guard:
         self.asked = True
         step, why = prove(model, self.loss, x, y)
         self.koila = step
-        self.notes.append("koila: its gradients equal PyTorch's here" if step else f"koila not used: {why}; batches are halved instead")
+        self.notes.append(
+            "koila: its gradients equal PyTorch's here"
+            if step
+            else f"koila not used: {why}; batches are halved instead"
+        )

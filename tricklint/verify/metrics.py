@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-HIGHER = (
-    *("acc", "accuracy", "top1", "top5", "auc", "auroc", "ap", "map", "auprc", "f1", "precision", "recall", "iou", "miou"),
-    *("dice", "bleu", "rouge", "r2", "psnr", "ssim", "score", "kappa", "mcc", "hits", "ndcg", "mrr", "sensitivity", "specificity"),
+HIGHER = tuple(
+    "acc accuracy top1 top5 auc auroc ap map auprc f1 precision recall iou miou dice bleu rouge r2 psnr ssim score "
+    "kappa mcc hits ndcg mrr sensitivity specificity".split()
 )
-LOWER = ("loss", "error", "err", "mse", "rmse", "mae", "mape", "ppl", "perplexity", "wer", "cer", "nll", "fid", "bce", "logloss")
-NOT_METRICS = frozenset(
-    ("epoch", "epochs", "step", "steps", "iter", "iteration", "lr", "time", "eta", "batch", "seed", "elapsed", "it", "gpu", "mem")
-)
+LOWER = tuple("loss error err mse rmse mae mape ppl perplexity wer cer nll fid bce logloss".split())
+NOT_METRICS = frozenset("epoch epochs step steps iter iteration lr time eta batch seed elapsed it gpu mem".split())
 _NUMBER = r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?|nan|inf"
-_PAIR = re.compile(
-    rf"""["']?([A-Za-z][A-Za-z0-9_@./-]*(?:[ -][A-Za-z][A-Za-z0-9_@]*){{0,3}})["']?\s*(?::|=|\||│|→|is)\s*["']?({_NUMBER})(?:/(\d+))?(?![\w.])\s*(%?)""",
-    re.IGNORECASE,
-)
-_BARE = re.compile(rf"""\b([A-Za-z][A-Za-z0-9_@./-]*(?: [A-Za-z][A-Za-z0-9_@]*)?)\s+({_NUMBER})(?:/(\d+))?(?![\w.])\s*(%?)""", re.IGNORECASE)
+_VALUE = rf"({_NUMBER})(?:/(\d+))?(?![\w.])\s*(%?)"  # 0.93, 93 % or 9895/10000
+_NAME = r"[A-Za-z][A-Za-z0-9_@./-]*(?:[ -][A-Za-z][A-Za-z0-9_@]*)"
+_PAIR = re.compile(rf"""["']?({_NAME}{{0,3}})["']?\s*(?::|=|\||│|→|is)\s*["']?{_VALUE}""", re.IGNORECASE)
+_BARE = re.compile(rf"""\b({_NAME}?)\s+{_VALUE}""", re.IGNORECASE)
 _BEFORE = re.compile(r"^\s*(?:\[[^\]]*\]|epoch\s*\[?\d+(?:\s*/\s*\d+)?\]?|\d+/\d+)[\s:,|-]*", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""Progress on the terminal: how many runs are done, how long it will still take, and how far apart the curves are now."""
+"""Progress on the terminal: how many runs are done, how long the rest will take, how far apart the scores are now."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Bar:
         self.done += 1
         gap = self.gap()
         if run.status != "ok":
-            self.console.print(f"  {run.variant}, seed {run.seed}: {run.status}: {run.message}", markup=False, highlight=False)
+            self.console.print(
+                f"  {run.variant}, seed {run.seed}: {run.status}: {run.message}", markup=False, highlight=False
+            )
         if self.bar is not None:
             self.bar.update(self.task, advance=1, gap=gap)
         elif self.done == self.total or self.done % max(1, self.total // 10) == 0:
@@ -66,8 +68,10 @@ class Bar:
             pairs = [
                 (a, b)
                 for seed in range(self.plan.seeds)
-                if (x := self.runs.get((self.plan.baseline, seed, 1.0))) and (y := self.runs.get((variant.name, seed, 1.0)))
-                and (a := x.score(self.metric)) is not None and (b := y.score(self.metric)) is not None
+                if (x := self.runs.get((self.plan.baseline, seed, 1.0)))
+                and (y := self.runs.get((variant.name, seed, 1.0)))
+                and (a := x.score(self.metric)) is not None
+                and (b := y.score(self.metric)) is not None
             ]
             if pairs:
                 parts.append((statistics.fmean(b - a for a, b in pairs), variant.name))

@@ -30,7 +30,9 @@ class Proof:
     diff: str = ""
 
 
-def _run(engine: Engine, work: ReplayWork, plan: Plan, variants: Sequence[str], timeout_s: float | None) -> dict[str, Payload | None]:
+def _run(
+    engine: Engine, work: ReplayWork, plan: Plan, variants: Sequence[str], timeout_s: float | None
+) -> dict[str, Payload | None]:
     from tricklint.verify.engines.local import read_record
 
     found: dict[str, Payload | None] = {}
@@ -66,11 +68,20 @@ def prove_loops(
             name = finding.path.resolve().relative_to(root).as_posix()
             place = f"{name}:{finding.location.row}"
             if name not in edits:
-                proofs.append(Proof(code, finding.name, place, Verdict.INCONCLUSIVE, "its fix changed nothing when made alone"))
+                proofs.append(
+                    Proof(code, finding.name, place, Verdict.INCONCLUSIVE, "its fix changed nothing when made alone")
+                )
                 continue
             diffs[place] = diff_of(root, {name: edits[name]})
             target = {"id": place, "file": name, "row": finding.location.row, "limit_s": limit_s}
-            targets.append({**target, "original": (root / name).read_text(encoding="utf-8"), "fixed": edits[name], "finding": finding})
+            targets.append(
+                {
+                    **target,
+                    "original": (root / name).read_text(encoding="utf-8"),
+                    "fixed": edits[name],
+                    "finding": finding,
+                }
+            )
     if not targets:
         return proofs
     by_place = {target["id"]: target.pop("finding") for target in targets}
@@ -83,7 +94,9 @@ def prove_loops(
     return proofs
 
 
-def _loop_proof(finding: Finding, place: str, result: dict[str, Any] | None, record: Payload | None, diff: str) -> Proof:
+def _loop_proof(
+    finding: Finding, place: str, result: dict[str, Any] | None, record: Payload | None, diff: str
+) -> Proof:
     proof = Proof(finding.code, finding.name, place, Verdict.INCONCLUSIVE, "", diff=diff)
     if result is None:
         crashed = record is not None and record.get("status") == "crashed"
@@ -125,7 +138,15 @@ def prove_memory(
         if edits:
             variants.append(Variant(code, finding.name, "alone", (code,), edits, diff_of(root, edits)))
         else:
-            proofs.append(Proof(code, finding.name, _place(finding, root), Verdict.INCONCLUSIVE, "its fix changed nothing when made alone"))
+            proofs.append(
+                Proof(
+                    code,
+                    finding.name,
+                    _place(finding, root),
+                    Verdict.INCONCLUSIVE,
+                    "its fix changed nothing when made alone",
+                )
+            )
     if len(variants) == 1:
         return proofs
     counting = ReplayWork(work.project, work.command, work.folder, mode="memory")
@@ -141,8 +162,12 @@ def _place(finding: Finding, root: Path) -> str:
     return f"{finding.path.resolve().relative_to(root).as_posix()}:{finding.location.row}"
 
 
-def _memory_proof(finding: Finding, variant: Variant, before: Payload | None, after: Payload | None, root: Path) -> Proof:
-    proof = Proof(finding.code, finding.name, _place(finding, root), Verdict.INCONCLUSIVE, "", "bytes", diff=variant.diff)
+def _memory_proof(
+    finding: Finding, variant: Variant, before: Payload | None, after: Payload | None, root: Path
+) -> Proof:
+    proof = Proof(
+        finding.code, finding.name, _place(finding, root), Verdict.INCONCLUSIVE, "", "bytes", diff=variant.diff
+    )
     for record in (before, after):
         if record is None or "saved" not in record or record["status"] not in ("ok", "diverged"):
             proof.text = (record or {}).get("message") or "the run died"

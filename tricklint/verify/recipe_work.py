@@ -10,7 +10,9 @@ from tricklint.verify.plan import Plan, Task, Variant
 from tricklint.verify.recipes.base import Recipe
 
 
-def plan_of(recipe: Recipe, seeds: int, steps: int | None, scales: tuple[float, ...], select: Sequence[str] = ()) -> Plan:
+def plan_of(
+    recipe: Recipe, seeds: int, steps: int | None, scales: tuple[float, ...], select: Sequence[str] = ()
+) -> Plan:
     """The plan of a recipe: its variants (or the baseline and those in `select`)."""
     names = list(recipe.variants)
     unknown = [name for name in select if name not in names]
@@ -65,7 +67,11 @@ class RecipeWork:
         }
         if len(tasks) > 1:
             target = "tricklint.verify.recipes.stacked:run_many"
-            arguments = {**common, "seeds": [t.seed for t in tasks], "compiled": self.compiled.get(first.variant, False)}
+            arguments = {
+                **common,
+                "seeds": [t.seed for t in tasks],
+                "compiled": self.compiled.get(first.variant, False),
+            }
         else:
             target = "tricklint.verify.recipes.base:run_one"
             arguments = {**common, "seed": first.seed, "oom_guard": self.oom_guard}
@@ -83,7 +89,9 @@ class RecipeWork:
     def cleanup(self, tasks: Sequence[Task]) -> None:
         """A recipe leaves nothing behind."""
 
-    def choose_engines(self, variants: Sequence[str], seeds: int, compiled: bool = False) -> dict[str, dict[str, float]]:
+    def choose_engines(
+        self, variants: Sequence[str], seeds: int, compiled: bool = False
+    ) -> dict[str, dict[str, float]]:
         """Time five steps of each way and stack the variants where that is at least a tenth faster. Returns seconds
         a step of each way that works."""
         from tricklint.verify.recipes.stacked import time_engines

@@ -96,7 +96,9 @@ class Ledger:
 
 def disk_error(error: OSError, path: Path) -> VerifyError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return VerifyError(f"{path.parent}: the disk is full; finished runs are kept, make room and go on with --resume")
+        return VerifyError(
+            f"{path.parent}: the disk is full; finished runs are kept, make room and go on with --resume"
+        )
     return VerifyError(f"{path}: {error.strerror or error}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
@@ -111,7 +112,9 @@ class Session:
         if record is None:
             run.status, run.message = "killed", DEATHS.get(status, f"the process ended with status {status}")
             if _disk_full(self.folder):
-                raise VerifyError(f"{self.folder}: the disk is full; finished runs are kept, make room and go on with --resume")
+                raise VerifyError(
+                    f"{self.folder}: the disk is full; finished runs are kept, make room and go on with --resume"
+                )
         else:
             run.status, run.message = record["status"], record.get("message", "")
             run.wall_s, run.steps = record.get("wall_s", 0.0), record.get("steps", 0)
@@ -210,10 +213,8 @@ def machine() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     for name in ("tricklint", "torch", "numpy", "pandas", "scipy"):
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found["packages"][name] = version(name)
-        except PackageNotFoundError:
-            pass
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()

@@ -1,9 +1,9 @@
 """What paired runs say about one change: the only place where `--verify` does statistics.
 
-Every function takes differences `d[i] = variant[i] - baseline[i]` of one score over paired seeds, signed so that positive
-means *better*. The tests: the exact sign-flip test (Fisher 1935; all 2^n signs), the paired-t interval, two one-sided
-t tests for equivalence (Schuirmann 1987) against a margin stated beforehand, Holm's step-down correction (1979) over the
-changes judged together, and the exact McNemar test for runs that diverged or crashed.
+Every function takes differences `d[i] = variant[i] - baseline[i]` of one score over paired seeds, signed so that
+positive means *better*. The tests: the exact sign-flip test (Fisher 1935; all 2^n signs), the paired-t interval, two
+one-sided t tests for equivalence (Schuirmann 1987) against a margin stated beforehand, Holm's step-down correction
+(1979) over the changes judged together, and the exact McNemar test for runs that diverged or crashed.
 """
 
 from __future__ import annotations
@@ -140,9 +140,15 @@ def compare(
     """Compare paired scores (same length, one entry a seed; None or a non-finite number: the run yielded no score)."""
     if len(baseline) != len(variant):
         raise ValueError(f"unpaired: {len(baseline)} baseline scores, {len(variant)} of the variant")
-    usable = [(x is not None and math.isfinite(x), y is not None and math.isfinite(y)) for x, y in zip(baseline, variant)]
+    usable = [
+        (x is not None and math.isfinite(x), y is not None and math.isfinite(y)) for x, y in zip(baseline, variant)
+    ]
     sign = 1.0 if higher_is_better else -1.0
-    d = [sign * (float(y) - float(x)) for x, y, ok in zip(baseline, variant, usable) if all(ok) and x is not None and y is not None]
+    d = [
+        sign * (float(y) - float(x))
+        for x, y, ok in zip(baseline, variant, usable)
+        if all(ok) and x is not None and y is not None
+    ]
     low, high = t_interval(d)
     return Paired(
         n=len(d),
@@ -177,10 +183,14 @@ def _verdict(c: Paired, alpha: float, family: int) -> Paired:
     if pairs < MIN_SEEDS:
         return replace(c, why=f"{pairs} paired seeds, {MIN_SEEDS} are the least for a verdict")
     lost = c.lost_variant - c.lost_baseline
-    lost_word = f"; lost runs: baseline {c.lost_baseline}, fixed {c.lost_variant}" if c.lost_variant or c.lost_baseline else ""
+    lost_word = (
+        f"; lost runs: baseline {c.lost_baseline}, fixed {c.lost_variant}" if c.lost_variant or c.lost_baseline else ""
+    )
     if c.p_holm <= alpha and c.p_lost < c.p:
         verdict = Verdict.HURTS if lost > 0 else Verdict.HELPS
-        return replace(c, verdict=verdict, why=f"runs that end without a score: baseline {c.lost_baseline}, fixed {c.lost_variant}")
+        return replace(
+            c, verdict=verdict, why=f"runs that end without a score: baseline {c.lost_baseline}, fixed {c.lost_variant}"
+        )
     if c.n < MIN_SEEDS:
         return replace(c, why=f"only {c.n} pairs yielded a score{lost_word}")
     if c.p_tost_holm <= alpha and not lost:
@@ -189,7 +199,10 @@ def _verdict(c: Paired, alpha: float, family: int) -> Paired:
         verdict = Verdict.HELPS if c.effect > 0 else Verdict.HURTS
         return replace(c, verdict=verdict, why=f"sign-flip p {c.p_holm:.3f} after Holm{lost_word}")
     if pairs < seeds_needed(family, alpha):
-        return replace(c, why=f"{family} comparisons need {seeds_needed(family, alpha)} paired seeds for a verdict, there are {pairs}")
+        return replace(
+            c,
+            why=f"{family} comparisons need {seeds_needed(family, alpha)} paired seeds, there are {pairs}",
+        )
     return replace(c, why=f"sign-flip p {c.p_holm:.2f} after Holm, and not within ±{c.margin:.3g}{lost_word}")
 
 
@@ -201,7 +214,8 @@ def smooth(losses: Sequence[float], window: int | None = None) -> NDArray[np.flo
     width = window or max(1, len(x) // 20)
     total = np.cumsum(np.concatenate([[0.0], x]))
     start = np.maximum(0, np.arange(1, len(x) + 1) - width)
-    return (total[1:] - total[start]) / (np.arange(1, len(x) + 1) - start)
+    means: NDArray[np.float64] = (total[1:] - total[start]) / (np.arange(1, len(x) + 1) - start)
+    return means
 
 
 def steps_to(losses: Sequence[float], target: float) -> int | None:

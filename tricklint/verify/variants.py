@@ -43,7 +43,17 @@ def mend(project: Project, codes: Sequence[str], extra: Sequence[str] = ()) -> d
         for name in code:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(project.root / name, copy / name)
-        command = [sys.executable, "-m", "tricklint", "check", ".", "--fix", "--unsafe-fixes", "--exit-zero", "--no-cache"]
+        command = [
+            sys.executable,
+            "-m",
+            "tricklint",
+            "check",
+            ".",
+            "--fix",
+            "--unsafe-fixes",
+            "--exit-zero",
+            "--no-cache",
+        ]
         command += ["--select", ",".join(codes), "--output-format", "json", *extra]
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
         if done.returncode not in (0, 1):
@@ -103,7 +113,9 @@ def trained(findings: Iterable[Finding]) -> dict[str, Finding]:
 Maker = Callable[[Sequence[str]], dict[str, str]]
 
 
-def maker(project: Project, findings: Sequence[Finding], sources: Mapping[Path, Source], extra: Sequence[str] = ()) -> Maker:
+def maker(
+    project: Project, findings: Sequence[Finding], sources: Mapping[Path, Source], extra: Sequence[str] = ()
+) -> Maker:
     """A function from codes to the files that their fixes change, as new texts. `sources` are the texts that the
     findings stand in; `extra` are options for `tricklint check`."""
 

@@ -33,7 +33,7 @@ class Project:
     linked: list[str] = field(default_factory=list)
     linked_folders: list[str] = field(default_factory=list)
     stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
-    bytes: int = 0
+    total_bytes: int = 0
 
     @classmethod
     def scan(cls, root: Path) -> Project:
@@ -69,7 +69,7 @@ class Project:
             self.folders.append(folder)
         for name, stat in files:
             self.stamps[name] = (stat.st_size, stat.st_mtime_ns)
-            self.bytes += stat.st_size
+            self.total_bytes += stat.st_size
             (self.copied if stat.st_size <= COPIED_UP_TO or name.endswith(".py") else self.linked).append(name)
         for name in folders:
             self._visit(name)

@@ -3,6 +3,7 @@ forks for every run, so that a run does not pay the imports."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -18,7 +19,13 @@ from typing import IO, Any
 from tricklint.verify.engines import Job, Payload
 
 RUNNER = Path(__file__).resolve().parents[1] / "runner" / "__main__.py"
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 def cores() -> int:
@@ -43,7 +50,7 @@ class _Server:
     """One runner in `--serve` mode, used by one thread."""
 
     def __init__(self, python: str, options: Payload, threads: int) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         self.process = subprocess.Popen(
             [python, str(RUNNER), "--serve", json.dumps(options)],
             stdin=subprocess.PIPE,
@@ -89,24 +96,20 @@ class _Server:
         _kill_group(self.process.pid)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
         self.process.wait()
         self.errors.close()
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 class LocalEngine:
-    """`workers` runs at a time. `preload` are modules to import, and `warm` calls ("module:function", arguments) to make,
-    once before forking; both must be harmless, and no call may run a backward pass."""
+    """`workers` runs at a time. `preload` are modules to import, and `warm` calls ("module:function", arguments) to
+    make, once before forking; both must be harmless, and no call may run a backward pass."""
 
     def __init__(
         self,
@@ -122,7 +125,7 @@ class LocalEngine:
         self.options: Payload = {"preload": list(preload), "path": list(path), "warm": list(warm)}
         self.threads = threads
         self.servers: list[_Server] = []
-        self.stopped = False
+        self.stop = threading.Event()
         self.lock = threading.Lock()
 
     def preload(self, names: Sequence[str]) -> None:
@@ -133,7 +136,7 @@ class LocalEngine:
             self.close()
 
     def run(self, jobs: Sequence[Job]) -> None:
-        self.stopped = False
+        self.stop.clear()
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
@@ -153,7 +156,7 @@ class LocalEngine:
                 while thread.is_alive():
                     thread.join(0.2)  # a bare join would not let Ctrl-C through
         except BaseException:
-            self.stopped = True
+            self.stop.set()
             self.close()
             raise
         if failures:
@@ -161,7 +164,7 @@ class LocalEngine:
 
     def _work(self, waiting: queue.SimpleQueue[Job], failures: list[BaseException], server: _Server | None) -> None:
         try:
-            while not self.stopped and not failures:
+            while not self.stop.is_set() and not failures:
                 try:
                     job = waiting.get_nowait()
                 except queue.Empty:
@@ -175,7 +178,7 @@ class LocalEngine:
                     try:
                         status = server.run(payload, job.timeout_s)
                     except (ChildProcessError, OSError, ValueError):
-                        if self.stopped:
+                        if self.stop.is_set():
                             return
                         server.close()
                         with self.lock:
@@ -187,13 +190,13 @@ class LocalEngine:
                             self.servers.remove(server)
                 else:
                     status = self._alone(payload, job.timeout_s)
-                if self.stopped:
+                if self.stop.is_set():
                     return
                 job.finish(read_record(payload), status)
         except BaseException as error:
             failures.append(error)
         finally:
-            if server is not None and not self.stopped:
+            if server is not None and not self.stop.is_set():
                 with self.lock:
                     self.servers.append(server)
 

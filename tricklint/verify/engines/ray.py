@@ -117,7 +117,9 @@ def _execute(payload: Payload, files: bytes | None, python: str | None, timeout_
         job = os.path.join(place, "job.json")
         Path(job).write_text(json.dumps(payload), encoding="utf-8")
         # The runner finds tricklint by its own place, as it does on this machine.
-        process = subprocess.Popen([python or sys.executable, str(RUNNER), job], env=environment(), start_new_session=True)
+        process = subprocess.Popen(
+            [python or sys.executable, str(RUNNER), job], env=environment(), start_new_session=True
+        )
         try:
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Built-in training recipes: small, with embedded or generated data, one for each trick that only training can judge."""
+"""Built-in training recipes: small, on embedded or generated data, one for each trick that only training can judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 CATALOGUE = {
     "vgg-digits": ("vgg", "VggDigits", "a norm-free 16-layer VGG: baseline, + init, + no bias decay"),
     "mlp-deep": ("mlp", "MlpDeep", "a 20-layer ReLU MLP: PyTorch's default init against Kaiming"),
-    "resnet-pills": ("resnet", "ResNetPills", "a small ResNet with batch norm: do init and no bias decay matter there?"),
+    "resnet-pills": (
+        "resnet",
+        "ResNetPills",
+        "a small ResNet with batch norm: do init and no bias decay matter there?",
+    ),
     "transfer-pills": ("transfer", "TransferPills", "fine-tune all, freeze the backbone, or freeze and then unfreeze"),
     "cosine-1000": ("cosine", "Cosine1000", "normalised logits of 1,000 classes: scale 1, below and above α_low"),
     "rare-positives": ("rare", "RarePositives", "2 % positives under a focal loss: prior bias against none"),

@@ -62,7 +62,9 @@ class Recipe:
         """Mean loss over the batch."""
         return nn.functional.cross_entropy(outputs, targets)
 
-    def before_step(self, variant: str, step: int, steps: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def before_step(
+        self, variant: str, step: int, steps: int, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
         """A change in mid-training (unfreezing). A recipe that overrides it is never stacked."""
 
     def evaluate(self, model: nn.Module, data: Data) -> dict[str, float]:

@@ -58,7 +58,11 @@ def pills(kinds: list[int], samples: int, seed: int, stained: float = 0.0) -> tu
     rng = np.random.default_rng(seed)
     label = rng.integers(0, len(kinds), samples)
     stain = rng.random(samples) < stained
-    return draw(np.array(kinds)[label], stain, seed + 1), torch.from_numpy(label), torch.from_numpy(stain.astype(np.float32))
+    return (
+        draw(np.array(kinds)[label], stain, seed + 1),
+        torch.from_numpy(label),
+        torch.from_numpy(stain.astype(np.float32)),
+    )
 
 
 @functools.cache

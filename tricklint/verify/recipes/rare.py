@@ -31,7 +31,12 @@ class Detector(nn.Module):
         layers: list[nn.Module] = []
         width = 3
         for size in (12, 16, 24):
-            layers += [nn.Conv2d(width, size, 3, padding=1, bias=False), nn.GroupNorm(4, size), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [
+                nn.Conv2d(width, size, 3, padding=1, bias=False),
+                nn.GroupNorm(4, size),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
             width = size
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width * 9, 1)
@@ -60,7 +65,11 @@ class RarePositives(Recipe):
     name = "rare-positives"
     title = "stained pills, 2 % of all, under a focal loss"
     rules = ("TRK503",)
-    variants = {"baseline": "Baseline: bias 0", "prior": "+ prior bias (π = 0.02)", "prior-0.01": "+ prior bias (π = 0.01)"}
+    variants = {
+        "baseline": "Baseline: bias 0",
+        "prior": "+ prior bias (π = 0.02)",
+        "prior-0.01": "+ prior bias (π = 0.01)",
+    }
     ladder = tuple(variants)
     metrics = ("early_test_ap", "test_ap")
     margin = 0.02

@@ -65,11 +65,14 @@ class Stack:
         own = self.recipe.optimizer(variant, model, lr_scale)
         name_of = {id(p): name for name, p in model.named_parameters()}
         groups = [
-            {**group, "params": [self.parameters[name_of[id(p)]] for p in group["params"]]} for group in own.param_groups
+            {**group, "params": [self.parameters[name_of[id(p)]] for p in group["params"]]}
+            for group in own.param_groups
         ]
         return type(own)(groups, **own.defaults)
 
-    def _loss(self, parameters: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Any]:
+    def _loss(
+        self, parameters: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Any]:
         # Buffers are replaced in place by batch norm; they come back as auxiliary outputs.
         buffers = {name: tensor.clone() for name, tensor in fixed.items()}
         outputs = functional_call(self.skeleton, {**parameters, **buffers}, (x,))
@@ -132,7 +135,8 @@ def train_stack(
     table = torch.stack(losses).cpu()
     engine = "stacked, compiled" if compiled else "stacked"
     records = [
-        summary([float(v) for v in table[:, run]], times, series[run], started, engine=engine) for run in range(len(seeds))
+        summary([float(v) for v in table[:, run]], times, series[run], started, engine=engine)
+        for run in range(len(seeds))
     ]
     for record in records:
         record["wall_s"] /= len(seeds)
@@ -190,7 +194,12 @@ def _now(device: torch.device) -> float:
 
 
 def time_engines(
-    recipe: str, variant: str, seeds: list[int], device: str = "auto", folder: str | None = None, kinds: tuple[str, ...] = ("plain", "stacked")
+    recipe: str,
+    variant: str,
+    seeds: list[int],
+    device: str = "auto",
+    folder: str | None = None,
+    kinds: tuple[str, ...] = ("plain", "stacked"),
 ) -> dict[str, Any]:
     """Seconds a step of each way that works for this variant: {"plain": …, "stacked": …}; reasons under "refused"."""
     from tricklint.verify.recipes import load

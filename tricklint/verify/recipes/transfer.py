@@ -69,6 +69,8 @@ class TransferPills(Recipe):
         trainable = [p for p in model.parameters() if p.requires_grad]
         return torch.optim.SGD(trainable, lr=self.lr * lr_scale, momentum=0.9, weight_decay=5e-4)
 
-    def before_step(self, variant: str, step: int, steps: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def before_step(
+        self, variant: str, step: int, steps: int, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
         if variant == "frozen-unfrozen" and step == steps // 2:
             unfreeze(model, optimizer, lr=optimizer.param_groups[0]["lr"] / 10)

@@ -11,15 +11,15 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.figure import Figure
 
-from tricklint.verify import stats  # noqa: E402
-from tricklint.verify.analysis import Analysis, Outcome  # noqa: E402
-from tricklint.verify.proofs import Proof  # noqa: E402
-from tricklint.verify.report.words import COLOURS  # noqa: E402
+from tricklint.verify import stats
+from tricklint.verify.analysis import Analysis, Outcome
+from tricklint.verify.proofs import Proof
+from tricklint.verify.report.words import COLOURS
 
 GREY, LINE = "#8c959f", "#d0d7de"
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -43,7 +43,7 @@ def svg(figure: Figure) -> str:
 
 def ladder(analysis: Analysis, metric: str, names: Sequence[str] | None = None) -> Figure:
     """Mean with the 95 % t interval of each rung, every seed as a dot, pairs joined."""
-    rungs = [n for n in names or analysis.plan.ladder or [v.name for v in analysis.plan.variants]]
+    rungs = list(names or analysis.plan.ladder or [v.name for v in analysis.plan.variants])
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(4.2, 1.7 * len(rungs)), 3.1))
         axes = figure.subplots()
@@ -59,7 +59,9 @@ def ladder(analysis: Analysis, metric: str, names: Sequence[str] | None = None) 
                 low, high = stats.t_interval(known.tolist())
                 mean = known.mean()
                 if math.isfinite(low):
-                    axes.errorbar(x, mean, yerr=[[mean - low], [high - mean]], color=colour, capsize=5, linewidth=1.6, zorder=3)
+                    axes.errorbar(
+                        x, mean, yerr=[[mean - low], [high - mean]], color=colour, capsize=5, linewidth=1.6, zorder=3
+                    )
                 axes.scatter([x], [mean], s=42, color=colour, zorder=4)
                 axes.annotate(f"{mean:.3f}", (x, mean), xytext=(9, 4), textcoords="offset points", fontweight="bold")
         axes.set_xticks(range(len(rungs)), [_wrap(analysis.plan.variant(n).label) for n in rungs])
@@ -92,12 +94,13 @@ def _band(analysis: Analysis, name: str, phase: int) -> tuple[np.ndarray, np.nda
 
 
 def curves(analysis: Analysis, outcome: Outcome) -> Figure | None:
-    """Loss over steps of each phase that differs: baseline grey, fixed coloured; median and the middle 80 % of seeds."""
+    """Loss over steps of each phase that differs: baseline grey, fixed coloured; median and middle 80 % of seeds."""
     base = analysis.runs_of(analysis.plan.baseline)
     own = analysis.runs_of(outcome.variant.name)
     count = max((len(r.losses) for r in (*base, *own)), default=0)
     phases = [
-        p for p in range(count)
+        p
+        for p in range(count)
         if any(len(b.losses) <= p or len(r.losses) <= p or b.losses[p] != r.losses[p] for b, r in zip(base, own))
     ] or list(range(min(count, 1)))
     if not phases:
@@ -139,11 +142,20 @@ def differences(analysis: Analysis) -> Figure | None:
             c = outcome.leading
             assert c is not None
             sign = 1 if c.higher_is_better else -1
-            d = [sign * (b - a) / c.paired.margin for a, b in zip(c.baseline_scores, c.scores) if a is not None and b is not None]
+            d = [
+                sign * (b - a) / c.paired.margin
+                for a, b in zip(c.baseline_scores, c.scores)
+                if a is not None and b is not None
+            ]
             colour = COLOURS[outcome.verdict]
             axes.scatter(d, [y] * len(d), s=14, color=colour, alpha=0.5, linewidths=0)
             if math.isfinite(c.paired.low) and math.isfinite(c.paired.high):
-                axes.plot([c.paired.low / c.paired.margin, c.paired.high / c.paired.margin], [y, y], color=colour, linewidth=2.2)
+                axes.plot(
+                    [c.paired.low / c.paired.margin, c.paired.high / c.paired.margin],
+                    [y, y],
+                    color=colour,
+                    linewidth=2.2,
+                )
         axes.set_yticks(range(len(rows)), [f"{o.variant.name} ({o.leading.metric})" for o in rows if o.leading])
         axes.invert_yaxis()
         axes.set_xscale("symlog", linthresh=2)

@@ -23,20 +23,24 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2.
 h3 { font-size: 1rem; margin: 0; }
 p { margin: .4rem 0; } .dim { color: var(--dim); } .small { font-size: .85rem; }
 code, pre { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-pre { background: var(--soft); border: 1px solid var(--rule); border-radius: 6px; padding: .7rem .9rem; overflow-x: auto; }
+pre { background: var(--soft); border: 1px solid var(--rule); border-radius: 6px; padding: .7rem .9rem;
+  overflow-x: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--dim); font-weight: 600; border-bottom: 1px solid var(--rule); }
 th, td { padding: .35rem .6rem .35rem 0; vertical-align: top; } td { border-bottom: 1px solid #eaeef2; }
 .num { text-align: right; white-space: nowrap; }
-.verdict { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; color: #fff; font-size: .82rem; font-weight: 600;
-  white-space: nowrap; }
-figure { margin: .6rem 0; } figure svg { max-width: 100%; height: auto; } figcaption { color: var(--dim); font-size: .85rem; }
+.verdict { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; color: #fff;
+  font-size: .82rem; font-weight: 600; white-space: nowrap; }
+figure { margin: .6rem 0; } figure svg { max-width: 100%; height: auto; }
+figcaption { color: var(--dim); font-size: .85rem; }
 section.fix { border: 1px solid var(--rule); border-radius: 8px; padding: .9rem 1.1rem; margin: .8rem 0; }
 .head { display: flex; gap: .7rem; align-items: center; flex-wrap: wrap; }
 details { margin-top: .5rem; } summary { cursor: pointer; color: var(--dim); }
-.add { color: #116329; background: #dafbe1; display: block; } .del { color: #82071e; background: #ffebe9; display: block; }
-.hunk { color: #6639ba; display: block; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0; }
+.add { color: #116329; background: #dafbe1; display: block; }
+.del { color: #82071e; background: #ffebe9; display: block; }
+.hunk { color: #6639ba; display: block; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 @media print { section.fix, figure { break-inside: avoid; } }
 """
@@ -59,7 +63,8 @@ def page(analysis: Analysis | None, proofs: Sequence[Proof], about: dict[str, An
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n<body>\n{body}\n</body></html>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n'
+        f"<body>\n{body}\n</body></html>\n"
     )
 
 
@@ -115,8 +120,9 @@ def _verdicts(analysis: Analysis) -> str:
     head = "".join(f"<th>{h}</th>" for h in headings) + "".join(f'<th class="num">{h}</th>' for h in numbers)
     margins = ", ".join(f"{escape(m)} ±{analysis.margins[m]:.3g}" for m in analysis.metrics)
     note = (
-        f'<p class="dim small">{analysis.plan.seeds} paired seeds. p: exact sign-flip test, Holm over all that get a verdict (each fix alone and the whole stack). Interval: paired t. '
-        f"Effect and P(better): positive is better. Equivalent: inside the stated margin ({margins}) by two one-sided t tests. "
+        f'<p class="dim small">{analysis.plan.seeds} paired seeds. p: exact sign-flip test, Holm over all that get a '
+        "verdict (each fix alone and the whole stack). Interval: paired t. Effect and P(better): positive is better. "
+        f"Equivalent: inside the stated margin ({margins}) by two one-sided t tests. "
         "“Inconclusive” is not “no effect”.</p>"
     )
     return f'<h2>Verdicts</h2><div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>{note}'
@@ -133,20 +139,43 @@ def _charts(analysis: Analysis) -> str:
     if len(analysis.plan.ladder) > 1:
         parts.append("<h2>The ladder</h2>")
         for metric in analysis.metrics:
-            parts.append(_figure(charts.ladder(analysis, metric), f"{metric}: mean with 95 % interval; dots are seeds, lines join pairs."))
+            parts.append(
+                _figure(
+                    charts.ladder(analysis, metric),
+                    f"{metric}: mean with 95 % interval; dots are seeds, lines join pairs.",
+                )
+            )
     parts.append("<h2>Paired differences</h2>")
-    parts.append(_figure(charts.differences(analysis), "Each dot is one seed: the changed run against the baseline's of the same seed."))
+    parts.append(
+        _figure(
+            charts.differences(analysis),
+            "Each dot is one seed: the changed run against the baseline's of the same seed.",
+        )
+    )
     cost = charts.costs(analysis)
     if cost is not None:
         parts.append("<h2>Time and memory</h2>")
-        parts.append(_figure(cost, "Median time of an optimizer step and peak memory of the process (of the card, where one was used)."))
+        parts.append(
+            _figure(
+                cost,
+                "Median time of an optimizer step and peak memory of the process (of the card, where one was used).",
+            )
+        )
     return "".join(parts)
 
 
 def _diff(text: str) -> str:
     lines = []
     for line in text.splitlines():
-        kind = "add" if line.startswith("+") else "del" if line.startswith("-") else "hunk" if line.startswith("@@") else ""
+        kind = (
+            "add"
+            if line.startswith("+")
+            else "del"
+            if line.startswith("-")
+            else "hunk"
+            if line.startswith("@@")
+            else ""
+        )
         lines.append(f'<span class="{kind}">{escape(line)}</span>' if kind else escape(line) + "\n")
     return f"<pre>{''.join(lines)}</pre>"
 
@@ -166,13 +195,17 @@ def _fix(analysis: Analysis, outcome: Outcome) -> str:
     facts += list(outcome.notes)
     level = f'<span class="dim small">{variant.level} fix</span>' if variant.level else ""
     diff = f"<details><summary>the change</summary>{_diff(variant.diff)}</details>" if variant.diff else ""
-    figure = _figure(charts.curves(analysis, outcome), "Training loss: baseline grey, fixed coloured; median and the middle 80 % of seeds.")
+    figure = _figure(
+        charts.curves(analysis, outcome),
+        "Training loss: baseline grey, fixed coloured; median and the middle 80 % of seeds.",
+    )
     head = f'<div class="head"><h3>{escape(variant.label)}</h3>{_badge(outcome.verdict)}{level}</div>'
     return f'<section class="fix">{head}<p class="small">{escape(" · ".join(facts))}</p>{figure}{diff}</section>'
 
 
 def _proof(found: Proof) -> str:
-    head = f'<div class="head"><h3>{escape(found.code)} {escape(found.name)}</h3>{_badge(found.verdict)}<code>{escape(found.place)}</code></div>'
+    title = f"<h3>{escape(found.code)} {escape(found.name)}</h3>"
+    head = f'<div class="head">{title}{_badge(found.verdict)}<code>{escape(found.place)}</code></div>'
     caption = "Seconds over rows." if found.unit == "s" else "What autograd keeps alive after each step."
     figure = _figure(charts.proof(found), caption)
     diff = f"<details><summary>the change</summary>{_diff(found.diff)}</details>" if found.diff else ""

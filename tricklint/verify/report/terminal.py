@@ -34,7 +34,7 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
             bad_runs = analysis.runs_of(analysis.plan.baseline)
             message = next((r.message for r in bad_runs if r.status != "ok"), "")
             console.print(escape(f"  baseline: {found} ({message})"), highlight=False, width=WIDTH)
-        scales = [s for s in analysis.plan.lr_scales]
+        scales = analysis.plan.lr_scales
         if len(scales) > 1 and analysis.metrics:
             console.print(_scales(analysis), width=WIDTH)
     if proofs:
@@ -43,14 +43,17 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
             table.add_column(heading, overflow="fold")
         for proof in proofs:
             style = words.STYLES[proof.verdict]
-            table.add_row(f"{proof.code} {proof.name}", proof.place, f"[{style}]{proof.verdict.value}[/]", escape(proof.text))
+            table.add_row(
+                f"{proof.code} {proof.name}", proof.place, f"[{style}]{proof.verdict.value}[/]", escape(proof.text)
+            )
         console.print(table)
     for note in notes:
         console.print(escape(f"note: {note}"), highlight=False, width=WIDTH)
 
 
 def _table(analysis: Analysis) -> Table:
-    table = Table(box=SIMPLE_HEAD, width=WIDTH, title=escape(analysis.plan.title), title_justify="left", title_style="bold")
+    table = Table(box=SIMPLE_HEAD, width=WIDTH, collapse_padding=True, pad_edge=False)
+    table.title, table.title_justify, table.title_style = escape(analysis.plan.title), "left", "bold"
     table.add_column("variant", overflow="fold", ratio=1, min_width=19)
     table.add_column("verdict", no_wrap=True)
     table.add_column("metric", overflow="fold", max_width=14)
@@ -61,7 +64,9 @@ def _table(analysis: Analysis) -> Table:
     for metric in analysis.metrics:
         scores = [s for s in analysis.scores(analysis.plan.baseline, metric) if s is not None]
         mean = sum(scores) / len(scores) if scores else None
-        table.add_row("Baseline" if metric == analysis.metrics[0] else "", "", escape(metric), words.number(mean), "", "", "")
+        table.add_row(
+            "Baseline" if metric == analysis.metrics[0] else "", "", escape(metric), words.number(mean), "", "", ""
+        )
     for outcome in analysis.outcomes:
         shown = [c for c in outcome.comparisons if not c.untouched] or list(outcome.comparisons[:1])
         if not shown:
@@ -87,12 +92,17 @@ def _explanation(analysis: Analysis) -> str:
         f"{name}: {'higher' if analysis.higher[name] else 'lower'} is better" for name in analysis.metrics
     )
     pairs = f"{analysis.plan.seeds} paired seeds; p: exact sign-flip test, Holm over the verdicts; paired-t intervals."
-    return escape(f"  {pairs} Effect: positive is better, P(+): that it is above 0 ({directions}). Equivalent: inside {margins} (TOST).")
+    return escape(
+        f"  {pairs} Effect: positive is better, P(+): that it is above 0 ({directions}). "
+        f"Equivalent: inside {margins} (TOST)."
+    )
 
 
 def _scales(analysis: Analysis) -> Table:
     metric = analysis.metrics[0]
-    table = Table(box=SIMPLE_HEAD, title=escape(f"{metric} at neighbouring learning rates (mean)"), title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, title=escape(f"{metric} at neighbouring learning rates (mean)"), title_justify="left"
+    )
     table.add_column("variant")
     scales = sorted(analysis.plan.lr_scales)
     for scale in scales:

@@ -31,8 +31,7 @@ def number(value: float | None, signed: bool = False) -> str:
         return "–"
     if value == 0:
         return "0"
-    digits = f"{value:+.3g}" if signed else f"{value:.4g}"
-    return digits
+    return f"{value:+.3g}" if signed else f"{value:.4g}"
 
 
 def interval(c: Comparison) -> str:

@@ -65,7 +65,9 @@ def guard(root: str, original: str, allowed: tuple[str, ...]) -> Callable[[str],
                 for end in (name, os.fsdecode(args[1])) if event == "os.rename" else (name,):
                     where = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(end))), os.path.basename(end))
                     if where.startswith(original + os.sep) and not where.startswith(free):
-                        raise OriginalTouched(13, "tricklint verify: the run may not change the original project", where)
+                        raise OriginalTouched(
+                            13, "tricklint verify: the run may not change the original project", where
+                        )
         finally:
             busy[0] = False
 

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -58,7 +59,7 @@ class Probe:
                     self._statement(caller)
                 return plain(frame)
 
-            pd.DataFrame.iterrows = iterrows  # type: ignore[method-assign]
+            pd.DataFrame.iterrows = iterrows
         if self.functions:
             sys.setprofile(self._entered)
 
@@ -73,7 +74,8 @@ class Probe:
                 count = code.co_argcount + code.co_kwonlyargcount
                 arguments = {name: frame.f_locals[name] for name in code.co_varnames[:count]}
                 for target in targets:
-                    self._measure(target, lambda text, t=target: function_of(text, t["qualname"], frame.f_globals), arguments)
+                    build = partial(_function_of, target["qualname"], frame.f_globals)
+                    self._measure(target, build, arguments)
                 self._go_on()
                 return
 
@@ -92,7 +94,7 @@ class Probe:
             arguments = {name: value for name, value in frame.f_globals.items() if name in used and not callable(value)}
             arguments = {k: v for k, v in arguments.items() if type(v).__name__ != "module"}
             texts = {target["original"]: pair[0], target["fixed"]: pair[1]}
-            self._measure(target, lambda text, g=frame.f_globals, t=texts: region_of(t[text], g), arguments)
+            self._measure(target, partial(_region_of, texts, frame.f_globals), arguments)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -107,6 +109,14 @@ class Probe:
         except Exception as error:
             result = {"error": f"{type(error).__name__}: {error}"}
         self.results.append({"id": target["id"], **result})
+
+
+def _function_of(qualname: str, scope: dict[str, Any], text: str) -> Callable[..., Any]:
+    return function_of(text, qualname, scope)
+
+
+def _region_of(regions_: dict[str, str], scope: dict[str, Any], text: str) -> Callable[..., Any]:
+    return region_of(regions_[text], scope)
 
 
 def enclosing(tree: ast.Module, row: int) -> tuple[str, int] | None:
@@ -159,7 +169,7 @@ def regions(original: str, fixed: str, row: int) -> tuple[str, str] | None:
     matcher = difflib.SequenceMatcher(a=[ast.dump(n) for n in old], b=[ast.dump(n) for n in new], autojunk=False)
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():
         if kind != "equal" and any(n.lineno <= row <= (n.end_lineno or row) for n in old[i1:i2]):
-            return tuple(ast.unparse(ast.Module(part, [])) for part in (old[i1:i2], new[j1:j2]))  # type: ignore[return-value]
+            return ast.unparse(ast.Module(old[i1:i2], [])), ast.unparse(ast.Module(new[j1:j2], []))
     return None
 
 
@@ -197,7 +207,9 @@ def resample(value: Any, rows: int) -> Any:
         return value
 
 
-def measure(original: Callable[..., Any], fixed: Callable[..., Any], arguments: dict[str, Any], limit_s: float) -> dict[str, Any]:
+def measure(
+    original: Callable[..., Any], fixed: Callable[..., Any], arguments: dict[str, Any], limit_s: float
+) -> dict[str, Any]:
     """Times and equality for every size whose original is expected to take at most `limit_s` seconds."""
     import pandas as pd
 
@@ -224,8 +236,16 @@ def measure(original: Callable[..., Any], fixed: Callable[..., Any], arguments: 
 def _timed(function: Callable[..., Any], arguments: dict[str, Any], repeats: int) -> tuple[float, Any]:
     best, result = math.inf, None
     for turn in range(repeats):
-        given = arguments if turn == repeats - 1 else {k: resample(v, len(v)) if hasattr(v, "iterrows") else v for k, v in arguments.items()}
-        if repeats > 1 and turn < repeats - 1 and not all(hasattr(v, "iterrows") or isinstance(v, (str, int, float)) for v in given.values()):
+        given = (
+            arguments
+            if turn == repeats - 1
+            else {k: resample(v, len(v)) if hasattr(v, "iterrows") else v for k, v in arguments.items()}
+        )
+        if (
+            repeats > 1
+            and turn < repeats - 1
+            and not all(hasattr(v, "iterrows") or isinstance(v, (str, int, float)) for v in given.values())
+        ):
             continue  # an argument that the function may change is used once
         start = time.perf_counter()
         result = function(**given)
@@ -248,8 +268,10 @@ def difference(a: Any, b: Any, depth: int = 0) -> str:
             return str(error).split("\n")[0]
         return ""
     if isinstance(a, np.ndarray):
-        same = a.dtype == b.dtype and a.shape == b.shape and (
-            np.array_equal(a, b, equal_nan=True) if a.dtype.kind in "fc" else np.array_equal(a, b)
+        same = (
+            a.dtype == b.dtype
+            and a.shape == b.shape
+            and (np.array_equal(a, b, equal_nan=True) if a.dtype.kind in "fc" else np.array_equal(a, b))
         )
         return "" if same else "the arrays differ"
     if hasattr(a, "untyped_storage"):

@@ -8,7 +8,7 @@ from typing import Any
 class _Held:
     """One saved tensor; its death is the moment the graph lets go of it."""
 
-    __slots__ = ("tensor", "meter", "key")
+    __slots__ = ("key", "meter", "tensor")
 
     def __init__(self, tensor: Any, meter: SavedBytes, key: int) -> None:
         self.tensor, self.meter, self.key = tensor, meter, key

@@ -45,7 +45,7 @@ class Pieces:
 
         @functools.wraps(plain_backward)
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            scalar = tensors if isinstance(tensors, torch.Tensor) else tensors[0]
+            scalar: Any = tensors if isinstance(tensors, torch.Tensor) else tensors[0]
             weighted = scalar * meter.current
             weighted._tricklint_loss = getattr(scalar, "_tricklint_loss", scalar).detach() * meter.current
             plain_backward(weighted if isinstance(tensors, torch.Tensor) else [weighted], *args, **kwargs)
@@ -96,4 +96,6 @@ def _samples(batch: Any) -> int:
     if hasattr(batch, "shape") and len(batch.shape):
         return int(batch.shape[0])
     values = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (list, tuple)) else ()
-    return next((_samples(value) for value in values if hasattr(value, "shape") or isinstance(value, (dict, list, tuple))), 1)
+    return next(
+        (_samples(value) for value in values if hasattr(value, "shape") or isinstance(value, (dict, list, tuple))), 1
+    )

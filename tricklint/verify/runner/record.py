@@ -1,4 +1,4 @@
-"""What one run did: the loss of every optimizer step, times, memory, divergence. Written by hooks, not by the script."""
+"""What one run did: every optimizer step's loss, times, memory, divergence. Written by hooks, not by the script."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Recorder:
                     result._tricklint_loss = outputs.detach()
                 return result
 
-            scaler.scale = unscaled  # type: ignore[method-assign]
+            scaler.scale = unscaled
 
     def _backward(self, tensors: Any) -> None:
         import torch
@@ -104,15 +104,17 @@ class Recorder:
             call(self.steps)
         if isinstance(phase.losses[-1], float) or phase.losses[-1] is None or len(phase.losses) - phase.read >= CHUNK:
             values = phase.values()
-            if len(values) >= DIVERGED_AFTER and not any(
-                map(math.isfinite, (v for v in values[-DIVERGED_AFTER:]))
-            ) and self.backwards:
+            if (
+                len(values) >= DIVERGED_AFTER
+                and not any(map(math.isfinite, (v for v in values[-DIVERGED_AFTER:])))
+                and self.backwards
+            ):
                 raise Diverged
         if self.limit is not None and self.steps >= self.limit:
             raise StopTraining
 
     def summary(self) -> dict[str, Any]:
-        phases = []
+        phases: list[dict[str, Any]] = []
         for phase in self.phases:
             values = phase.values()
             times = sorted(phase.times[1:] or phase.times)
@@ -147,13 +149,15 @@ def peak_memory() -> dict[str, float]:
         try:
             import resource
 
-            result["rss"] = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+            result["rss"] = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (
+                1 if sys.platform == "darwin" else 1024
+            )
         except ImportError:
             pass
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         result["cuda"] = float(torch.cuda.max_memory_allocated())
-        result["device"] = torch.cuda.get_device_name()  # type: ignore[assignment]
+        result["device"] = torch.cuda.get_device_name()
     return result
 
 

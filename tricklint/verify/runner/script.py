@@ -36,7 +36,8 @@ def run_script(job: dict[str, Any]) -> int:
         Pieces(job["pieces"], recorder).install()
     if job.get("lr_scale", 1.0) != 1.0:
         _scale_learning_rates(job["lr_scale"])
-    _lightning_metrics(found := {})
+    found: dict[str, Any] = {}
+    _lightning_metrics(found)
     meter = SavedBytes() if job.get("mode") == "memory" else None
     if meter is not None:
         recorder.after_step.append(meter.mark)
@@ -170,4 +171,4 @@ def _on_import(hooks: dict[str, Any]) -> None:
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
             return spec
 
-    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder())

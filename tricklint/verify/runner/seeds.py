@@ -6,7 +6,8 @@ purpose does not shift the numbers of another (else pairing by seed is lost).
 * data order (one generator a sampler),
 * everything else: augmentation, dropout, noise (the global generators).
 
-The script's own `seed_everything(42)` still means "seed 42", but shifted by the run's number: run 0 is the script's own.
+The script's own `seed_everything(42)` still means "seed 42", but shifted by the run's number; run 0 is the script's
+own.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ import sys
 from typing import Any
 
 RANDOM_INITS = (
-    *("uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"),
-    *("orthogonal_", "sparse_"),
-)
+    "uniform_ normal_ trunc_normal_ xavier_uniform_ xavier_normal_ kaiming_uniform_ kaiming_normal_ orthogonal_ sparse_"
+).split()
 _STRIDE = 1_000_003  # a prime: the script's own small seeds of two runs never meet
 
 
@@ -51,7 +51,7 @@ def _shift_torch(run: int) -> None:
         return plain(shifted(seed, run))
 
     torch.manual_seed = torch.random.manual_seed = manual_seed
-    torch.seed = torch.random.seed = lambda: int(plain(shifted(0, run)).initial_seed())  # type: ignore[assignment]
+    torch.seed = torch.random.seed = lambda: int(plain(shifted(0, run)).initial_seed())
 
 
 def _shift_python(run: int) -> None:
@@ -67,7 +67,7 @@ def _shift_numpy(run: int) -> None:
     np = sys.modules.get("numpy")
     if np is None:
         try:
-            import numpy as np  # type: ignore[no-redef]
+            import numpy as np
         except ImportError:
             return
     assert np is not None
@@ -101,7 +101,9 @@ class _Stream:
         if device not in ("cpu", "cuda"):
             return function(tensor, *args, **kwargs)
         get, put = (
-            (torch.get_rng_state, torch.set_rng_state) if device == "cpu" else (torch.cuda.get_rng_state, torch.cuda.set_rng_state)
+            (torch.get_rng_state, torch.set_rng_state)
+            if device == "cpu"
+            else (torch.cuda.get_rng_state, torch.cuda.set_rng_state)
         )
         outside = get()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -57,11 +58,13 @@ def _redirect(job: Job) -> None:
             target = os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(target, number)
             os.close(target)
-            setattr(sys, name, open(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False))
+            # It lasts as long as the process.
+            stream = open(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _serve(options: Job) -> int:
@@ -75,13 +78,13 @@ def _serve(options: Job) -> int:
         try:
             importlib.import_module(name)
         except BaseException as error:
-            print(f"preload {name}: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.stderr.write(f"preload {name}: {type(error).__name__}: {error}" + "\n")
     for target, arguments in options.get("warm", []):
         module, _, function = target.partition(":")
         try:
             getattr(importlib.import_module(module), function)(**arguments)
         except BaseException as error:
-            print(f"warm-up {target}: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.stderr.write(f"warm-up {target}: {type(error).__name__}: {error}" + "\n")
     sys.path[:] = path
     wake, woken = socket.socketpair()
     wake.setblocking(False)
@@ -125,15 +128,12 @@ def _wait(child: int, jobs: int, woken: socket.socket) -> int:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             return os.waitstatus_to_exitcode(status)
-        ready, _, _ = select.select([woken, jobs], [], [], 5.0)
+        sources: list[Any] = [woken, jobs]
+        ready = select.select(sources, [], [], 5.0)[0]
         if woken in ready:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
-            except BlockingIOError:
-                pass
         elif jobs in ready:  # only its end can be read here: the engine sends one job at a time
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             os._exit(0)
