@@ -92,7 +92,7 @@ class UnfrozenBackbone(Rule):
             return
         seen: set[int] = set()
         for backbone in bb.backbones(program):
-            node, file = backbone.place
+            node, _ = backbone.place
             if id(node) in seen:
                 continue
             event = self.trained_whole(program, backbone)

@@ -54,11 +54,11 @@ def _canonical(name: str) -> str:
     match = _TV_MODEL.match(name)
     if match:
         return f"torchvision.models.{match[1]}"
-    if name.startswith("lightning.core.") or name.startswith("lightning.callbacks."):
+    if name.startswith(("lightning.core.", "lightning.callbacks.")):
         return "lightning." + name.rpartition(".")[2]
     if name.startswith("lightning.trainer."):
         return "lightning.Trainer" if name.endswith(".Trainer") else name
-    if name.startswith("transformers.models.") or name.startswith("transformers.modeling_"):
+    if name.startswith(("transformers.models.", "transformers.modeling_")):
         return "transformers." + name.rpartition(".")[2]
     if name.startswith("transformers.optimization."):
         return "transformers." + name.rpartition(".")[2]

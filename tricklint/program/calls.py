@@ -350,7 +350,7 @@ class Calls(Objects, Params, Library, Imports):
         libraries = cls.libraries()
         for name in libraries:
             if name in MODULE_BASES or (name.startswith("torch.nn.") and name[9:10].isupper()):
-                if name.endswith("Loss") or name.endswith("_Loss"):
+                if name.endswith(("Loss", "_Loss")):
                     return "loss"
                 return "module"
             if name.startswith(("transformers.", "lightning.LightningModule")) and ("Model" in name or "For" in name):

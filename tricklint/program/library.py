@@ -168,8 +168,7 @@ class Library:
                 inputs.append(value)
         if tail in layers.INTEGER_OPS or self.grad is False:
             grad = False
-        made_t = Tensor(tail, tuple(inputs), None, node, self.file, grad, name=name, kwargs=args.kwargs)
-        return made_t
+        return Tensor(tail, tuple(inputs), None, node, self.file, grad, name=name, kwargs=args.kwargs)
 
     def is_statement(self: Interpreter, node: cst.Call) -> bool:
         return isinstance(self.file.tree.parent(node), cst.Expr)
@@ -309,8 +308,7 @@ class Library:
         return made
 
     def parameter(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-        made = Tensor("parameter", tuple(args.all()), None, node, self.file, True)
-        return made
+        return Tensor("parameter", tuple(args.all()), None, node, self.file, True)
 
     # -- models --------------------------------------------------------------------------------------------------------
 
@@ -455,7 +453,7 @@ class Library:
         if name == "__init__":
             if value.kind == "module":
                 if isinstance(value.cls, Class) and "torch.nn.Sequential" in value.cls.libraries():
-                    values = [v for v in args.positional]
+                    values = list(args.positional)
                     for i, v in enumerate(values):
                         if isinstance(v, ParamSet):
                             value.fields["*"] = v
@@ -776,7 +774,7 @@ def _b_list(kind: str) -> Any:
         if isinstance(inner, Sequence):
             return Sequence(kind, inner.items, inner.open, node, self.file)
         if isinstance(inner, ParamSet):
-            return inner if kind != "set" else inner
+            return inner
         if isinstance(inner, Dict):
             return Sequence(kind, tuple(Const(k) for k in inner.fields), inner.open, node, self.file)
         if isinstance(inner, (Tensor,)):
@@ -1172,7 +1170,7 @@ def _x_timm_optimizer(self: Interpreter, name: str, args: CallArgs, node: cst.CS
     made = self.plain(name, args, node)
     made.kind = "optimizer"
     target = args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
-    options = {k: v for k, v in args.kwargs.items()}
+    options = dict(args.kwargs.items())
     made.notes.update(
         row=optimizers.OptimizerRow(0.0, 3), name=name, options=options, params=target, factory=True, own=False,
         open=args.open_kwargs, groups=self.groups_of(target),

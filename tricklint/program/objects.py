@@ -102,7 +102,7 @@ class Objects:
             return Bound(value, None, name)
         if isinstance(value.cls, Ref) or "part_of" in value.notes or self.is_external(value):
             return self.part_of(value, name, node)
-        return UNKNOWN if isinstance(value.cls, Class) and value.cls.knows_bases else UNKNOWN
+        return UNKNOWN
 
     def is_external(self: Interpreter, value: Instance) -> bool:
         return isinstance(value.cls, Class) and any(
@@ -133,7 +133,7 @@ class Objects:
         for member in members(target):
             if isinstance(member, Instance):
                 self.set_instance_attribute(member, name, value, node)
-            elif isinstance(member, Namespace) or isinstance(member, Class):
+            elif isinstance(member, (Namespace, Class)):
                 self.write(member.fields, name, value)
             elif isinstance(member, ParamSet):
                 if name == "requires_grad" and not member.names:
@@ -406,7 +406,7 @@ class Objects:
 
     def module_method(self: Interpreter, module: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if name in PARAM_METHODS:
-            recurse = args.get(1 if name == "parameters" else 1, "recurse")
+            recurse = args.get(0 if name == "parameters" else 1, "recurse")
             deep = not (isinstance(first(recurse), Const) and first(recurse).value is False)  # type: ignore[union-attr]
             return ParamSet(module, "param", (), False, name.startswith("named"), deep, node=node)
         if name in MODULE_METHODS:
