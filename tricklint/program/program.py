@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
 # … and one of these: a file of layers alone is followed when a file that trains or evaluates imports it
 STARTS = re.compile(
-    r"\boptim\b|backward\(|DataLoader|\.fit\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|training_step|configure_optimizers|"
+    r"\boptim\b|backward\(|DataLoader|\.fit\(|fit_one_cycle\(|create_cnn\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|training_step|configure_optimizers|"
     r"LightningModule|AdamW|Loss\(|cross_entropy\(|nll_loss\(|"
     r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]|"
-    r"\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain"
+    r"\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain|"
+    r"(?:constant_?|zeros_|fill_)\(\s*[\w.]*(?:weight|param)|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
 )
 
 
@@ -69,8 +70,7 @@ class Program:
         followed = [path for path in self.roots if self.starts(sources[path].text)]
         for path in followed:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
-        for path in followed:
-            self._run_rest(path)
+        self._run_rest(followed)
         self.alternatives: list[tuple[Instance, Event]] = []
         for path in followed:
             self._run_alternatives(path)
@@ -111,24 +111,35 @@ class Program:
             with at.inside(frame):
                 at.run_body(block.body)
 
-    def _run_rest(self, path: Path) -> None:
-        """Functions and classes of a file that nothing has called: each is an entry of its own."""
-        module = self.project.module(path)
-        if module is None:
-            return
+    def _run_rest(self, paths: Iterable[Path]) -> None:
+        """Functions and classes that nothing has called: each is an entry of its own. What builds models comes before
+        the models, which then run as they are built: functions, plain classes, Lightning modules, modules."""
         at = self.interpreter
-        left = REST_BUDGET
-        for value in list(module.names.values()):
-            if left <= 0:
-                return
-            run: Callable[[], object] | None = None
-            if isinstance(value, Func) and value.file is module and id(value.node) not in at.covered:
-                if isinstance(value.node, cst.FunctionDef):
-                    run = lambda value=value: self._run_function(module, value)  # noqa: E731
-            elif isinstance(value, Class) and value.file is module:
-                run = lambda value=value: self._run_class(module, value)  # noqa: E731
-            if run is not None:
-                left -= self._enter(path, f"{path.name}: {value.name}", run, ENTRY_BUDGET)  # type: ignore[union-attr]
+        left: dict[Path, int] = {}
+        entries: list[tuple[int, Path, FileModule, Func | Class]] = []
+        for path in paths:
+            module = self.project.module(path)
+            if module is None:
+                continue
+            left[path] = REST_BUDGET
+            for value in list(module.names.values()):
+                if isinstance(value, Func) and value.file is module and isinstance(value.node, cst.FunctionDef):
+                    entries.append((0, path, module, value))
+                elif isinstance(value, Class) and value.file is module:
+                    is_module = at.kind_of_class(value) == "module"
+                    lightning = "lightning.LightningModule" in value.libraries()
+                    entries.append((1 + is_module + (is_module and not lightning), path, module, value))
+        for _, path, module, value in sorted(entries, key=lambda entry: entry[0]):
+            if left[path] <= 0 or (isinstance(value, Func) and id(value.node) in at.covered):
+                continue
+
+            def run(module: FileModule = module, value: Func | Class = value) -> None:
+                if isinstance(value, Func):
+                    self._run_function(module, value)
+                else:
+                    self._run_class(module, value)
+
+            left[path] -= self._enter(path, f"{path.name}: {value.name}", run, ENTRY_BUDGET)
 
     def _run_function(self, module: FileModule, func: Func) -> None:
         at = self.interpreter
@@ -185,8 +196,7 @@ class Program:
         ]
         if not trains:
             return
-        for file in files:
-            self._run_rest(file.path)
+        self._run_rest([file.path for file in files])
         built = self._instances
         for name, value in list(module.names.items()):
             value = self.interpreter.settled(module.names, name, value)
