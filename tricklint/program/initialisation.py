@@ -85,6 +85,15 @@ def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
     return None
 
 
+def _never_called(event: Event) -> bool:
+    """A method of a module that nothing calls: it was only followed for its own sake."""
+    outermost = event.stack[0] if event.stack else None
+    owner = outermost.owner if outermost is not None else None
+    if owner is None or outermost.name.startswith("__") or not event.entry.endswith(f": {owner.name}"):  # type: ignore[union-attr]
+        return False
+    return "torch.nn.Module" in owner.libraries()
+
+
 class Initialisation:
     """Answers, for one program, which init events reach a layer."""
 
@@ -101,6 +110,8 @@ class Initialisation:
     def _by_root(self) -> dict[int, list[Event]]:
         found: dict[int, list[Event]] = defaultdict(list)
         for event in self.program.events("init"):
+            if _never_called(event):
+                continue
             for root in roots_of(event.subject):
                 found[id(root)].append(event)
         return found
