@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
 # … and one of these: a file of layers alone is followed when a file that trains or evaluates imports it
 STARTS = re.compile(
-    r"\boptim\b|backward\(|DataLoader|\.fit\(|fit_one_cycle\(|create_cnn\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|training_step|configure_optimizers|"
+    r"\boptim\b|backward\(|DataLoader|\.fit\(|fit_one_cycle\(|create_cnn\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|"
+    r"training_step|configure_optimizers|"
     r"LightningModule|AdamW|Loss\(|cross_entropy\(|nll_loss\(|"
     r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]|"
     r"\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain|"
@@ -218,7 +219,7 @@ class Program:
 
     @property
     def _instances(self) -> list[Instance]:
-        return [event.subject for event in self.interpreter.events if event.kind == "built"]  # type: ignore[misc]
+        return [event.subject for event in self.interpreter.events if event.kind == "built"]
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
