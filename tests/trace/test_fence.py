@@ -201,3 +201,25 @@ def test_an_interpreter_that_is_none_is_one_line(tmp_path: Path) -> None:
         Worker(tmp_path, python=tmp_path / "python9", keep=False).start()
     with pytest.raises(WorkerError):
         Worker(tmp_path, python="/bin/false", keep=False).start()
+
+
+def test_a_project_that_holds_its_own_python_is_not_mistaken_for_it(worker: Worker) -> None:
+    import os
+
+    from tricklint.trace.worker.guard import Guard
+
+    guard = Guard()
+    guard.roots = ("/",)
+    assert guard.is_user("/home/me/models.py")
+    assert not guard.is_user(os.__file__) and not guard.is_user(__import__("tricklint").__file__)
+    assert not guard.is_user("/home/me/.venv/lib/python3.11/site-packages/timm/models.py")
+
+
+def test_packages_are_found_through_local_imports(tmp_path: Path) -> None:
+    (tmp_path / "src" / "pkg").mkdir(parents=True)
+    (tmp_path / "src" / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "src" / "pkg" / "models.py").write_text("import layers\nfrom timm import create_model\n")
+    (tmp_path / "layers.py").write_text("def f():\n    import einops\n")
+    from tricklint.trace.targets import Target
+
+    assert Worker(tmp_path, keep=False)._packages(Target("t", "pkg.models:Net")) == {"timm", "einops"}

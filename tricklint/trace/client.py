@@ -220,10 +220,13 @@ class Worker:
     def _packages(self, target: Target) -> set[str]:
         """Known third-party packages that the target's file and its local neighbours import."""
         where = target.factory.rpartition(":")[0] or target.factory
-        first = Path(where) if where.endswith(".py") else self.root / (where.replace(".", "/") + ".py")
+        folders = (self.root, self.root / "src", *self.src)
+        inner = Path(*where.split("."))
+        names_of = [inner.with_suffix(".py"), inner / "__init__.py"]
+        first = [Path(where)] if where.endswith(".py") else [folder / name for folder in folders for name in names_of]
         names: set[str] = {where.split(".")[0]} if not where.endswith(".py") else set()
         seen: set[Path] = set()
-        waiting = [first]
+        waiting = list(first)
         while waiting and len(seen) < 200:
             file = waiting.pop()
             if file in seen or not file.is_file():
@@ -232,6 +235,5 @@ class Worker:
             found = imported(file.read_bytes())
             names |= found
             for name in found:
-                for folder in (file.parent, self.root, self.root / "src"):
-                    waiting.append(folder / f"{name}.py")
+                waiting += [folder / f"{name}.py" for folder in (file.parent, *folders)]
         return names & _PRELOAD

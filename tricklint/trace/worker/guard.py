@@ -76,7 +76,10 @@ class Guard:
         raise PermissionError(f"a trace must not do this: {what}")
 
     def is_user(self, file: str) -> bool:
-        return file.startswith(self.roots) and "site-packages" not in file if self.roots else False
+        """A file of the project: below its roots, which may hold a Python installation, or this package, too."""
+        if not self.roots or not file.startswith(self.roots):
+            return False
+        return "site-packages" not in file and not _standard(file) and not file.startswith(_PACKAGE)
 
     def culprit(self) -> FrameType | None:
         """The project's frame that asked for it directly (through the standard library), or None for a library's."""
@@ -92,6 +95,7 @@ class Guard:
         return None
 
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__))
 
 
