@@ -76,7 +76,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.knowledge import frameworks, layers
 from tricklint.program import Program
@@ -223,7 +223,7 @@ class MissingInit(Rule):
             return None
         self_name = node.params.params[0].name.value if node.params.params else "self"
         nn = nn_name(cls.file)
-        imports: tuple = ()
+        imports: tuple[Edit, ...] = ()
         if nn is None:
             added = build.add_import(tree, "import torch.nn as nn")
             if added is None:
@@ -241,11 +241,7 @@ class MissingInit(Rule):
         if call is None or method is None:
             return None
         if call[0].location == method[0].location:  # __init__ is the class's last statement: one edit for both
-            indent = " " * 4
             merged = call[0].content + method[0].content
-            del indent
-            from tricklint.finding import Edit
-
             call, method = (Edit(call[0].path, call[0].location, call[0].end_location, merged),), ()
         return Fix(
             FixLevel.RECIPE,

@@ -159,13 +159,14 @@ class UnfrozenBackbone(Rule):
         """Whether the optimizer is given the backbone's own parameters, not the head's or filtered ones alone."""
         from tricklint.program.decay import param_sets
         from tricklint.program.objects import submodules
+        from tricklint.program.params import roots_of
 
         optimizer = event.subject
         assert isinstance(optimizer, Instance)
         for pset in param_sets(optimizer.notes["params"]):
             if pset is None or pset.names or any(pred.op not in ("requires_grad", "within") for pred in pset.preds):
                 continue
-            for root in bb.roots_of(pset):
+            for root in roots_of(pset):
                 if any(child is model for _, child in submodules(root)):
                     return True
         return False
@@ -325,7 +326,7 @@ def assigned_root(statement: cst.CSTNode) -> cst.BaseExpression | None:
     """`model` of `model.fc = …`, `model.classifier[6] = …`; None when that is no plain name or attribute of self."""
     if not isinstance(statement, cst.Assign) or len(statement.targets) != 1:
         return None
-    at: cst.BaseExpression = statement.targets[0].target  # type: ignore[assignment]
+    at: cst.BaseExpression = statement.targets[0].target
     if isinstance(at, cst.Subscript):
         at = at.value
     if not isinstance(at, cst.Attribute):

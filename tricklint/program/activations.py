@@ -77,6 +77,8 @@ class _Graph:
                 self._add(event.subject)
                 for value in event.data.get("inputs", ()):
                     self._add(value)
+                if event.kind == "loss":  # its result may go to a trainer that cannot be seen
+                    self._add(Tensor("loss", tuple(event.data.get("inputs", ())), None, event.node, event.file))
 
     def _add(self, root: Value) -> None:
         stack = [root]

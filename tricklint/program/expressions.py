@@ -476,7 +476,7 @@ class Expressions:
                 else:
                     made.open = True
                 continue
-            key = first(self.eval(element.key))
+            key = first(self.eval(element.key)) if isinstance(element, cst.DictElement) else UNKNOWN
             if isinstance(key, Const) and _hashable(key.value):
                 made.fields[key.value] = value
             else:

@@ -62,6 +62,8 @@ class RowLoop:
     dynamic: list[Use] = field(default_factory=list)
     stores: list[Use] = field(default_factory=list)
     frame_stores: list[Use] = field(default_factory=list)
+    frame_lent: list[Use] = field(default_factory=list)  # calls inside the loop that are given the frame
+    nested: bool = False  # stands inside another loop over rows, or holds one
     leaks: list[Use] = field(default_factory=list)
 
     @property
@@ -103,7 +105,8 @@ class RowLoop:
 
     @property
     def index_used(self) -> bool:
-        return bool(self.index_uses)
+        """Whether the index label is read (an inner loop may only bind the name again)."""
+        return any(not is_stored(self.tree, use) for use in self.index_uses)
 
     @property
     def columns(self) -> list[str | int]:
@@ -136,6 +139,11 @@ def frame_loops(tree: Tree, foreign: Collection[str] = ()) -> list[RowLoop]:
                     loop = RowLoop(tree, call, frame, node, target, passed)
                     _learn(loop)
                     found.append(loop)
+    for loop in found:
+        inside = {id(node) for node in walk(loop.owner)}
+        for other in found:
+            if other is not loop and id(other.call) in inside:
+                loop.nested = other.nested = True
     return found
 
 
@@ -308,7 +316,12 @@ def _learn(loop: RowLoop) -> None:
     if target is None:
         loop.escapes.append(Use(loop.call, f"the rows go through {' and '.join(loop.passed)}()"))
         return
-    if isinstance(target, cst.Name):
+    if isinstance(target, (cst.Tuple, cst.List)) and (
+        any(isinstance(element, cst.StarredElement) for element in target.elements)
+        or (loop.index is not None and not _is_plain_target(loop.index))
+    ):
+        loop.escapes.append(Use(target, "the pair is taken apart"))
+    elif isinstance(target, cst.Name):
         loop.pair = target.value
         _each_use(loop, target.value, _pair_use)
     elif loop.index is not None and isinstance(target, (cst.Tuple, cst.List)):
@@ -325,14 +338,58 @@ def _learn(loop: RowLoop) -> None:
             loop.escapes.append(Use(row, "the row is taken apart"))
     else:
         loop.escapes.append(Use(target, "the pair is taken apart"))
+    if _shadowed(loop, target):
+        loop.escapes.append(Use(target, "another part of the target or comprehension binds the same name"))
+
+
+def _is_plain_target(node: cst.BaseExpression) -> bool:
+    """A name, or a tuple of names: nothing that assigning has another effect on."""
+    if isinstance(node, (cst.Tuple, cst.List)):
+        return all(isinstance(e, cst.Element) and _is_plain_target(e.value) for e in node.elements)
+    return isinstance(node, cst.Name)
+
+
+def _shadowed(loop: RowLoop, target: cst.BaseExpression) -> bool:
+    """Whether another `for` of the same comprehension, or another part of the target, binds a name that is used."""
+    mine = {loop.row, loop.pair} - {None}
+    if loop.index_used and loop.index is not None:
+        mine |= names_of(loop.index)
+    others = names_of_others(loop.loop.target, target)
+    if isinstance(loop.loop, cst.CompFor):
+        for node in walk(loop.owner):
+            if isinstance(node, cst.CompFor) and node is not loop.loop:
+                others |= names_of(node.target)
+    return bool(mine & others)
+
+
+def names_of_others(whole: cst.CSTNode, part: cst.CSTNode) -> set[str]:
+    """Names that a target binds beside those of one part of it."""
+    if whole is part:
+        return set()
+    if isinstance(whole, (cst.Tuple, cst.List)):
+        return set().union(*(names_of_others(element.value, part) for element in whole.elements))
+    return names_of(whole)
 
 
 def _each_use(loop: RowLoop, name: str, handle: object) -> None:
     for region in loop.regions:
         for use in uses(region, name):
             handle(loop, use)  # type: ignore[operator]
+        _named_in_text(loop, region, name)
     if isinstance(loop.loop, cst.For):
         _leaks(loop, name)
+
+
+def _named_in_text(loop: RowLoop, region: cst.CSTNode, name: str) -> None:
+    """Places that reach a variable by its name as text: `query("id == @row.id")`, `locals()`, `f"{row.id=}"`."""
+    for node in walk(region):
+        if isinstance(node, (cst.SimpleString, cst.FormattedStringText)) and f"@{name}" in node.value:
+            loop.escapes.append(Use(node, f"`{name}` is named in a string"))
+        elif isinstance(node, cst.Call) and not node.args and dotted(node.func) in ("locals", "vars", "globals"):
+            loop.escapes.append(Use(node, f"{dotted(node.func)}() shows the loop's variables"))
+        elif isinstance(node, cst.FormattedStringExpression) and node.equal is not None:
+            if any(True for _ in uses(node.expression, name)):
+                loop.escapes.append(Use(node, "an f-string prints the expression itself"))
 
 
 def _index_use(loop: RowLoop, use: cst.Name) -> None:
@@ -496,12 +553,16 @@ def _frame_use(loop: RowLoop, at: cst.CSTNode) -> None:
     tree = loop.tree
     if is_stored(tree, at):
         return  # the name is bound to something else; the loop goes on over the old frame
-    up = tree.parent(at)
+    lent, up = at, tree.parent(at)
     while isinstance(up, (cst.Attribute, cst.Subscript)) and up.value is at:
         if is_stored(tree, up):
             loop.frame_stores.append(Use(up, "the iterated frame is written to"))
             return
         at, up = up, tree.parent(up)
+    if isinstance(up, cst.Arg) and at is lent:
+        call = tree.parent(up)
+        if isinstance(call, cst.Call) and dotted(call.func) not in ("len", "print", "type", "id", "isinstance"):
+            loop.frame_lent.append(Use(call, "the iterated frame is handed to a function"))
     if isinstance(up, cst.Call) and up.func is at and isinstance(at, cst.Attribute):
         inplace = any(
             arg.keyword is not None and arg.keyword.value == "inplace" and dotted(arg.value) == "True"

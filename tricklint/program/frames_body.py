@@ -81,6 +81,8 @@ class _State:
             return True
         if isinstance(small, cst.Assign):
             return all(self._target(target.target) for target in small.targets)
+        if isinstance(small, cst.AnnAssign):
+            return small.value is None or self._target(small.target)
         if isinstance(small, cst.AugAssign):
             collects = isinstance(small.operator, cst.AddAssign) and isinstance(
                 small.value, (cst.List, cst.Tuple, cst.ListComp)

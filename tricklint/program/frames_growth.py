@@ -6,6 +6,7 @@ square of the number of rows. A list's own `append`, and a concat of a list afte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from tricklint.program.frames_words import FRAME_MAKERS, FRAME_METHODS
 from tricklint.source.tree import Tree, walk
 
 Loop = cst.For | cst.While
-_WORDS = ("concat", "append", ".loc[", ".loc [")
+_GROWS = re.compile(r"\bconcat\s*\(|\.\s*_?append\s*\(|\.\s*(loc|at)\s*\[")
+_PANDAS = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:pandas|modin|geopandas|cudf)\b|,[ \t]*pandas\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,14 @@ class FrameGrowth:
     start: cst.Assign | None = None
 
 
+def may_grow(text: str) -> bool:
+    """Whether a file is worth a look: it imports pandas, and holds something that adds rows."""
+    return bool(_PANDAS.search(text) and _GROWS.search(text))
+
+
 def frame_growths(tree: Tree) -> list[FrameGrowth]:
     """Every place where a frame grows in a loop, in source order."""
-    if not any(word in tree.text for word in _WORDS):
+    if not may_grow(tree.text):
         return []
     imports = imports_of(tree)
     if not any(name.split(".")[0] in ("pandas", "modin", "geopandas", "cudf") for name in imports.values()):

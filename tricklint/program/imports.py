@@ -82,21 +82,16 @@ class Imports:
             self.file.imports.add(path)
         if module.state == "new":
             module.state = "running"
-            outer_path, outer_loops, outer_journal = self.path, self.loops, self.journal
-            grad, depth = self.grad, self.forward_depth
-            # an import runs once, whatever branch it stands in
-            self.path, self.loops, self.journal, self.grad, self.forward_depth = [], [], None, True, 0
             frame = Frame(None, module, module.names, (), 0)
-            self.frames.append(frame)
-            try:
-                for statement in module.tree.module.body:
-                    if self.run(statement) != FALL:
-                        break
-            finally:
-                self.frames.pop()
-                self.path, self.loops, self.journal = outer_path, outer_loops, outer_journal
-                self.grad, self.forward_depth = grad, depth
-                module.state = "done"
+            with self.afresh():  # an import runs once, whatever branch it stands in
+                self.frames.append(frame)
+                try:
+                    for statement in module.tree.module.body:
+                        if self.run(statement) != FALL:
+                            break
+                finally:
+                    self.frames.pop()
+                    module.state = "done"
         return module
 
     def import_star(self: Interpreter, level: int, dotted: str) -> None:
@@ -173,13 +168,13 @@ class Imports:
 
         at = first(index)
         names = value.module.names
-        for name, made in list(names.items()):
-            self.settled(names, name, made)
-        others: list[Value] = [
-            made
-            for name, made in names.items()
-            if isinstance(made, (Func, Class)) and not name.startswith("_") and not (isinstance(at, Const) and at.value == name)
-        ][:DYNAMIC_LIMIT]
+        for name, bound in list(names.items()):
+            self.settled(names, name, bound)
+        others: list[Value] = []
+        for name, made in names.items():
+            if isinstance(made, (Func, Class)) and not name.startswith("_"):
+                if not (isinstance(at, Const) and at.value == name) and len(others) < DYNAMIC_LIMIT:
+                    others.append(made)
         if isinstance(at, Const) and isinstance(at.value, str):
             found = self.module_attribute(ModuleValue(value.module), at.value)
             if not at.default:

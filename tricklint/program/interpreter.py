@@ -231,6 +231,16 @@ class Interpreter(Statements, Expressions, Calls):
             del self.path[path:]
             self.grad = grad
 
+    @contextlib.contextmanager
+    def afresh(self) -> Iterator[None]:
+        """No branch, no loop, no journal: for code that runs as if nothing were around it."""
+        kept = self.path, self.loops, self.journal, self.grad, self.forward_depth
+        self.path, self.loops, self.journal, self.grad, self.forward_depth = [], [], None, True, 0
+        try:
+            yield
+        finally:
+            self.path, self.loops, self.journal, self.grad, self.forward_depth = kept
+
     def class_of(self, value: Value) -> str:
         """Dotted name of the library class a heap object is, or ""."""
         return value.library if isinstance(value, Instance) else ""

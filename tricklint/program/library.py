@@ -952,7 +952,7 @@ def _b_pairs(note: str) -> Any:
         elif note == "zips":
             inners = [self.unrolled(first(a) or UNKNOWN) for a in args.positional]
             if inners and all(isinstance(i, Sequence) and not i.open for i in inners):
-                rows = zip(*(i.items for i in inners))  # type: ignore[union-attr]
+                rows = zip(*(i.items for i in inners if isinstance(i, Sequence)))
                 return Sequence("list", tuple(Sequence("tuple", tuple(r), False, node, self.file) for r in rows), False,
                                 node, self.file)  # fmt: skip
         made = self.plain("builtins." + note, args, node)

@@ -214,8 +214,8 @@ class Objects:
                 return value.fields[at.value]
         if value.kind == "loader_item":
             at = first(index)
-            key = at.value if isinstance(at, Const) else None
-            return Tensor("data", (), None, node, self.file, loader=value.notes.get("loader"), key=key)
+            column = at.value if isinstance(at, Const) else None
+            return Tensor("data", (), None, node, self.file, loader=value.notes.get("loader"), key=column)
         if value.kind == "dataset":
             return Tensor("data", (), None, node, self.file)
         return UNKNOWN
@@ -382,7 +382,7 @@ class Objects:
         self: Interpreter, module: Instance, memo: Value, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool, loss: bool
     ) -> Value:
         alternatives = memo
-        memo = first(memo) if not isinstance(memo, Union) else memo.values[0]
+        memo = memo.values[0] if isinstance(memo, Union) else memo
         if isinstance(memo, Tensor):
             made = Tensor("loss" if loss else "call", inputs, module, node, self.file, grad and memo.grad)
             made.result = memo

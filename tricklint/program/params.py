@@ -121,8 +121,9 @@ class Params:
                 if a.what in ("ndim", "len_shape", "dim"):
                     number = first(b)
                     if isinstance(number, Const) and isinstance(number.value, (int, float)):
-                        op = {cst.LessThan: "<", cst.LessThanEqual: "<=", cst.GreaterThan: ">", cst.GreaterThanEqual: ">=",
-                              cst.Equal: "==", cst.NotEqual: "!="}.get(kind, "?")  # fmt: skip
+                        spelled: dict[type, str] = {cst.LessThan: "<", cst.LessThanEqual: "<=", cst.GreaterThan: ">", cst.GreaterThanEqual: ">=",
+                              cst.Equal: "==", cst.NotEqual: "!="}  # fmt: skip
+                        op = spelled.get(kind, "?")
                         if flipped:
                             op = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(op, op)
                         return Pred("ndim", (op, number.value))
@@ -198,10 +199,10 @@ class Params:
         if name in ("modules", "children", "named_modules", "named_children"):
             return ParamSet(value.root, "module", (*value.preds, Pred("within")), False, name.startswith("named"))
         if name in ("eval", "train"):
-            on: bool | None = name == "train"
+            train: bool | None = name == "train"
             if name == "train" and args:
-                on = self.truth(args[0])[0]
-            self.emit("mode", node, value.narrowed(*self.path_preds()), train=on)
+                train = self.truth(args[0])[0]
+            self.emit("mode", node, value.narrowed(*self.path_preds()), train=train)
             return value
         if name == "requires_grad_":
             self.freeze(value, args[0] if args else Const(True), node)

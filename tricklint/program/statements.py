@@ -225,7 +225,7 @@ class Statements:
                 options.append(list(member.items))
             elif isinstance(member, Tensor):
                 item = Tensor("item", (member,), member.module, member.node, member.file, member.grad)
-                parts = [item] * count
+                parts: list[Value] = [item] * count
                 if member.op in layers.VALUES_AND_INDICES and count == 2:
                     parts[1] = Tensor("indices", (member,), None, member.node, member.file, False)
                 options.append(parts)
