@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from tricklint.program.values import (
     join,
     members,
 )
+from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
     from tricklint.program.interpreter import Interpreter
@@ -52,6 +54,7 @@ _DATACLASS = frozenset(("dataclasses.dataclass", "pydantic.dataclasses.dataclass
                         "chex.dataclass", "flax.struct.dataclass"))  # fmt: skip
 
 
+_KEEPS = frozenset(("append", "add", "update", "setdefault", "register", "_register", "register_module", "_do_register"))
 MAX_CALLS = 80  # of one function in one entry: enough for every layer of a deep net
 
 
@@ -466,10 +469,24 @@ class Calls(Objects, Params, Library, Imports):
                     return Bound(value.self, found, name) if isinstance(found, Func) else found
         return Bound(value.self, None, "super." + name)
 
+    def keeps_what_it_gets(self: Interpreter, func: Func) -> bool:
+        """A short function that puts something into a container: a registry. Other decorators wrap, and what they wrap
+        is what matters here."""
+        known = self.keepers.get(id(func.node))
+        if known is None:
+            nodes = list(itertools.islice(walk(func.node), 400))
+            known = self.keepers[id(func.node)] = len(nodes) < 400 and any(
+                (isinstance(node, cst.AssignTarget) and isinstance(node.target, cst.Subscript))
+                or (isinstance(node, cst.Attribute) and node.attr.value in _KEEPS)
+                for node in nodes
+            )
+        return known
+
     def decorated(self: Interpreter, made: Value, decorators: tuple[Value, ...], node: cst.CSTNode) -> Value:
         """Apply the program's own decorators (registries, wrappers); those of libraries keep what they decorate."""
         for decorator in reversed(decorators):
-            if isinstance(decorator, Func) or (isinstance(decorator, Bound) and decorator.func is not None):
+            func = decorator.func if isinstance(decorator, Bound) else decorator
+            if isinstance(func, Func) and self.keeps_what_it_gets(func):
                 result = self.call(decorator, CallArgs([made]), node)
                 if isinstance(result, (Func, Class)):
                     made = result

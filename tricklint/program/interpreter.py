@@ -83,6 +83,7 @@ class Interpreter(Statements, Expressions, Calls):
         self.seq = 0
         self.forward_depth = 0
         self.root_grad: bool | None = True  # whether autograd was on when the outermost forward began
+        self.keepers: dict[int, bool] = {}
         self.calls_of: dict[int, int] = {}  # how often each function ran in this entry
         self.mixed = 0  # >0: a callee that may be a model or something else is being called
         self.silent = 0  # >0: events are not recorded (a replay for a value only)
