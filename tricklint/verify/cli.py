@@ -177,6 +177,7 @@ def _engine(
     workers: int,
     preload: Sequence[str],
     python: str | None,
+    address: str | None = None,
     path: Sequence[str] = (),
     warm: Sequence[tuple[str, dict[str, Any]]] = (),
 ) -> Engine:
@@ -185,7 +186,7 @@ def _engine(
             from tricklint.verify.engines.ray import RayEngine
         except ModuleNotFoundError as error:
             raise VerifyError(f"--engine ray needs {error.name}: pip install 'tricklint[cluster]'") from None
-        return RayEngine(options.ray_address, python)
+        return RayEngine(address, python)
     from tricklint.verify.engines.local import LocalEngine
 
     return LocalEngine(workers, python, preload, path, warm=warm)
@@ -217,7 +218,7 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     workers = options.workers or cores()
     path = [str(Path(__file__).resolve().parents[2])]
     warm = [("tricklint.verify.recipes.base:warm", {"recipe": name, "folder": str(folder / "work")})]
-    engine = _engine(options.engine or "local", options, workers, _preload(name), None, path, warm)
+    engine = _engine(options.engine or "local", options, workers, _preload(name), None, options.ray_address, path, warm)
 
     def after_pilot(run: Any) -> int:
         from tricklint.verify.conduct import gpu_seats
@@ -278,7 +279,7 @@ def _script(options: Options) -> None:
             words = [str(Path(w).resolve().relative_to(root.resolve())) if w == scripts[0] else w for w in words]
         command = Command.parse(words, root, where)
     elif settings.verify.command:
-        command = Command.parse(settings.verify.command, root)
+        command = Command.parse(settings.verify.command, root).with_epochs(settings.verify.epochs)
     else:
         raise VerifyError(
             "what is to be trained? `tricklint verify train.py -- --epochs 3`, --recipe NAME, "
@@ -305,9 +306,17 @@ def verify_checked(report: Any, paths: Sequence[Path], settings: Any) -> int:
             )
         command = Command.parse(settings.verify.command, root)
         findings = [f for f in report.findings if Path(f.path).resolve().is_relative_to(root.resolve())]
-        _replay(report, findings, root, command, settings, Options(yes=_confirm() is None))
-    except VerifyError as error:
-        raise SettingsError(str(error)) from None
+        _replay(
+            report,
+            findings,
+            root,
+            command.with_epochs(settings.verify.epochs),
+            settings,
+            Options(yes=_confirm() is None),
+        )
+    except (VerifyError, SettingsError) as error:
+        click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+        return 2
     except KeyboardInterrupt:
         sys.exit(130)
     except _declined():
@@ -387,12 +396,18 @@ def _replay_plan(
 
     loops, memory, edits_of = proven  # findings that training cannot judge, and what makes their fixes
     wishes = _wishes(options, settings)
-    wishes.about = {"training": str(command), "project": project.digest(), "root": str(project.root)}
+    wishes.about = {
+        "training": str(command),
+        "project": project.digest(),
+        "root": str(project.root),
+        "proven": sorted({f.code for f in (*loops, *memory)}),
+    }
     work = ReplayWork(project, command, folder, wishes.metric, keep=options.keep_copies)
     workers = options.workers or cores()
     kind = options.engine or settings.verify.engine
     python = options.python or (str(settings.python) if settings.python else None)
-    engine = _engine(kind, options, workers, ["torch", "torch._dynamo"], python)
+    address = options.ray_address or settings.verify.ray_address
+    engine = _engine(kind, options, workers, ["torch", "torch._dynamo"], python, address)
 
     def after_pilot(run: Any) -> int:
         seats = options.workers or gpu_seats(run, workers)
@@ -481,5 +496,14 @@ def _resume(options: Options) -> None:
             setattr(options, name, value)
     settings = configuration.load([root])
     command = Command.parse(shlex.split(about["training"]), root)
-    console = _console()
-    return _replay_plan(folder, project, command, plan, ((), (), None), settings, options, console)
+    from tricklint.check import run
+    from tricklint.verify import variants as building
+
+    report = run([root], settings)
+    asked = about.get("proven", [])
+    findings = [f for f in report.findings if f.fix is not None and f.code in asked]
+    loops = [f for f in findings if f.code in building.LOOPS]
+    memory = [f for f in findings if f.code in building.MEMORY]
+    edits_of = building.maker(project, findings, report.sources)
+    proven = (loops, memory, edits_of)
+    return _replay_plan(folder, project, command, plan, proven, settings, options, _console())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ class Command:
 
     def __str__(self) -> str:
         return shlex.join(["python", *(("-m", self.module) if self.module else (self.script or "",)), *self.arguments])
+
+    def with_epochs(self, epochs: int | None) -> Command:
+        """The same command with `--epochs` set (`[tool.tricklint.verify] epochs`); itself when None."""
+        if epochs is None:
+            return self
+        words = list(self.arguments)
+        if "--epochs" in words[:-1]:
+            words[words.index("--epochs") + 1] = str(epochs)
+        else:
+            words = [word for word in words if not word.startswith("--epochs=")] + ["--epochs", str(epochs)]
+        return replace(self, arguments=tuple(words))
 
     def with_seed(self, seed: int) -> list[str]:
         """The arguments, `{seed}` in them replaced by the run's number."""
