@@ -11,7 +11,8 @@ how rare the positives are, with large gradients through the whole net that say 
 sets the bias to -log((1 - 0.01) / 0.01) = -4.595 for this reason and reports that training diverges without it.
 
 ## When not to follow it
-When the sampler has made the batches balanced, or the training set is: then the default is near the truth. The gain
+When the sampler has made the batches balanced, or the training set is: then the default is near the truth. The same
+holds for a `pos_weight` of negatives / positives, under which the best constant logit is 0: take one of the two. The gain
 shows in the early loss; it does not always show in the final accuracy. The prior that the fix writes comes from the
 constants of the code, or is 0.01: put your own in its place.
 
@@ -57,8 +58,8 @@ criterion = nn.BCEWithLogitsLoss()
 ```
 
 ## Fix level
-recipe where the outputs go through a sigmoid: only the start value of one bias changes. Class-weighted softmax heads are
-only told, unless the weights stand in the code.
+recipe where the outputs go through a sigmoid: only the start value of one bias changes. unsafe beside a `pos_weight`,
+which may even the odds out already. Class-weighted softmax heads are only told.
 
 ## Evidence
 `tricklint verify --recipe rare-positives` trains with and without the prior: early loss and final average precision.
@@ -125,9 +126,8 @@ class ClassifierBias(Rule):
         edits = build.insert_after(tree, statement, [line])
         if edits is None or not isinstance(statement, cst.SimpleStatementLine):
             return None
-        return Fix(
-            FixLevel.RECIPE,
-            f"start the bias at the log odds of a share of positives of {prior}",
-            (*imports, *edits),
-            "training starts from another bias; put your own share of positives in",
-        )
+        level, reason = FixLevel.RECIPE, "training starts from another bias; put your own share of positives in"
+        if "pos_weight" in found.note:
+            level = FixLevel.UNSAFE
+            reason = "a pos_weight near negatives / positives evens the loss out, so that even odds may be the better start"
+        return Fix(level, f"start the bias at the log odds of a share of positives of {prior}", (*imports, *edits), reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import sys
 from collections.abc import Iterable, Sequence
 
 import libcst as cst
@@ -337,6 +338,10 @@ def add_import(tree: Tree, statement: str) -> Edits | None:
     if any(name in have or name in _assigned(tree.module) for name in missing):
         return None
     body = list(tree.module.body)
+    if isinstance(wanted, cst.SimpleStatementLine) and _is_stdlib(wanted):
+        placed = _after_stdlib(tree, body, statement)
+        if placed is not None:
+            return placed
     last: cst.CSTNode | None = None
     notebook = tree.path.suffix == ".ipynb"
     for each in body:
@@ -352,6 +357,35 @@ def add_import(tree: Tree, statement: str) -> Edits | None:
     if body:
         return insert_before(tree, body[0], [statement, ""])
     return (edit_at(tree, len(tree.text), len(tree.text), statement + newline_of(tree)),)
+
+
+def _is_stdlib(node: cst.CSTNode) -> bool:
+    """`import math` and the like, alone on its line."""
+    if not isinstance(node, cst.SimpleStatementLine) or len(node.body) != 1 or not isinstance(node.body[0], cst.Import):
+        return False
+    return all(dotted(alias.name).partition(".")[0] in sys.stdlib_module_names for alias in node.body[0].names)
+
+
+def _after_stdlib(tree: Tree, body: Sequence[cst.CSTNode], statement: str) -> Edits | None:
+    """`statement` among the plain standard library imports at the top, or above the other imports in a block of its own."""
+    imports = [each for each in body if _is_import(each)]
+    first = next((each for each in imports if not _is_future(each)), None)
+    if first is None:
+        return None
+    if not _is_stdlib(first):
+        return insert_before(tree, first, [statement, ""])
+    at = first
+    for each in body[list(body).index(first) + 1 :]:
+        if not _is_stdlib(each) or tree.code(each).strip() > statement:
+            break
+        at = each
+    return insert_before(tree, first, [statement]) if tree.code(first).strip() > statement else insert_after(tree, at, [statement])
+
+
+def _is_future(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.SimpleStatementLine) and any(
+        isinstance(small, cst.ImportFrom) and dotted(small.module) == "__future__" for small in node.body
+    )
 
 
 def _is_import(node: cst.CSTNode) -> bool:

@@ -82,7 +82,7 @@ class Library:
             return exact(self, name, args, node)
         if name in optimizers.OPTIMIZERS:
             return self.optimizer(name, args, node)
-        if name.startswith("torch."):
+        if name.startswith("torch.") or name in layers.LOSS_FUNCTIONS:
             return self.torch_call(name, args, node)
         if name in layers.WRAPPERS:
             return args.positional[0] if args.positional else UNKNOWN
@@ -128,6 +128,8 @@ class Library:
                 elif isinstance(member, Instance) and name.endswith("FullyShardedDataParallel"):
                     member.notes["flat"] = True  # its parameters are one long vector
             return args.positional[0] if args.positional else args.kwargs.get("module", UNKNOWN)
+        if name == "torch.autograd.Variable":
+            return args.positional[0] if args.positional else UNKNOWN
         if name.startswith("torch.nn.init."):
             return self.init_call(name, args, node)
         if name in layers.LOSS_FUNCTIONS:
