@@ -87,6 +87,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import libcst as cst
 from tricklint.rules.dataframes import rewrites
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
@@ -222,4 +223,8 @@ def _doubts(loop: RowLoop, fix_class: str) -> list[str]:
         doubts.append("a column name that stands twice gives a Series in a row")
     if any(isinstance(read.column, int) for read in loop.reads):
         doubts.append("positions in a row are labels since pandas 3")
+    if loop.frame_lent:
+        doubts.append("the frame is handed to a function inside the loop, which might change it")
+    if isinstance(loop.owner, cst.GeneratorExp) and not isinstance(loop.tree.parent(loop.owner), cst.Arg):
+        doubts.append("the columns are read when the generator is made, not when it is consumed")
     return doubts

@@ -116,6 +116,8 @@ def _target_edit(loop: RowLoop, names: list[str]) -> Edit:
     code = ", ".join(names)
     if len(names) > 1 and loop.target is not loop.loop.target:
         code = f"({code})"
+    # `for(i, row)in df.iterrows()` has no blanks to lose
+    code = (" " if tree.text[start - 1].isalnum() else "") + code + (" " if tree.text[end].isalnum() else "")
     return build.edit_at(tree, start, end, code)
 
 
@@ -130,6 +132,7 @@ class _Names:
     """New loop variables that collide with nothing their scope knows."""
 
     def __init__(self, loop: RowLoop) -> None:
+        self.nested = loop.nested
         self.prefix = loop.row or loop.pair or "row"
         if not self.prefix.isidentifier() or self.prefix == "_":
             self.prefix = "row"
@@ -155,6 +158,8 @@ class _Names:
         if not plain.isidentifier():
             plain = f"{self.prefix}_{plain}" if plain else self.prefix
         candidates = [plain, f"{self.prefix}_{plain}"]
+        if self.nested:  # the other loop is rewritten at the same time, and may read a column of that name too
+            candidates.pop(0)
         number = 2
         while candidates[0] in self.taken or not candidates[0].isascii():
             candidates.pop(0)

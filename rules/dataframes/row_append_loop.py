@@ -68,7 +68,7 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.frames_growth import FrameGrowth, frame_growths, reads_between
+from tricklint.program.frames_growth import FrameGrowth, frame_growths, may_grow, reads_between
 from tricklint.program.frames_scope import is_stored, names_of, scope_of, uses
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
@@ -88,12 +88,13 @@ class RowAppendLoop(Rule):
     severity = Severity.WARNING
     fix_level = FixLevel.UNSAFE
     trick = "4 - Dataframe loops"
-    triggers = ("concat", "append", "loc")
+    triggers = ("pandas", "cudf")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        for tree in program.trees:
-            if "pandas" in tree.text or "cudf" in tree.text:
-                for growth in frame_growths(tree):
+        for path in program.roots:
+            module = program.project.module(path) if may_grow(program.sources[path].text) else None
+            if module is not None:
+                for growth in frame_growths(module.tree):
                     yield self.report(growth)
 
     def report(self, growth: FrameGrowth) -> Finding:
