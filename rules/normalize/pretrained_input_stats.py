@@ -195,11 +195,12 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
     """Forwards of pretrained vision models (or of models around one), with the value that reaches its first layer."""
     outer = [event for event in program.events("forward") if event.data.get("depth") == 0 and event.possible]
     ran: set[tuple[str, int]] = set()
+    elsewhere = {id(event.subject) for event in program.events("built") if not event.sure}
     for event in outer:
         model = event.subject
         if not isinstance(model, Instance):
             continue
-        for backbone, stats in backbones(program, model):
+        for backbone, stats in backbones(program, model, elsewhere):
             ran.add((event.entry, id(backbone)))
             inputs = event.data["inputs"]
             if not inputs or not matters(program, event, model, backbone):
@@ -213,7 +214,7 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
         trained = [
             model for model, events in program.trained.values() if any(one.entry == event.entry for one in events)
         ]
-        found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model)}
+        found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model, elsewhere)}
         if len(found) != 1:
             continue
         backbone, stats = next(iter(found.values()))
@@ -232,11 +233,14 @@ def _batch(loader: Instance) -> Value:
     return Tensor("data", (), None, loader.node, loader.file, loader=loader, key=0)
 
 
-def backbones(program: Program, model: Instance) -> Iterator[tuple[Instance, InputStats]]:
-    """Pretrained vision models in `model` whose first layer is their own, with what their weights expect."""
+def backbones(program: Program, model: Instance, elsewhere: set[int]) -> Iterator[tuple[Instance, InputStats]]:
+    """Pretrained vision models in `model` whose first layer is their own, with what their weights expect.
+
+    elsewhere: ids of models that are built only on a branch that the defaults do not take.
+    """
     for _, module in submodules(model):
         owner = owner_model(module)
-        if owner.notes.get("pretrained") is not True or "family" not in owner.notes:
+        if owner.notes.get("pretrained") is not True or "family" not in owner.notes or id(owner) in elsewhere:
             continue
         stats = input_stats(
             owner.notes["family"], published_name(owner) if owner.notes["family"] != "torchvision" else owner.library
