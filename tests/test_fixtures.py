@@ -116,9 +116,9 @@ def test_fixture(case: Path, tmp_path: Path) -> None:
         assert (folder / name).read_text() == path.read_text()
         if path.suffix == ".py":
             compile(path.read_text(), str(path), "exec")
-    # What has no fix is still found, and nothing else; mending once more changes nothing.
+    # Nothing is found but what had no fix (a fix may mend that on its way); mending once more changes nothing.
     left = [finding for finding in found if not finding.fix]
-    assert Counter(f.code for f in mended.findings) == Counter(f.code for f in left)
+    assert Counter(f.code for f in mended.findings) <= Counter(f.code for f in left)
     again = _check(case, folder, fix=True)
     assert not again.fixed and _placed(again.findings) == _placed(mended.findings)
 

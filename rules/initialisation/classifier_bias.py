@@ -32,7 +32,11 @@ class Tagger(nn.Module):
         return self.head(torch.relu(self.hidden(x)))
 
 
-criterion = nn.BCEWithLogitsLoss()
+model = Tagger()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loss = nn.BCEWithLogitsLoss()(model(torch.randn(8, 32)), (torch.rand(8, 6) < 0.1).float())
+loss.backward()
+optimizer.step()
 ```
 
 ## After the fix
@@ -54,7 +58,11 @@ class Tagger(nn.Module):
         return self.head(torch.relu(self.hidden(x)))
 
 
-criterion = nn.BCEWithLogitsLoss()
+model = Tagger()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loss = nn.BCEWithLogitsLoss()(model(torch.randn(8, 32)), (torch.rand(8, 6) < 0.1).float())
+loss.backward()
+optimizer.step()
 ```
 
 ## Fix level

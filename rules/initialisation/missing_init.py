@@ -17,6 +17,7 @@ by code that cannot be seen from here. A single new head on a pretrained net is 
 
 ## Example
 ```python
+import torch
 from torch import nn
 
 
@@ -28,10 +29,15 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.head(self.hidden(x).relu())
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 ```
 
 ## After the fix
 ```python
+import torch
 from torch import nn
 
 
@@ -52,6 +58,10 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.head(self.hidden(x).relu())
+
+
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 ```
 
 ## Fix level

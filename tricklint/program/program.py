@@ -34,7 +34,7 @@ STARTS = re.compile(
     r"training_step|configure_optimizers|"
     r"LightningModule|AdamW|Loss\(|cross_entropy\(|nll_loss\(|"
     r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]|"
-    r"\.requires?_grad\s*=[^=]|requires_grad_\(|kaiming_|xavier_|orthogonal_|calculate_gain|"
+    r"\.requires?_grad\s*=[^=]|requires_grad_\(|pretrained\s*=\s*True|kaiming_|xavier_|orthogonal_|calculate_gain|"
     r"(?:constant_?|zeros_|fill_)\(\s*[\w.]*(?:weight|param)|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
 )
 
