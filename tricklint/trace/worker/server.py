@@ -98,6 +98,7 @@ def _preload(names: list[str], guard: Any, torchvision_ops: Any) -> dict[str, st
             if name in ("torchvision", "timm", "segmentation_models_pytorch", "monai"):
                 torchvision_ops.declare()
             importlib.import_module(name)
+            torchvision_ops.allow()
         except BaseException as error:
             problems[name] = f"{type(error).__name__}: {error}"
     guard.mode = "off"

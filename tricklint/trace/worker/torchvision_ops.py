@@ -56,6 +56,17 @@ def declare() -> bool:
     return True
 
 
+def allow() -> None:
+    """After torchvision's import: its own check for the compiled library would refuse the stand-ins."""
+    import sys
+
+    from tricklint.trace.worker.patch import put
+
+    extension = sys.modules.get("torchvision.extension")
+    if _library is not None and extension is not None:
+        put(extension, "_has_ops", lambda: True)
+
+
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression, boxes (N, 4) as x1 y1 x2 y2; indices kept, best first."""
     order = scores.argsort(descending=True).tolist()
