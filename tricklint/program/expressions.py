@@ -328,6 +328,10 @@ class Expressions:
         for target in node.comparisons:
             right = self.eval(target.comparator)
             outcome = self.compare(type(target.operator), left, right)
+            if isinstance(outcome, Unknown) and type(target.operator) in _COMPARE:
+                tensors = [m for m in (*members(left), *members(right)) if isinstance(m, Tensor)]
+                if tensors:  # elementwise: true or false, without a gradient
+                    outcome = Tensor("compare", (left, right), None, node, self.file, False)
             if len(node.comparisons) == 1:
                 return outcome
             verdict, _ = self.truth(outcome)

@@ -25,6 +25,7 @@ from tricklint.program.values import (
     Tensor,
     Test,
     Union,
+    Unknown,
     Value,
     join,
     members,
@@ -116,7 +117,8 @@ class Statements:
                         "accumulate", node, member, target=node.target, how="+=", old=old, value=value, calls=self.call_sites()
                     )
                     break
-        if isinstance(old, Const) and isinstance(old.value, (int, float)) and self.counts_rounds(node):
+        counts = isinstance(old, Const) and isinstance(old.value, (int, float)) and isinstance(value, (Const, Unknown))
+        if counts and self.counts_rounds(node):
             self.assign(node.target, UNKNOWN, node)
             return FALL
         self.assign(node.target, self.binary(node, type(node.operator).__name__.replace("Assign", ""), old, value), node)

@@ -76,10 +76,24 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
                 later = True
         if as_one or (later and direct is None):
             continue
+        if not carries_graph(tensor, {t for made in flows.values() for t in made}):
+            continue
         if direct is None and not any(id(each) in evaluated for each in mine):
             continue
         seen.add(id(node))
         yield GraphTotal(event, file, node, target, value, loop, direct)
+
+
+def carries_graph(tensor: Tensor, backpropagated: set[int], depth: int = 0) -> bool:
+    """Whether the tensor surely hangs on a graph: what an unknown function returns (a metric, say) may not."""
+    if id(tensor) in backpropagated or depth > 20:
+        return True
+    if tensor.op == "unknown":
+        return False
+    if tensor.op in ("call", "loss", "forward", "parameter"):
+        return True
+    inputs = [member for value in tensor.inputs for member in members(value) if isinstance(member, Tensor)]
+    return any(each.grad and carries_graph(each, backpropagated, depth + 1) for each in inputs)
 
 
 def _holds(made: dict[int, Tensor], *nodes: cst.CSTNode) -> bool:
