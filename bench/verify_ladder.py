@@ -34,7 +34,7 @@ def keep(folder: Path, target: Path = RESULTS) -> list[Path]:
     value.pop("runs")  # they are in the table
     (target / f"{recipe.name}.json").write_text(json.dumps(value, indent=1) + "\n")
     for kind in ("svg", "png"):
-        figure = charts.ladder(analysis, metrics[0], [v.name for v in plan.variants])
+        figure = charts.ladder(analysis, metrics[0], recipe.ladder)
         figure.savefig(target / f"{recipe.name}.{kind}", bbox_inches="tight", dpi=150, metadata={})
     return sorted(target.glob(f"{recipe.name}.*"))
 

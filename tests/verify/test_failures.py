@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_a_killed_process_is_a_result_and_the_others_go_on(project: Path, engine
 def test_a_run_that_takes_too_long_is_ended(project: Path, engine: Any) -> None:
     run = run_script(project, engine, "import time\ntime.sleep(600)", timeout_s=3)
     assert run.status == "killed"
+    assert run.message == "it took longer than --timeout allows"
+
+
+def test_a_pilot_longer_than_the_budgets_steps_is_made_again(project: Path, engine: Any) -> None:
+    session = session_for(project, engine)
+    session.run(session.missing())
+    assert session.missing() == []
+    session.plan = replace(session.plan, steps=4)
+    assert [task.seed for task in session.missing()] == [0]
+    session.run(session.missing())
+    assert session.ledger.runs[(BASELINE, 0, 1.0)].steps == 4
+    assert session.missing() == []
 
 
 def test_an_interpreter_without_torch_is_one_line(project: Path, tmp_path: Path) -> None:

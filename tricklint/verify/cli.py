@@ -215,6 +215,7 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     wishes.metrics, wishes.higher = recipe.metrics, recipe.higher_is_better
     wishes.margin = wishes.margin if wishes.margin is not None else recipe.margin
     wishes.about = {"recipe": recipe.name, "training": f"{recipe.title}; batch {recipe.batch}, {plan.steps} steps"}
+    console.print(work.memory(), highlight=False)
     workers = options.workers or cores()
     path = [str(Path(__file__).resolve().parents[2])]
     warm = [("tricklint.verify.recipes.base:warm", {"recipe": name, "folder": str(folder / "work")})]

@@ -66,17 +66,16 @@ def conduct(
         **wishes.about,
         "notes": list(plan.notes),
     }
-    session.save_plan(
-        {
-            "wishes": {
-                "metric": wishes.metric,
-                "higher": wishes.higher,
-                "margin": wishes.margin,
-                "metrics": wishes.metrics,
-            },
-            "about": wishes.about,
-        }
-    )
+    saved = {
+        "wishes": {
+            "metric": wishes.metric,
+            "higher": wishes.higher,
+            "margin": wishes.margin,
+            "metrics": wishes.metrics,
+        },
+        "about": wishes.about,
+    }
+    session.save_plan(saved)
     analysis: Analysis | None = None
     proofs: list[Proof] = []
     trains = len(plan.variants) > 1
@@ -88,6 +87,7 @@ def conduct(
                 workers = after_pilot(pilot)
             plan = _agree(session, plan, pilot, workers, wishes, console, confirm)
             session.plan = plan
+            session.save_plan(saved)  # as the budget left it
             about["notes"] = list(plan.notes)
             missing = session.missing()
             metrics = list(wishes.metrics) or (
@@ -176,8 +176,6 @@ def _agree(
             else f"{least} seeds are the least"
         )
         console.print(f"  {what} for a verdict: with {plan.seeds}, effects are shown only", highlight=False)
-    if plan.steps is not None and wishes.budget_s is not None and pilot.steps > plan.steps:
-        session.ledger.runs.pop(pilot.key, None)  # the pilot ran longer than the others will
     if not wishes.yes and confirm is not None and missing and not confirm("Go on?"):
         raise Declined
     return plan

@@ -89,6 +89,19 @@ class RecipeWork:
     def cleanup(self, tasks: Sequence[Task]) -> None:
         """A recipe leaves nothing behind."""
 
+    def memory(self) -> str:
+        """One line: what a step of the baseline needs by the estimate on the meta device, and what is free."""
+        from tricklint.verify.memory import free_bytes, step_bytes
+        from tricklint.verify.proofs import size
+        from tricklint.verify.recipes.base import pick_device
+
+        recipe, variant = self.recipe, next(iter(self.recipe.variants))
+        data = recipe.data()
+        model = recipe.model(variant, 0, self.folder / "work")
+        x, y = data.x[: recipe.batch], data.y[: recipe.batch]
+        free = free_bytes(pick_device(self.device))
+        return f"memory: about {size(step_bytes(model, recipe.loss, x, y, 2))} a step (estimate), {size(free)} free"
+
     def choose_engines(
         self, variants: Sequence[str], seeds: int, compiled: bool = False
     ) -> dict[str, dict[str, float]]:

@@ -13,13 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tricklint.verify.engines import Engine, Job, Payload
+from tricklint.verify.engines import TIMED_OUT, Engine, Job, Payload
 from tricklint.verify.metrics import by_pattern, found_in, name_of_pattern
 from tricklint.verify.plan import Plan, Task
 from tricklint.verify.records import Ledger, Run, VerifyError, disk_error, finite, write_atomically
 from tricklint.verify.stats import smooth
 
-DEATHS = {-9: "the process was killed (out of memory, or by hand)", -11: "the process crashed (segmentation fault)"}
+DEATHS = {
+    TIMED_OUT: "it took longer than --timeout allows",
+    -9: "the process was killed (out of memory, or by hand)",
+    -11: "the process crashed (segmentation fault)",
+}
 DIVERGED_ABOVE = 10.0  # a final loss this many times the first one counts as diverged
 
 
@@ -61,7 +65,12 @@ class Session:
                 write_atomically(self.folder / "diffs" / f"{safe(variant.name)}.diff", variant.diff)
 
     def missing(self) -> list[Task]:
-        return [task for task in self.plan.tasks() if task.key not in self.ledger.runs]
+        """The plan's runs that are not there yet; one that ran longer than the plan's steps is made again."""
+        return [task for task in self.plan.tasks() if not self._has(task)]
+
+    def _has(self, task: Task) -> bool:
+        run = self.ledger.runs.get(task.key)
+        return run is not None and (self.plan.steps is None or run.steps <= self.plan.steps)
 
     def run(self, tasks: Sequence[Task], progress: Callable[[Run], None] | None = None) -> None:
         """Make these runs. KeyboardInterrupt leaves what is finished in the ledger and is raised again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 Payload = dict[str, Any]
+TIMED_OUT = -1000  # the exit status that is reported of a run that was ended for taking too long
 
 
 @dataclass

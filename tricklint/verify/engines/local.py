@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tricklint.verify.engines import Job, Payload
+from tricklint.verify.engines import TIMED_OUT, Job, Payload
 
 RUNNER = Path(__file__).resolve().parents[1] / "runner" / "__main__.py"
 THREADS = (
@@ -77,11 +77,18 @@ class _Server:
         self.process.stdin.write(json.dumps(job).encode() + b"\n")
         self.process.stdin.flush()
         self.child = int(self._answer()["pid"])
-        timer = threading.Timer(timeout_s, self.kill_child) if timeout_s else None
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.kill_child()
+
+        timer = threading.Timer(timeout_s, end) if timeout_s else None
         if timer:
             timer.start()
         try:
-            return int(self._answer()["status"])
+            status = int(self._answer()["status"])
+            return TIMED_OUT if late.is_set() else status
         finally:
             if timer:
                 timer.cancel()
@@ -207,7 +214,7 @@ class LocalEngine:
             command = [self.python, str(RUNNER), file.name]
             return subprocess.run(command, env=environment(self.threads), timeout=timeout_s).returncode
         except subprocess.TimeoutExpired:
-            return -9
+            return TIMED_OUT
         finally:
             os.unlink(file.name)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import ray
 
-from tricklint.verify.engines import Job, Payload
+from tricklint.verify.engines import TIMED_OUT, Job, Payload
 from tricklint.verify.engines.local import RUNNER, environment
 
 RETRIES = 2  # when a node dies; a run that crashes is a result and is not repeated
@@ -124,7 +124,8 @@ def _execute(payload: Payload, files: bytes | None, python: str | None, timeout_
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            status = process.wait()
+            process.wait()
+            status = TIMED_OUT
         texts = []
         for name in ("stdout", "stderr"):
             path = Path(payload[name])

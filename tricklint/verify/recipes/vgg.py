@@ -51,7 +51,7 @@ class VggDigits(Recipe):
         "no-decay": "+ no bias decay",
         "init+no-decay": "+ init + no bias decay",
     }
-    ladder = ("baseline", "init", "init+no-decay")
+    ladder = ("baseline", "xavier", "init", "init+no-decay")
     steps = 400
     lr, decay = 0.02, 5e-4
 
