@@ -85,7 +85,11 @@ class EvalWithoutNoGrad(Rule):
         seen: set[int] = set()
         for found in evaluations(program, grad=True):
             place = found.region.node if found.whole and found.region.node is not None else found.event.node
-            if id(place) in seen or id(found.event.node) in seen:
+            if (
+                id(place) in seen
+                or id(found.event.node) in seen
+                or any(id(loop.node) in seen for loop in found.event.loops)
+            ):
                 continue
             seen |= {id(place), id(found.event.node)}
             yield self.report(program, found)

@@ -48,7 +48,7 @@ def fixed_batches(program: Program) -> Iterator[FixedBatch]:
     guarded = [event for event in program.events("handler") if _broad(event)]
     seen: set[FileModule] = set()
     for back in program.events("backward"):
-        if not back.loops or back.data.get("partial") or _guarded(back, guarded):
+        if not back.loops or back.data.get("partial") or _guarded(back, guarded) or not _steps(program, back):
             continue
         for loader in _loaders_behind(program, back):
             made = by_loader.get(id(loader))
@@ -127,6 +127,14 @@ def _on_cuda(program: Program, involved: set[FileModule]) -> bool:
 
 def _broad(event: Event) -> bool:
     return any(name in _BROAD for names in event.data.get("names", ()) for name in names.split(","))
+
+
+def _steps(program: Program, back: Event) -> bool:
+    """The loop makes optimizer steps: one that only looks at gradients trains nothing."""
+    nodes = {id(loop.node) for loop in back.loops}
+    if any(id(loop.node) in nodes for step in program.events("step") for loop in step.loops):
+        return True
+    return any(".step(" in loop.file.tree.code(loop.node) for loop in back.loops)
 
 
 def _guarded(back: Event, handlers: list[Event]) -> bool:
