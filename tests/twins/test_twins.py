@@ -126,7 +126,7 @@ def _check_init(bad: Built, fixed: Built, was: dict[str, Any], now: dict[str, An
     for (name, default), (_, layer) in zip(bad[0].named_modules(), fixed[0].named_modules(), strict=True):
         if not isinstance(layer, WEIGHTED):
             continue
-        bound = 1 / (layer.weight[0].numel() if not isinstance(layer, nn.ConvTranspose2d) else layer.weight[:, 0].numel()) ** 0.5
+        bound = layer.weight[0].numel() ** -0.5  # 1 / sqrt(fan_in), as PyTorch counts it
         assert isinstance(default, WEIGHTED) and default.weight.abs().max() <= bound
         assert not torch.equal(layer.weight, default.weight), f"{name} keeps its default weights"
         assert layer.bias is None or not layer.bias.any(), f"{name} has a bias that is not zero"
