@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix
+from tricklint.program import starts
 from tricklint.program.calls import CallArgs
 from tricklint.program.events import Event
 from tricklint.program.interpreter import BudgetSpent, Frame, Interpreter
@@ -26,23 +26,10 @@ if TYPE_CHECKING:
     from tricklint.rule import Rule
     from tricklint.source.text import Source
 
-# Words of which a file must hold one before its code is followed as a start (others are followed when imported)
-FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
-# … and one of these: a file of layers alone is followed when a file that trains or evaluates imports it
-STARTS = re.compile(
-    r"\boptim\b|backward\(|DataLoader|\.fit\(|fit_one_cycle\(|create_cnn\(|\.eval\(\)|\.step\(\)|Trainer\(|[Ll]earner\(|"
-    r"training_step|configure_optimizers|"
-    r"LightningModule|AdamW|Loss\(|cross_entropy\(|nll_loss\(|"
-    r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]|"
-    r"\.requires?_grad\s*=[^=]|requires_grad_\(|pretrained\s*=\s*True|kaiming_|xavier_|orthogonal_|calculate_gain|"
-    r"(?:constant_?|zeros_|fill_)\(\s*[\w.]*(?:weight|param)|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
-)
-
-
 # Steps (statements and calls) that an entry may take: a script whole, an uncalled function, all of a file's together.
 SCRIPT_BUDGET = 30_000
-ENTRY_BUDGET = 6_000
-REST_BUDGET = 15_000
+ENTRY_BUDGET = 4_000
+REST_BUDGET = 8_000
 
 
 class Program:
@@ -68,18 +55,13 @@ class Program:
         self.interpreter = Interpreter(self.project)
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
-        followed = [path for path in self.roots if self.starts(sources[path].text)]
+        followed = starts.followed(sources, self.roots)
         for path in followed:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
         self._run_rest(followed)
         self.alternatives: list[tuple[Instance, Event]] = []
         for path in followed:
             self._run_alternatives(path)
-
-    @staticmethod
-    def starts(text: str) -> bool:
-        """Whether a file is followed for its own sake."""
-        return bool(STARTS.search(text) and FOLLOWED.search(text))
 
     # -- running -------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from tricklint.program.events import Loop, Step
 from tricklint.program.modules import FileModule
 from tricklint.program.values import (
     UNKNOWN,
+    Bound,
     Class,
     Const,
     Dict,
@@ -456,7 +457,7 @@ class Statements:
     # -- definitions ---------------------------------------------------------------------------------------------------
 
     def run_functiondef(self: Interpreter, node: cst.FunctionDef) -> int:
-        decorators = tuple(self.eval(d.decorator) for d in node.decorators)
+        decorators = tuple(self.decorator(d.decorator) for d in node.decorators)
         func = Func(node, self.file, self.closure(), None, decorators)
         self.bind(node.name.value, self.decorated(func, decorators, node))
         return FALL
@@ -467,8 +468,18 @@ class Statements:
             return ()
         return (frame.locals, *frame.closure)
 
+    def decorator(self: Interpreter, node: cst.CSTNode) -> Value:
+        """A decorator's value; the program's own decorator factories are only run when they register."""
+        if not isinstance(node, cst.Call):
+            return self.eval(node)
+        callee = self.eval(node.func)
+        func = callee.func if isinstance(callee, Bound) else callee
+        if isinstance(func, Func) and not self.keeps_what_it_gets(func):
+            return UNKNOWN
+        return self.call(callee, self.arguments(node), node)
+
     def run_classdef(self: Interpreter, node: cst.ClassDef) -> int:
-        decorators = tuple(self.eval(d.decorator) for d in node.decorators)
+        decorators = tuple(self.decorator(d.decorator) for d in node.decorators)
         bases = tuple(self.eval(base.value) for base in node.bases)
         kept = []
         for base in bases:
@@ -491,7 +502,7 @@ class Statements:
         with self.inside(frame):
             for statement in node.body.body:
                 if isinstance(statement, cst.FunctionDef):
-                    decorators = tuple(self.eval(d.decorator) for d in statement.decorators)
+                    decorators = tuple(self.decorator(d.decorator) for d in statement.decorators)
                     closure = frame.closure
                     func = Func(statement, self.file, closure, made, decorators)
                     self.bind(statement.name.value, func)
