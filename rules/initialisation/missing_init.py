@@ -3,7 +3,8 @@
 ## What it does
 Finds an `nn.Module` class (or a trained `nn.Sequential`) that owns Linear, Conv, ConvTranspose or Bilinear layers, is
 trained from scratch, and has no explicit initialisation that reaches them: not in the class, not in a base class, not in
-the model around it, not in a helper that is applied to it. A helper that nobody calls reaches nothing.
+the model around it, not in a helper that is applied to it. A helper that nobody calls reaches nothing, and one that
+leaves out a kind of hidden layer is told so.
 
 ## Why it costs
 PyTorch's default for these layers is `kaiming_uniform_(a=sqrt(5))`, that is U(-1/sqrt(fan_in), 1/sqrt(fan_in)): a
@@ -96,7 +97,7 @@ from tricklint.program.heads import rare_heads
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
 from tricklint.program.modules import FileModule
 from tricklint.program.objects import submodules
-from tricklint.program.values import Class, Instance, Ref
+from tricklint.program.values import Class, Instance, ParamSet, Ref
 from tricklint.rule import Rule
 
 
@@ -145,7 +146,7 @@ class MissingInit(Rule):
             if not found:
                 continue
             any_layers = True
-            if any(True for layer in found for _ in init.reaching(layer)):
+            if any(True for layer in found for _ in init.reaching(layer)) and not self.missed(program, init, module):
                 return False
             if init.loaded(found[0]) or init.escapes(found[0], harmless):
                 return False
@@ -155,7 +156,25 @@ class MissingInit(Rule):
                     return False
                 if all(layer.library in layers.LINEAR for layer in found) and not recurrent:
                     return False
+            elif any(part_of_small_head(outer) for outer in init.holders(module) if outer is not module):
+                return False
         return any_layers
+
+    @staticmethod
+    def missed(program: Program, init: Initialisation, module: Instance) -> list[str]:
+        """Kinds of layers that a helper's tests on layer classes leave out altogether, when they are more than the head."""
+        by_kind: dict[str, list[Instance]] = defaultdict(list)
+        for _, layer in owned(module):
+            by_kind[layer.library].append(layer)
+        reached = {kind for kind, found in by_kind.items() if any(True for layer in found for _ in init.reaching(layer))}
+        events = [event for kind in reached for layer in by_kind[kind] for event in init.reaching(layer)]
+        if not events or not all(isinstance(e.subject, ParamSet) and tells_kinds(e.subject) for e in events):
+            return []
+        missed = []
+        for kind in sorted(set(by_kind) - reached):
+            if any(following(program, layer) not in (None, "none") for layer in by_kind[kind]):
+                missed.append(kind.rpartition(".")[2])
+        return missed
 
     def plain_sequential(self, program: Program, init: Initialisation, module: Instance) -> bool:
         found = [layer for _, layer in owned(module)]
@@ -178,6 +197,10 @@ class MissingInit(Rule):
         kinds = sorted({layer.library.rpartition(".")[2] for _, layer in owned(module)})
         deep = deep_and_plain(module)
         message = f"{cls.name} is trained from scratch and its {' and '.join(kinds)} layers keep PyTorch's default init"
+        missed = self.missed(program, Initialisation.of(program), module)
+        if missed:
+            message = f"the initialisation of {cls.name} misses its {' and '.join(missed)} layers: they keep PyTorch's default"
+        deep = deep and not missed
         if deep:
             message += "; it is deep and has neither norm layers nor skips, so the signal dies out"
         trained = event.subject
@@ -190,7 +213,7 @@ class MissingInit(Rule):
             program.evidence(event.file, event.node, what),
         ]
         outermost = not self.inside_flagged(module, flagged)
-        fix = self.mend(program, cls, module) if outermost else None
+        fix = self.mend(program, cls, module) if outermost and not missed else None
         return program.finding(
             self,
             cls.file,
@@ -239,7 +262,7 @@ class MissingInit(Rule):
             if added is None:
                 return None
             imports, nn = added, "nn"
-        reach = self.reachable(cls, module)
+        reach = self.reachable(program, module)
         if reach is None:
             return None
         name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
@@ -261,13 +284,20 @@ class MissingInit(Rule):
         )
 
     @staticmethod
-    def reachable(cls: Class, module: Instance) -> list[str] | None:
-        """The children to go over: [] for all of `self.modules()`; None when no fix is safe."""
-        if not holds_pretrained(module):
+    def reachable(program: Program, module: Instance) -> list[str] | None:
+        """The children to go over: [] for all of `self.modules()`; None when no fix is safe. Pretrained parts and those
+        that have an initialisation of their own are left out."""
+        init = Initialisation.of(program)
+
+        def taken(part: Instance) -> bool:
+            weighted = [child for _, child in submodules(part) if child.library in layers.WEIGHTED]
+            return holds_pretrained(part) or any(True for layer in weighted for _ in init.reaching(layer))
+
+        if not taken(module):
             return []
         names = []
         for name, value in module.fields.items():
-            if isinstance(value, Instance) and value.kind == "module" and not holds_pretrained(value):
+            if isinstance(value, Instance) and value.kind == "module" and not taken(value):
                 if any(child.library in layers.WEIGHTED for _, child in submodules(value)):
                     if not str(name).isidentifier():
                         return None
@@ -290,6 +320,19 @@ class MissingInit(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
+
+
+def tells_kinds(chosen: ParamSet) -> bool:
+    """Whether a loop over modules picks them by their class."""
+    return any(pred.op in ("isinstance", "classname_contains", "classname") and not pred.negated for pred in chosen.preds)
+
+
+def part_of_small_head(outer: Instance) -> bool:
+    """Whether all that is new in a model around a pretrained net is a layer or two: its head."""
+    if not holds_pretrained(outer):
+        return False
+    new = [child for _, child in submodules(outer) if child.library in layers.WEIGHTED and "part_of" not in child.notes]
+    return len(new) < 3
 
 
 def harmless(to: str) -> bool:
