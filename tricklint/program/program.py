@@ -185,6 +185,15 @@ class Program:
             value = self.interpreter.settled(module.names, name, value)
             if isinstance(value, Class) and value.file in files and self.interpreter.kind_of_class(value) == "module":
                 made = [i for i in built if i.cls is value and i.made_in is None and "imagined" not in i.notes]
+                if not made and takes_nothing(value):
+                    results_of_class: list[Value] = []
+
+                    def construct(value: Class = value, results: list[Value] = results_of_class) -> None:
+                        with self.interpreter.inside(Frame(None, module, module.names, (), 0)):
+                            results.append(self.interpreter.instantiate(value, CallArgs(), value.node))
+
+                    self._enter(path, f"alternative {name}", construct)
+                    made = [result for result in results_of_class if isinstance(result, Instance)]
                 self.alternatives.extend((instance, trains[0]) for instance in made[:1])
             elif isinstance(value, Func) and value.file in files and not name.startswith("test"):
                 results: list[Value] = []
@@ -343,6 +352,15 @@ class Program:
                 if module is not None:
                     found.extend(frame_loops(module.tree, foreign))
         return found
+
+
+def takes_nothing(cls: Class) -> bool:
+    """A class of the program whose constructor can be called without arguments."""
+    init = cls.fields.get("__init__")
+    if not isinstance(init, Func):
+        return False
+    params = init.node.params
+    return all(param.default is not None for param in [*params.params[1:], *params.kwonly_params])
 
 
 class TrainedModel:
