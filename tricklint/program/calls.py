@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 MODULE_BASES = frozenset(
     (
         "torch.nn.Module", "lightning.LightningModule", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict",
+        "torch.jit.ScriptModule",
         "lightning.LightningDataModule",
     )
 )  # fmt: skip
