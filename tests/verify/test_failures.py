@@ -195,6 +195,8 @@ for step in range(3):
 print("val_acc:", 0.5)
 """
 DRIVER = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where a shell starts the tests in the background
 import sys
 from pathlib import Path
 from rich.console import Console
