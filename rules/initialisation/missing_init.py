@@ -268,6 +268,9 @@ class MissingInit(Rule):
         name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
         if cls.lookup(name) is not None:
             return None
+        uses = [following(program, layer) for _, layer in submodules(module) if layer.library in layers.WEIGHTED]
+        if all(activation is None for activation in uses):
+            return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
         call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
         method = build.insert_after(tree, node, ["", f"def {name}({self_name}):", *(f"    {line}" for line in body)])

@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tricklint.rules.dataframes.row_append_loop import mend
 
 from tricklint.program.frames_growth import frame_growths
 from tricklint.source.tree import Tree
 
+PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "row-append-loop"
 
 
@@ -46,7 +47,7 @@ def _same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None, phases=PHASES)
 @given(parts())
 def test_nested_loops(frames: list[pd.DataFrame]) -> None:
     for times in (1, 2):
@@ -56,7 +57,7 @@ def test_nested_loops(frames: list[pd.DataFrame]) -> None:
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None, phases=PHASES)
 @given(parts(), st.sets(st.integers(0, 3)))
 def test_turns_that_are_skipped(frames: list[pd.DataFrame], keep: set[int]) -> None:
     frames = [frame[["lr", "n"]].rename(columns={"n": "accuracy"}) for frame in frames]

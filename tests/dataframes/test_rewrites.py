@@ -19,7 +19,7 @@ import libcst as cst
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from tricklint.rules.dataframes.iterrows_loop import IterrowsLoop, judge
 
 from tricklint.finding import FixLevel
@@ -28,6 +28,10 @@ from tricklint.program.frames_values import makes_keys
 from tricklint.source.tree import Tree, walk
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "iterrows-loop"
+
+
+# Explaining a failure traces every line of pandas, which makes each example ten times dearer.
+PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 
 
 # -- the rewritten functions -----------------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ def test_the_rewrite_gives_equal_results_and_types(case: Case) -> None:
     rewritten = _load(FIXTURES / f"{case.fixture}.fixed.py", case.function)
     worked = 0
 
-    @settings(max_examples=2500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(frames(case))
     def compare(frame: pd.DataFrame) -> None:
         nonlocal worked

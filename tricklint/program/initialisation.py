@@ -173,7 +173,10 @@ def holds_pretrained(module: Instance) -> bool:
     """Whether some part of a module comes with pretrained weights, or from a library that may have given it some."""
     for _, child in submodules(module):
         root = owner_model(child)
-        if root.notes.get("pretrained") or root.notes.get("loaded") or root.notes.get("family"):
+        if root.notes.get("pretrained") or root.notes.get("family"):
+            return True
+        # loaded before it was trained, and not only when some flag asks for it
+        if any(all(step.taken is not False for step in path) for _, _, _, path in root.notes.get("loaded", ())):
             return True
         if isinstance(child.cls, Class) and any(
             name.startswith(("transformers.", "timm.", "torchvision.")) for name in child.cls.libraries()

@@ -441,8 +441,9 @@ class Objects:
             return NONE
         if name == "load_state_dict":
             self.emit("loaded", node, module, weights=args.get(0, "state_dict"), strict=args.get(1, "strict"))
+            later = any(event.entry == self.entry and event.kind in ("backward", "trainer") for event in self.events)
             for member in members(args.get(0, "state_dict")):
-                if isinstance(member, Instance) and member.kind == "checkpoint":
+                if isinstance(member, Instance) and member.kind == "checkpoint" and not later:
                     module.notes.setdefault("loaded", []).append((node, member, self.file, tuple(self.path)))
             return UNKNOWN
         if name in ("add_module", "register_module"):

@@ -190,7 +190,10 @@ class Program:
 
                     def construct(value: Class = value, results: list[Value] = results_of_class) -> None:
                         with self.interpreter.inside(Frame(None, module, module.names, (), 0)):
-                            results.append(self.interpreter.instantiate(value, CallArgs(), value.node))
+                            made = self.interpreter.instantiate(value, CallArgs(), value.node)
+                            results.append(made)
+                            if isinstance(made, Instance):
+                                self.interpreter.forward(made, CallArgs(), value.node)
 
                     self._enter(path, f"alternative {name}", construct)
                     made = [result for result in results_of_class if isinstance(result, Instance)]

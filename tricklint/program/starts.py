@@ -1,8 +1,8 @@
 """Which files a project is followed from.
 
-A file that trains, evaluates or asks for pretrained weights is followed for its own sake, and what it imports with it.
-A file that only says how layers are built, initialised, frozen or scored is followed too, unless there are so many of
-them that the project is a library of models: then those are read that something trains.
+A file that trains or asks for pretrained weights is followed for its own sake, and what it imports with it. A file
+that only says how layers are built, initialised, frozen, scored or put in eval mode is followed too, unless there are
+so many of them that the project is a library of models: then those are read that something trains.
 """
 
 from __future__ import annotations
@@ -22,21 +22,15 @@ _FRAMEWORKS = ("torch", "lightning", "fastai", "transformers", "timm", "accelera
 _FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
 # Plain words are looked for first: a search for a word costs a small part of one for a pattern
 _TRAINS = (
-    ".backward(", "DataLoader(", ".fit(", "fit_one_cycle(", "create_cnn(", ".eval()", ".step()", "Trainer(", "earner(",
-    "training_step", "configure_optimizers", "LightningModule", "AdamW",
+    ".backward(", "DataLoader(", ".fit(", "fit_one_cycle(", "create_cnn(", ".step()", "Trainer(", "Learner(",
+    "_learner(", "def training_step", "configure_optimizers", "LightningModule", "AdamW(",
 )  # fmt: skip
-_OPTIM = re.compile(r"\boptim\b")
+_OPTIM = re.compile(r"\boptim\.[A-Z]|[ ,]optim\b")
 _PRETRAINED = re.compile(r"pretrained\s*=\s*True")
 _SPEAKS = (
-    "Loss(",
-    "cross_entropy(",
-    "nll_loss(",
-    "requires_grad_(",
-    "kaiming_",
-    "xavier_",
-    "orthogonal_",
+    ".eval()", "Loss(", "cross_entropy(", "nll_loss(", "requires_grad_(", "kaiming_", "xavier_", "orthogonal_",
     "calculate_gain",
-)
+)  # fmt: skip
 _PLAIN_CONTAINER = re.compile(
     r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]"
 )
@@ -56,7 +50,7 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
             continue
         if trains(text):
             training.add(path)
-        elif speaks(text):
+        elif size <= LIBRARY_SIZE and speaks(text):
             speaking.add(path)
             size += len(text)
     chosen = training if size > LIBRARY_SIZE else training | speaking
@@ -68,12 +62,11 @@ def _uses_framework(text: str) -> bool:
 
 
 def trains(text: str) -> bool:
-    """A file that trains, evaluates or asks for pretrained weights."""
+    """A file that trains or asks for pretrained weights."""
     if any(word in text and _in_code(text, word) for word in _TRAINS):
         return True
-    return ("optim" in text and _OPTIM.search(text) is not None) or (
-        "pretrained" in text and _PRETRAINED.search(text) is not None
-    )
+    optim = "torch.optim" in text or "create_optimizer" in text or (("optim." in text or " optim" in text) and _OPTIM.search(text) is not None)
+    return optim or ("pretrained" in text and _PRETRAINED.search(text) is not None)
 
 
 def _in_code(text: str, word: str) -> bool:
@@ -82,14 +75,15 @@ def _in_code(text: str, word: str) -> bool:
     while at >= 0:
         before = text[text.rfind("\n", 0, at) + 1 : at].lstrip()
         if not before.startswith((">>>", "...", "#")) and "`" not in before:
-            if not (word == ".eval()" and before.endswith("self")):  # a module that puts itself in eval mode
+            part_of_a_word = word == "Learner(" and before[-1:].isalpha()
+            if not part_of_a_word and not before.startswith("class "):
                 return True
         at = text.find(word, at + 1)
     return False
 
 
 def speaks(text: str) -> bool:
-    """A file that scores, initialises or freezes, or keeps layers in a plain list: some rule has a word on it alone."""
+    """A file that evaluates, scores, initialises or freezes, or keeps layers in a plain list: some rule has a word on it alone."""
     if any(word in text for word in _SPEAKS) or ("_grad" in text and _FREEZES.search(text) is not None):
         return True
     if "nn." in text and _PLAIN_CONTAINER.search(text) is not None:

@@ -135,6 +135,7 @@ def build(
     notes: list[str] = []
     ladder = [BASELINE]
     rungs: list[str] = []
+    labels: dict[str, str] = {}
     for code, finding in trained(findings).items():
         edits = edits_of([code])
         if not edits:
@@ -144,12 +145,13 @@ def build(
         level = finding.fix.level.value
         variants.append(Variant(code, f"{code} {finding.name}", "alone", (code,), edits, diff_of(root, edits), level))
         rungs.append(code)
+        labels[code] = f"{code} {finding.name}"
     if stack and rungs:
         ladder.append(rungs[0])  # the first rung is the first fix alone
         for end in range(2, len(rungs) + 1):
             codes = rungs[:end]
             name = "+".join(codes)
             edits = edits_of(codes)
-            variants.append(Variant(name, f"+ {codes[-1]}", "stack", tuple(codes), edits, diff_of(root, edits)))
+            variants.append(Variant(name, f"+ {labels[codes[-1]]}", "stack", tuple(codes), edits, diff_of(root, edits)))
             ladder.append(name)
     return variants, tuple(ladder), notes

@@ -57,6 +57,7 @@ class Cosine1000(Recipe):
         "scale-32": "scale 32, above α_low",
     }
     ladder = tuple(variants)
+    metrics = ("test_acc", "highest_probability")
     steps = 400
     batch = 128
 

@@ -41,6 +41,7 @@ class TransferPills(Recipe):
     lr = 0.1
 
     def prepare(self, folder: Path) -> None:
+        torch.set_num_threads(1)  # two threads on a busy machine are slower than one
         default_init(0)
         data, model = catalogue(), SmallResNet(len(OLD))
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

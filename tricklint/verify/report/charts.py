@@ -52,8 +52,7 @@ def ladder(analysis: Analysis, metric: str, names: Sequence[str] | None = None) 
         axes.plot(np.arange(len(rungs)), scores, color=LINE, linewidth=0.7, zorder=1)
         for x, name in enumerate(rungs):
             known = scores[x][np.isfinite(scores[x])]
-            outcome = analysis.outcome(name)
-            colour = COLOURS[outcome.verdict] if outcome else GREY
+            colour = _colour(analysis, name, metric)
             axes.scatter(np.full(len(known), x), known, s=11, color=colour, alpha=0.45, linewidths=0, zorder=2)
             if len(known):
                 low, high = stats.t_interval(known.tolist())
@@ -69,6 +68,13 @@ def ladder(analysis: Analysis, metric: str, names: Sequence[str] | None = None) 
         axes.set_ylabel(metric)
         axes.grid(axis="x", visible=False)
         return figure
+
+
+def _colour(analysis: Analysis, name: str, metric: str) -> str:
+    """A rung's colour: its verdict on this metric; grey where it leaves the metric as it is or is not judged on it."""
+    outcome = analysis.outcome(name)
+    mine = next((c for c in outcome.comparisons if c.metric == metric), None) if outcome else None
+    return COLOURS[mine.paired.verdict] if mine is not None and not mine.untouched else GREY
 
 
 def _wrap(label: str, width: int = 18) -> str:
