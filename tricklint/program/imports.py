@@ -113,7 +113,15 @@ class Imports:
             names = {item.value for item in listed.items if isinstance(item, Const)}
         for name, value in list(module.names.items()):
             if (name in names) if names is not None else not name.startswith("_"):
+                if isinstance(value, Deferred) and self._leads_to(value, self.file):
+                    continue  # `from package import Base` in a file that the package stars in: it is this very name
                 self.bind(name, value)
+
+    def _leads_to(self: Interpreter, value: Deferred, module: FileModule) -> bool:
+        project, importer = self.project, value.importer.path
+        if value.level:
+            return project.relative(value.level, value.dotted, importer) == module.path
+        return project.find(value.dotted, importer) == module.path
 
     def _from_path(self: Interpreter, level: int, dotted: str):  # type: ignore[no-untyped-def]
         if level:
