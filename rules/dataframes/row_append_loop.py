@@ -69,7 +69,7 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.frames_growth import FrameGrowth, frame_growths, may_grow, reads_between
-from tricklint.program.frames_scope import is_stored, names_of, scope_of, uses
+from tricklint.program.frames_scope import dotted, is_stored, names_of, scope_of, uses
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 
@@ -118,6 +118,8 @@ def mend(growth: FrameGrowth) -> Fix | None:
         return None
     if isinstance(scope_of(tree, growth.statement), cst.ClassDef) or _seen_elsewhere(growth):
         return None
+    if isinstance(growth.start.value, cst.Name) or _may_fail_softly(growth):
+        return None  # it starts as None, or as somebody else's frame
     loop = _outermost(growth)
     if loop is None or not all(_is_fresh(growth, piece, loop) for piece in growth.pieces):
         return None
@@ -155,6 +157,26 @@ def _outermost(growth: FrameGrowth) -> cst.For | cst.While | None:
                 break
             found = up
     return found
+
+
+def _may_fail_softly(growth: FrameGrowth) -> bool:
+    """Whether a `try` inside the loop catches what `concat` raises: behind the loop nothing would."""
+    tree = growth.tree
+    for up in tree.ancestors(growth.statement):
+        if isinstance(up, (cst.For, cst.While, cst.FunctionDef)):
+            return False
+        if isinstance(up, cst.Try):
+            caught = [name for handler in up.handlers for name in names_caught(handler)]
+            if any(name in ("", "Exception", "BaseException", "TypeError", "ValueError") for name in caught):
+                return True
+    return False
+
+
+def names_caught(handler: cst.ExceptHandler) -> list[str]:
+    """Names of the exceptions that a handler takes; an empty one for a bare `except:`."""
+    if isinstance(handler.type, cst.Tuple):
+        return [dotted(element.value) for element in handler.type.elements]
+    return [dotted(handler.type)]
 
 
 def _is_fresh(growth: FrameGrowth, piece: cst.BaseExpression, outermost: cst.For | cst.While) -> bool:

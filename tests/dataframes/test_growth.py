@@ -92,6 +92,7 @@ LOOP = "df = pd.DataFrame()\nfor x in xs:\n    {}\n"
         "df = pd.concat([df, *f(x)])",
         "df = pd.concat([df, g])",
         "x = f(x)\n    df = pd.concat([df, x])\n    x['late'] = 1",
+        "try:\n        df = pd.concat([df, f(x)])\n    except Exception:\n        pass",
         "df = pd.concat([  # all\n        df, f(x)])",
         "for y in x:\n        x['y'] = y\n        df = pd.concat([df, x])",
     ],
@@ -113,3 +114,8 @@ def test_a_plain_read_of_a_growth_is_exact() -> None:
         Tree(Path("c.py"), "import pandas as pd\n" + LOOP.format("df.loc[len(df)] = [x]"))
     )
     assert [growth.kind for growth in growths] == ["loc"] and growths[0].target == "df"
+
+
+def test_no_fix_for_a_frame_that_begins_as_none_or_as_a_name() -> None:
+    for start in ("None", "other"):
+        assert not _mended(f"df = {start}\nfor x in xs:\n    df = pd.concat([df, f(x)])\n")
