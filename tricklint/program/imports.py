@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from tricklint.knowledge.frameworks import star_owner
 from tricklint.knowledge.names import canonical
 from tricklint.program.modules import FileModule
-from tricklint.program.values import UNKNOWN, Class, Const, Func, Ref, Value, join
+from tricklint.program.values import UNKNOWN, Class, Const, Func, Ref, Unknown, Value, join
 
 if TYPE_CHECKING:
     from tricklint.program.interpreter import Interpreter
 
 _BUILTINS = frozenset(dir(builtins))
 DYNAMIC_LIMIT = 48
+PENDING = Unknown("being imported")
 
 
 class ModuleValue(Value):
@@ -56,7 +57,7 @@ class Imports:
             return value
         from tricklint.program.interpreter import Frame
 
-        scope[name] = UNKNOWN  # an import that comes back to itself
+        scope[name] = PENDING  # an import that comes back to itself
         with self.inside(Frame(None, value.importer, value.importer.names, (), len(self.path))):
             scope[name] = found = self.import_name(value.level, value.dotted, value.name)
         return found
@@ -113,7 +114,7 @@ class Imports:
             names = {item.value for item in listed.items if isinstance(item, Const)}
         for name, value in list(module.names.items()):
             if (name in names) if names is not None else not name.startswith("_"):
-                if isinstance(value, Deferred) and self._leads_to(value, self.file):
+                if value is PENDING or (isinstance(value, Deferred) and self._leads_to(value, self.file)):
                     continue  # `from package import Base` in a file that the package stars in: it is this very name
                 self.bind(name, value)
 
