@@ -97,7 +97,7 @@ from tricklint.program.heads import rare_heads
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
 from tricklint.program.modules import FileModule
 from tricklint.program.objects import submodules
-from tricklint.program.values import Class, Instance, ParamSet, Ref
+from tricklint.program.values import Class, Instance, ParamSet, Ref, members
 from tricklint.rule import Rule
 
 
@@ -269,7 +269,7 @@ class MissingInit(Rule):
         if cls.lookup(name) is not None:
             return None
         uses = [following(program, layer) for _, layer in submodules(module) if layer.library in layers.WEIGHTED]
-        if all(activation is None for activation in uses):
+        if all(activation is None for activation in uses) and module.notes.get("output") is None:
             return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
         call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
@@ -328,6 +328,14 @@ class MissingInit(Rule):
 def tells_kinds(chosen: ParamSet) -> bool:
     """Whether a loop over modules picks them by their class."""
     return any(pred.op in ("isinstance", "classname_contains", "classname") and not pred.negated for pred in chosen.preds)
+
+
+def is_module(value: object) -> bool:
+    return any(isinstance(member, Instance) and member.kind in ("module", "loss", "") for member in members(value))  # type: ignore[arg-type]
+
+
+def quoted(name: object) -> str:
+    return f'"{name}"'
 
 
 def part_of_small_head(outer: Instance) -> bool:
@@ -410,9 +418,18 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     lines: list[str] = []
     inner = "    "
     if children:
+        others = [name for name, value in module.fields.items() if is_module(value) and name not in children]
+        plain = all(isinstance(value, Instance) for value in module.fields.values() if is_module(value))
         listed = ", ".join(f"{self_name}.{name}" for name in children)
         if len(children) == 1:
             lines.append(f"for module in {listed}.modules():")
+        elif plain and len(others) < len(children) and len(children) > 3:
+            named = f"== {quoted(others[0])}" if len(others) == 1 else f"in ({', '.join(map(quoted, others))})"
+            lines.append(f"for name, part in {self_name}.named_children():")
+            lines.append(f"    if name {named}:")
+            lines.append("        continue")
+            lines.append("    for module in part.modules():")
+            inner = "        "
         else:
             lines.append(f"for part in ({listed}):")
             lines.append("    for module in part.modules():")

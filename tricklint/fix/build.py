@@ -300,8 +300,9 @@ def names_in(node: cst.CSTNode) -> set[str]:
 
 
 def name_for(tree: Tree, scope: cst.CSTNode, *wanted: str) -> str:
-    """The first of `wanted` that neither `scope` nor the module uses for anything, or the last with a number behind."""
-    taken = names_in(scope) | names_in(tree.module) | set(dir(builtins)) | set(keyword.kwlist)
+    """The first of `wanted` that `scope` (a function, or the whole module) uses for nothing, or the last with a number
+    behind. What other functions call their own is of no matter."""
+    taken = names_in(scope) | set(dir(builtins)) | set(keyword.kwlist)
     for name in wanted:
         if name not in taken:
             return name
