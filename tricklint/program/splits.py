@@ -171,29 +171,16 @@ def twice(split: Split) -> list[tuple[Slot, ParamSet]]:
     for slot in slots(split.root):
         if slot.absent or not slot.sure:
             continue
-        holders: list[tuple[Part, ParamSet]] = []
+        holders: list[ParamSet] = []
         for part in split.parts:
+            # lists that grew in branches of an `if` on a setting may be alternatives; groups in one literal are not
+            certain = split.all_there and len(part.sets) == 1
             for pset in part.sets:
                 count = picks_anywhere(pset, slot) or 0
-                if count > 1:
-                    holders += [(part, pset), (part, pset)]
-                elif count == 1:
-                    certain = split.all_there and len(part.sets) == 1
-                    if not any(
-                        _alternatives(pset, other) and not (certain and len(held.sets) == 1 and held is not part)
-                        for held, other in holders
-                    ):
-                        holders.append((part, pset))
+                holders += [pset] * (count if count > 1 or certain else 0)
         if len(holders) > 1:
-            found.append((slot, holders[1][1]))
+            found.append((slot, holders[1]))
     return found
-
-
-def _alternatives(a: ParamSet, b: ParamSet) -> bool:
-    """Two sets may come from two branches of one `if` on a setting: they differ in more, or less, than a test."""
-    if a.root is not b.root or not a.preds or not b.preds:
-        return True
-    return len(a.preds) == len(b.preds) and all(same_test(x, y) for x, y in zip(a.preds, b.preds, strict=True))
 
 
 def whole_names(split: Split) -> list[tuple[ParamSet, Pred]]:
