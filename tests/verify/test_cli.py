@@ -55,7 +55,7 @@ def test_a_script_with_arguments(decaying: Path) -> None:
 
 
 def test_check_verify_takes_the_projects_command(decaying: Path) -> None:
-    done = tricklint(decaying, "check", ".", "--verify", "--select", "TRK601", "--exit-zero")
+    done = tricklint(decaying, "check", ".", "--verify", "--yes", "--select", "TRK601", "--exit-zero")
     assert done.returncode == 0, done.stderr
     assert "1 findings" not in done.stdout
     assert "TRK601" in done.stdout and "report: " in done.stdout

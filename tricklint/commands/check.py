@@ -52,6 +52,7 @@ def _selectors(name: str, help_line: str) -> Callable[[_F], _F]:
     "--python", type=click.Path(path_type=Path), metavar="PATH", help="With --trace: the project's interpreter."
 )
 @click.option("--verify", is_flag=True, help="Then train with and without the fixes. RUNS THE PROJECT'S CODE.")
+@click.option("--yes", "-y", is_flag=True, help="With --verify: do not ask whether to go on.")
 def check(paths: tuple[Path, ...], **options: Any) -> None:
     """Find training mistakes in files and folders (default: the current one), and mend them.
 
@@ -84,7 +85,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> None:
         _print(_render(report, settings), options["output_file"])
     code = report.exit_code(settings.fail_on, exit_zero=options["exit_zero"])
     if options["verify"]:
-        code = max(code, _verify(report, paths, settings))
+        code = max(code, _verify(report, paths, settings, options["yes"]))
     sys.exit(code)
 
 
@@ -124,12 +125,12 @@ def _run_options(paths: tuple[Path, ...], options: dict[str, Any]) -> tuple[Any,
     return Options(**flags, cache=not options["no_cache"], stdin=stdin), paths
 
 
-def _verify(report: Any, paths: tuple[Path, ...], settings: Settings) -> int:
+def _verify(report: Any, paths: tuple[Path, ...], settings: Settings, yes: bool) -> int:
     """Train and compare, after the findings were shown. 2 when it could not be done."""
     try:
         from tricklint.verify import verify_findings
 
-        return verify_findings(report, paths, settings)
+        return verify_findings(report, paths, settings, yes)
     except ModuleNotFoundError as error:
         raise _Failure(f"--verify needs {error.name}: pip install 'tricklint[verify]'") from None
 

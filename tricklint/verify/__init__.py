@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 
-def verify_findings(report: Any, paths: Sequence[Path], settings: Any) -> int:
-    """Prove the findings of a `check` that have a fix. Returns the exit status: 0 done, 2 it could not be done."""
+def verify_findings(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
+    """Prove the findings of a `check` that have a fix; `yes` skips the question. Returns the exit status: 0 done, 2 it
+    could not be done."""
     from tricklint.verify.replay import verify_report
 
-    return verify_report(report, paths, settings)
+    return verify_report(report, paths, settings, yes)
 
 
 __all__ = ["verify_findings"]

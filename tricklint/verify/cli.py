@@ -292,7 +292,7 @@ def _script(options: Options) -> None:
     _replay(report, report.findings, root, command, settings, options)
 
 
-def verify_checked(report: Any, paths: Sequence[Path], settings: Any) -> int:
+def verify_checked(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
     """`check … --verify`: the findings of the report, with the command of [tool.tricklint.verify]."""
     from tricklint.settings import SettingsError
     from tricklint.verify.replay import Command
@@ -313,7 +313,7 @@ def verify_checked(report: Any, paths: Sequence[Path], settings: Any) -> int:
             root,
             command.with_epochs(settings.verify.epochs),
             settings,
-            Options(yes=_confirm() is None),
+            Options(yes=yes or _confirm() is None),
         )
     except (VerifyError, SettingsError) as error:
         click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)

@@ -126,8 +126,8 @@ class ReplayWork:
                 shutil.rmtree(self.folder / "work" / self._name(task), ignore_errors=True)
 
 
-def verify_report(report: Any, paths: Sequence[Path], settings: Any) -> int:
+def verify_report(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
     """`tricklint check … --verify`: prove the report's findings with the project's own training command."""
     from tricklint.verify.cli import verify_checked
 
-    return verify_checked(report, paths, settings)
+    return verify_checked(report, paths, settings, yes)
