@@ -64,7 +64,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
         report.sources = texts_of(raws, mend.paths_of(report.findings))
         return report
 
-    screen_universe(universe, raws, rules, cache)
+    screen_universe(universe, raws, rules, known, cache)
     found = ask(universe, known, rules)
     report.findings, report.notes, report.suppressed = found.findings, found.notes, found.suppressed
     report.problems = [*universe.problems, *found.problems]

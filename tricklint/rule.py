@@ -46,6 +46,8 @@ class Rule:
     needs_trace: bool = False
     # A file can only *start* an inquiry of this rule when its text holds one of these words (the screen reads bytes).
     triggers: tuple[str, ...] = ()
+    # What it finds in a file follows from that file alone: no other file has to be followed for it.
+    file_alone: bool = False
 
     def check(self, program: Program) -> Iterable[Finding]:
         raise NotImplementedError

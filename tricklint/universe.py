@@ -91,9 +91,11 @@ def read_universe(
     return universe, raws
 
 
-def screen_universe(universe: Universe, raws: Mapping[Path, Raw], rules: Iterable[Rule], cache: Cache) -> None:
+def screen_universe(
+    universe: Universe, raws: Mapping[Path, Raw], rules: Sequence[Rule], known: Sequence[Rule], cache: Cache
+) -> None:
     """Decode and screen the files; fills `sources`, `roots` and `problems`."""
-    words = trigger_words(word for rule in rules for word in (rule.triggers or ("",)))
+    words = root_words(raws, rules, known)
     known = cache.screened(words)
     with quiet_parsing():
         for path, raw in raws.items():
@@ -118,6 +120,16 @@ def screen_universe(universe: Universe, raws: Mapping[Path, Raw], rules: Iterabl
             if path in universe.asked:
                 universe.problems += problems
     cache.keep_screened(words, known)
+
+
+def root_words(raws: Mapping[Path, Raw], rules: Sequence[Rule], known: Sequence[Rule]) -> tuple[bytes, ...]:
+    """The words that make a file a root. What a rule finds in one file may hang on what another file does with it, so
+    a rule that is selected alone starts from the files of all `known` rules, if it has anything to look for at all."""
+    words = [word for rule in rules for word in (rule.triggers or ("",))]
+    across = trigger_words(word for rule in rules if not rule.file_alone for word in (rule.triggers or ("",)))
+    if any(word in raw.data for raw in raws.values() for word in across):
+        words += [word for rule in known for word in rule.triggers]
+    return trigger_words(words)
 
 
 def texts_of(raws: Mapping[Path, Raw], paths: Iterable[Path]) -> dict[Path, Source]:

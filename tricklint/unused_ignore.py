@@ -59,6 +59,7 @@ class UnusedIgnore(Rule):
     fix_level = FixLevel.SAFE
     trick = "upkeep"
     triggers = ("tricklint:",)
+    file_alone = True
 
     def check(self, program: Program) -> Iterable[Finding]:
         return ()

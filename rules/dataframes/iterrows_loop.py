@@ -126,6 +126,7 @@ class IterrowsLoop(Rule):
     fix_level = FixLevel.SAFE
     trick = "4 - Dataframe loops"
     triggers = ("iterrows",)
+    file_alone = True
 
     def check(self, program: Program) -> Iterator[Finding]:
         for loop in program.row_loops():

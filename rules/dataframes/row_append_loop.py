@@ -89,6 +89,7 @@ class RowAppendLoop(Rule):
     fix_level = FixLevel.UNSAFE
     trick = "4 - Dataframe loops"
     triggers = ("pandas", "cudf")
+    file_alone = True
 
     def check(self, program: Program) -> Iterator[Finding]:
         for path in program.roots:

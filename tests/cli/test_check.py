@@ -269,3 +269,35 @@ def test_paths_may_be_absolute(project: Project, tmp_path_factory: pytest.TempPa
     rules = f"rule-paths=['{project.root / 'local_rules'}']"
     (finding,) = project.json(str(other), "--config", rules)
     assert Path(finding["filename"]) == other
+
+
+def test_a_rule_selected_alone_finds_what_it_finds_among_all(project: Project) -> None:
+    """The sampler is made in one file, and another, which never names it, trains on its loader."""
+    project.write(
+        {
+            "data.py": """
+                from torch.utils.data import DataLoader, DistributedSampler
+
+                def get_loader(dataset):
+                    return DataLoader(dataset, batch_size=8, sampler=DistributedSampler(dataset))
+                """,
+            "train.py": """
+                import torch
+                from torch import nn
+                from torchvision.datasets import FakeData
+                from data import get_loader
+
+                model = nn.Linear(8, 2)
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                loader = get_loader(FakeData())
+                for epoch in range(3):
+                    for images, labels in loader:
+                        optimizer.zero_grad()
+                        nn.functional.cross_entropy(model(images), labels).backward()
+                        optimizer.step()
+                """,
+        }
+    )
+    found = [finding for finding in project.json() if finding["code"] == "TRK707"]
+    assert len(found) == 1
+    assert project.json("--select", "TRK707") == found
