@@ -138,6 +138,12 @@ def test_a_script_out_of_memory_runs_in_pieces_with_the_same_result(project: Pat
     assert pieces.losses[0] == pytest.approx(whole.losses[0], abs=1e-5)
 
 
+def test_a_script_out_of_memory_without_a_guard_is_a_result(project: Path, engine: Any) -> None:
+    run = run_script(project, engine, PIECES_SCRIPT.replace("LIMIT", "4"), oom_guard="none")
+    assert (run.status, run.pieces) == ("oom", 1)
+    assert "out of memory" in run.message
+
+
 class TestKoila:
     """With the real koila 0.1.1."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,8 @@ class Outcome:
     leading: Comparison | None
     statuses: Mapping[str, int]
     steps_to: tuple[float | None, float | None]  # median steps to the baseline's final loss: baseline's, own
-    step_ms: tuple[float | None, float | None]
+    step_ms: tuple[float | None, float | None]  # median of the seeds, in the phases that differ
+    step_change: tuple[float, float, float] | None  # own time a step / baseline's: paired mean, 95 % interval
     peak: tuple[float | None, float | None]  # bytes
     notes: tuple[str, ...] = ()
 
@@ -169,6 +171,7 @@ def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparis
     same_seeds = [(b, r) for r in runs if (b := analysis.runs.get((analysis.plan.baseline, r.seed, 1.0))) is not None]
     targets = [_steps_to(b, r) for b, r in same_seeds]
     reached = [t for t in targets if t is not None]
+    phases = _phases_that_differ(same_seeds)
     return Outcome(
         variant,
         tuple(comparisons),
@@ -180,7 +183,8 @@ def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparis
             statistics.median(t[0] for t in reached) if reached else None,
             statistics.median(t[1] for t in reached) if len(reached) * 2 > len(targets) else None,
         ),
-        (_median(_step_ms(r) for r in base), _median(_step_ms(r) for r in runs)),
+        (_median(_step_ms(r, phases) for r in base), _median(_step_ms(r, phases) for r in runs)),
+        _step_change(same_seeds, phases),
         (_median(r.peak() for r in base), _median(r.peak() for r in runs)),
         tuple(notes),
     )
@@ -215,9 +219,31 @@ def _steps_to(base: Run, run: Run) -> tuple[float, float] | None:
     return None
 
 
-def _step_ms(run: Run) -> float | None:
-    """Milliseconds of a median step, over all phases, weighted by their steps."""
-    known = [(s, len(losses)) for s, losses in zip(run.step_s, run.losses) if s is not None]
+def _phases_that_differ(pairs: Sequence[tuple[Run, Run]]) -> frozenset[int]:
+    """The phases that a change touches; all of them where it touches none."""
+    count = max((len(run.losses) for pair in pairs for run in pair), default=0)
+    touched = {p for p in range(count) for a, b in pairs if a.losses[p : p + 1] != b.losses[p : p + 1]}
+    return frozenset(touched or range(count))
+
+
+def _step_change(
+    pairs: Sequence[tuple[Run, Run]], phases: frozenset[int]
+) -> tuple[float, float, float] | None:
+    """How many times as long a step takes, as the geometric mean over the pairs with its t interval: on a busy machine
+    single ratios say little."""
+    times = [(_step_ms(base, phases), _step_ms(run, phases)) for base, run in pairs]
+    logs = [math.log(own / before) for before, own in times if before and own]
+    if len(logs) < 2:
+        return None
+    low, high = stats.t_interval(logs)
+    return math.exp(statistics.fmean(logs)), math.exp(low), math.exp(high)
+
+
+def _step_ms(run: Run, phases: frozenset[int]) -> float | None:
+    """Milliseconds of a median step, over these phases, weighted by their steps."""
+    known = [
+        (s, len(losses)) for p, (s, losses) in enumerate(zip(run.step_s, run.losses)) if s is not None and p in phases
+    ]
     steps = sum(n for _, n in known)
     return 1000 * sum(s * n for s, n in known) / steps if steps else None
 

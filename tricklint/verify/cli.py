@@ -403,7 +403,13 @@ def _replay_plan(
         "root": str(project.root),
         "proven": sorted({f.code for f in (*loops, *memory)}),
     }
-    work = ReplayWork(project, command, folder, wishes.metric, keep=options.keep_copies)
+    guard = options.oom_guard or settings.verify.oom_guard or "accumulate"
+    if guard == "koila":
+        console.print(
+            "  koila is for recipes: it wraps a batch that the script makes itself; out of memory, batches are halved",
+            highlight=False,
+        )
+    work = ReplayWork(project, command, folder, wishes.metric, keep=options.keep_copies, oom_guard=guard)
     workers = options.workers or cores()
     kind = options.engine or settings.verify.engine
     python = options.python or (str(settings.python) if settings.python else None)

@@ -31,6 +31,7 @@ class Work(Protocol):
     """What a session trains: a script (`replay`) or a recipe (`recipe_work`)."""
 
     metric_pattern: str | None
+    oom_guard: str  # "none": a run out of memory is a result, not made again in pieces
 
     def groups(self, tasks: Sequence[Task]) -> list[list[Task]]: ...
 
@@ -101,7 +102,7 @@ class Session:
 
         def finish(record: Payload | None, status: int) -> None:
             self.work.cleanup(tasks)
-            if record is not None and record.get("status") == "oom" and pieces < 64:
+            if record is not None and record.get("status") == "oom" and pieces < 64 and self.work.oom_guard != "none":
                 retry.append((tasks, pieces * 2))
                 return
             records = (record or {}).get("runs", [record] * len(tasks))

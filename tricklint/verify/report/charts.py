@@ -17,8 +17,10 @@ from tricklint.verify import stats
 from tricklint.verify.analysis import Analysis, Outcome
 from tricklint.verify.proofs import Proof
 from tricklint.verify.report.words import COLOURS
+from tricklint.verify.stats import Verdict
 
 GREY, LINE = "#8c959f", "#d0d7de"
+_CURVE = {Verdict.NOT_JUDGED: "#0969da", Verdict.EQUIVALENT: "#0969da"}  # not grey, which the baseline's curve is
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -63,7 +65,7 @@ def ladder(analysis: Analysis, metric: str, names: Sequence[str] | None = None) 
                     )
                 axes.scatter([x], [mean], s=42, color=colour, zorder=4)
                 axes.annotate(f"{mean:.3f}", (x, mean), xytext=(9, 4), textcoords="offset points", fontweight="bold")
-        axes.set_xticks(range(len(rungs)), [_wrap(analysis.plan.variant(n).label) for n in rungs])
+        axes.set_xticks(range(len(rungs)), [_wrap(_rung(analysis, n)) for n in rungs])
         axes.set_xlim(-0.4, len(rungs) - 0.4)
         axes.set_ylabel(metric)
         axes.grid(axis="x", visible=False)
@@ -80,7 +82,13 @@ def _colour(analysis: Analysis, name: str, metric: str) -> str:
 def _wrap(label: str, width: int = 18) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(label, width))
+    return "\n".join(textwrap.wrap(label, width, break_on_hyphens=False, break_long_words=False))
+
+
+def _rung(analysis: Analysis, name: str) -> str:
+    """A variant's label on the ladder: a rule's fix alone is its first rung."""
+    variant = analysis.plan.variant(name)
+    return f"+ {variant.label}" if variant.kind == "alone" and variant.diff else variant.label
 
 
 def _band(analysis: Analysis, name: str, phase: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
@@ -117,7 +125,7 @@ def curves(analysis: Analysis, outcome: Outcome) -> Figure | None:
         for axes, phase in zip(grid, phases):
             for name, colour, label in (
                 (analysis.plan.baseline, GREY, "baseline"),
-                (outcome.variant.name, COLOURS[outcome.verdict], "fixed"),
+                (outcome.variant.name, _CURVE.get(outcome.verdict, COLOURS[outcome.verdict]), "fixed"),
             ):
                 found = _band(analysis, name, phase)
                 if found is None:
@@ -162,7 +170,7 @@ def differences(analysis: Analysis) -> Figure | None:
                     color=colour,
                     linewidth=2.2,
                 )
-        axes.set_yticks(range(len(rows)), [f"{o.variant.name} ({o.leading.metric})" for o in rows if o.leading])
+        axes.set_yticks(range(len(rows)), [f"{o.variant.label} ({o.leading.metric})" for o in rows if o.leading])
         axes.invert_yaxis()
         axes.set_xscale("symlog", linthresh=2)
         axes.set_xlabel("better →   difference from the baseline, in margins of equivalence (band: ±1)")
@@ -183,11 +191,17 @@ def costs(analysis: Analysis) -> Figure | None:
             for outcome in rows:
                 before, after = getattr(outcome, pick)
                 values.append(100 * after / before if before and after else math.nan)
-            axes.barh(range(len(rows)), values, color=[COLOURS[o.verdict] for o in rows], height=0.55)
+            colours = [COLOURS[o.verdict] for o in rows]
+            spread: Any = {}
+            if pick == "step_ms" and all(o.step_change for o in rows):
+                changes = np.array([o.step_change for o in rows]) * 100
+                values = changes[:, 0].tolist()
+                spread = {"xerr": [changes[:, 0] - changes[:, 1], changes[:, 2] - changes[:, 0]], "capsize": 3}
+            axes.barh(range(len(rows)), values, color=colours, height=0.55, ecolor="#57606a", **spread)
             axes.axvline(100, color=GREY, linewidth=1)
             axes.set_xlabel(f"{label}, % of the baseline's")
             axes.grid(axis="y", visible=False)
-        grid[0].set_yticks(range(len(rows)), [o.variant.name for o in rows])
+        grid[0].set_yticks(range(len(rows)), [o.variant.label for o in rows])
         grid[0].invert_yaxis()
         return figure
 

@@ -29,6 +29,7 @@ pre { background: var(--soft); border: 1px solid var(--rule); border-radius: 6px
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: var(--dim); font-weight: 600; border-bottom: 1px solid var(--rule); }
 th, td { padding: .35rem .6rem .35rem 0; vertical-align: top; } td { border-bottom: 1px solid #eaeef2; }
+td.group { color: var(--dim); font-size: .85rem; padding-top: .9rem; }
 .num { text-align: right; white-space: nowrap; }
 .verdict { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; color: #fff;
   font-size: .82rem; font-weight: 600; white-space: nowrap; }
@@ -51,7 +52,7 @@ def page(analysis: Analysis | None, proofs: Sequence[Proof], about: dict[str, An
     title = escape(analysis.plan.title if analysis else about.get("title", "tricklint verify"))
     parts = [f"<h1>{title}</h1>", f'<p class="dim">{escape(_summary(analysis, proofs))}</p>']
     if analysis is not None and analysis.outcomes:
-        parts += [_verdicts(analysis), _charts(analysis)]
+        parts += [_verdicts(analysis, proofs), _charts(analysis)]
         parts.append("<h2>Fix by fix</h2>")
         parts += [_fix(analysis, outcome) for outcome in analysis.outcomes]
         if len(analysis.plan.lr_scales) > 1:
@@ -75,10 +76,7 @@ def write(folder: Path, analysis: Analysis | None, proofs: Sequence[Proof], abou
 
 
 def _summary(analysis: Analysis | None, proofs: Sequence[Proof]) -> str:
-    verdicts = [o.verdict for o in analysis.outcomes if o.variant.kind != "stack"] if analysis else []
-    verdicts += [p.verdict for p in proofs]
-    counts = [f"{verdicts.count(v)} {v.value}" for v in Verdict if v in verdicts]
-    what = f"{len(verdicts)} change{'s' if len(verdicts) != 1 else ''} measured: {', '.join(counts)}."
+    what = words.summary(words.verdicts(analysis, proofs)) + "."
     if analysis:
         wall = sum(run.wall_s for run in analysis.runs.values())
         what += f" {len(analysis.runs)} runs, {analysis.plan.seeds} paired seeds, {shown(wall)} of training in all."
@@ -108,13 +106,23 @@ def _row(outcome: Outcome, c: Comparison | None, first: bool) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _verdicts(analysis: Analysis) -> str:
+def _verdicts(analysis: Analysis, proofs: Sequence[Proof]) -> str:
     rows = []
+    stacked = any(o.variant.kind == "stack" for o in analysis.outcomes)
+    kind = ""
     for outcome in analysis.outcomes:
+        if stacked and outcome.variant.kind != kind:
+            kind = outcome.variant.kind
+            rows.append(_group(words.group(analysis, kind)))
         kept = [c for c in outcome.comparisons if not c.untouched] or list(outcome.comparisons[:1])
         if not kept:
             rows.append(_row(outcome, None, True))
         rows += [_row(outcome, c, number == 0) for number, c in enumerate(kept)]
+    if proofs:
+        rows.append(_group("proven by timing or counting"))
+    for found in proofs:
+        name = escape(f"{found.code} {found.name}")
+        rows.append(f'<tr><td>{name}</td><td>{_badge(found.verdict)}</td><td colspan="6">{escape(found.text)}</td></tr>')
     headings = ("change", "verdict", "metric")
     numbers = ("baseline", "fixed", "effect [95 %]", "p", "P(better)")
     head = "".join(f"<th>{h}</th>" for h in headings) + "".join(f'<th class="num">{h}</th>' for h in numbers)
@@ -126,6 +134,10 @@ def _verdicts(analysis: Analysis) -> str:
         "“Inconclusive” is not “no effect”.</p>"
     )
     return f'<h2>Verdicts</h2><div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>{note}'
+
+
+def _group(text: str) -> str:
+    return f'<tr><td colspan="8" class="group">{escape(text)}</td></tr>'
 
 
 def _figure(figure: Any, caption: str) -> str:
@@ -158,7 +170,8 @@ def _charts(analysis: Analysis) -> str:
         parts.append(
             _figure(
                 cost,
-                "Median time of an optimizer step and peak memory of the process (of the card, where one was used).",
+                "Time of an optimizer step, where the change touches the training, with the 95 % interval over the "
+                "pairs, and peak memory of the process (of the card, where one was used).",
             )
         )
     return "".join(parts)
@@ -189,7 +202,7 @@ def _fix(analysis: Analysis, outcome: Outcome) -> str:
         facts.append(f"runs: {bad} ({'; '.join(sorted(messages)[:3])})")
     facts.append(f"steps to the baseline's final loss: {words.faster(outcome)}")
     if outcome.step_ms[1]:
-        facts.append(f"time a step {outcome.step_ms[1]:.2f} ms ({words.change(*outcome.step_ms)})")
+        facts.append(f"time a step {outcome.step_ms[1]:.2f} ms ({words.time_change(outcome)})")
     if outcome.peak[1]:
         facts.append(f"peak memory {size(outcome.peak[1])} ({words.change(*outcome.peak)})")
     facts += list(outcome.notes)

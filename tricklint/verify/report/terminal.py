@@ -20,7 +20,7 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
     """Print the tables and what is to be known about them."""
     if analysis is not None and analysis.outcomes:
         console.print(_table(analysis), width=WIDTH)
-        console.print(_explanation(analysis), highlight=False, width=WIDTH)
+        console.print(f"\n{_explanation(analysis)}\n", highlight=False, width=WIDTH)
         for outcome in analysis.outcomes:
             bad = words.statuses(outcome)
             if bad:
@@ -38,7 +38,8 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
         if len(scales) > 1 and analysis.metrics:
             console.print(_scales(analysis), width=WIDTH)
     if proofs:
-        table = Table(box=SIMPLE_HEAD, width=WIDTH, title="Proven otherwise", title_justify="left", title_style="bold")
+        table = Table(box=SIMPLE_HEAD, width=WIDTH, pad_edge=False, show_edge=False)
+        table.title, table.title_justify, table.title_style = "Proven by timing or counting", "left", "bold"
         for heading in ("rule", "place", "verdict", "measured"):
             table.add_column(heading, overflow="fold")
         for proof in proofs:
@@ -47,12 +48,16 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
                 f"{proof.code} {proof.name}", proof.place, f"[{style}]{proof.verdict.value}[/]", escape(proof.text)
             )
         console.print(table)
+        console.print()
+    found = words.verdicts(analysis, proofs)
+    if found:
+        console.print(words.summary(found), style="bold", highlight=False, width=WIDTH)
     for note in notes:
         console.print(escape(f"note: {note}"), highlight=False, width=WIDTH)
 
 
 def _table(analysis: Analysis) -> Table:
-    table = Table(box=SIMPLE_HEAD, width=WIDTH, collapse_padding=True, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, width=WIDTH, collapse_padding=True, pad_edge=False, show_edge=False)
     table.title, table.title_justify, table.title_style = escape(analysis.plan.title), "left", "bold"
     table.add_column("variant", overflow="fold", ratio=1, min_width=19)
     table.add_column("verdict", no_wrap=True)
@@ -67,7 +72,12 @@ def _table(analysis: Analysis) -> Table:
         table.add_row(
             "Baseline" if metric == analysis.metrics[0] else "", "", escape(metric), words.number(mean), "", "", ""
         )
+    stacked = any(o.variant.kind == "stack" for o in analysis.outcomes)
+    kind = ""
     for outcome in analysis.outcomes:
+        if stacked and outcome.variant.kind != kind:
+            kind = outcome.variant.kind
+            table.add_row(f"[dim]{words.group(analysis, kind)}[/]")
         shown = [c for c in outcome.comparisons if not c.untouched] or list(outcome.comparisons[:1])
         if not shown:
             table.add_row(escape(outcome.variant.label), outcome.verdict.value, "", "–", "–", "–", "–")
@@ -93,7 +103,7 @@ def _explanation(analysis: Analysis) -> str:
     )
     pairs = f"{analysis.plan.seeds} paired seeds; p: exact sign-flip test, Holm over the verdicts; paired-t intervals."
     return escape(
-        f"  {pairs} Effect: positive is better, P(+): that it is above 0 ({directions}). "
+        f"{pairs} Effect: positive is better, P(+): that it is above 0 ({directions}). "
         f"Equivalent: inside {margins} (TOST)."
     )
 

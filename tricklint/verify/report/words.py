@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from tricklint.verify.analysis import Comparison, Outcome
+from tricklint.verify.analysis import Analysis, Comparison, Outcome
+from tricklint.verify.proofs import Proof
 from tricklint.verify.stats import Verdict
 
 COLOURS = {
@@ -31,7 +33,7 @@ def number(value: float | None, signed: bool = False) -> str:
         return "–"
     if value == 0:
         return "0"
-    return f"{value:+.3g}" if signed else f"{value:.4g}"
+    return (f"{value:+#.3g}" if signed else f"{value:#.4g}").rstrip(".")
 
 
 def interval(c: Comparison) -> str:
@@ -55,6 +57,35 @@ def change(before: float | None, after: float | None) -> str:
         return "–"
     percent = 100 * (after / before - 1)
     return "±0 %" if abs(percent) < 0.5 else f"{percent:+.0f} %"
+
+
+def time_change(outcome: Outcome) -> str:
+    """'+12 % [-3, +29]': the change of a step's time with its interval over the pairs."""
+    if outcome.step_change is None:
+        return change(*outcome.step_ms)
+    mean, low, high = (100 * (ratio - 1) for ratio in outcome.step_change)
+    return f"{mean:+.0f} % [{low:+.0f}, {high:+.0f}]"
+
+
+def verdicts(analysis: Analysis | None, proofs: Sequence[Proof]) -> list[Verdict]:
+    """One verdict a fix: rungs of the ladder are not counted again."""
+    trained = [o.verdict for o in analysis.outcomes if o.variant.kind != "stack"] if analysis else []
+    return trained + [p.verdict for p in proofs]
+
+
+def group(analysis: Analysis, kind: str) -> str:
+    """What stands above the variants of one kind."""
+    if kind == "alone":
+        return "each fix alone"
+    return f"stacked on {analysis.plan.ladder[1]}"
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """'5 changes measured: 4 help, 1 inconclusive'."""
+    many = {Verdict.HELPS: "help", Verdict.HURTS: "hurt"}
+    counts = [(verdicts.count(v), v) for v in Verdict if v in verdicts]
+    told = ", ".join(f"{n} {many.get(v, v.value) if n > 1 else v.value}" for n, v in counts)
+    return f"{len(verdicts)} change{'s' if len(verdicts) != 1 else ''} measured: {told}"
 
 
 def statuses(outcome: Outcome) -> str:
