@@ -68,7 +68,8 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
+from tricklint.program.events import Event, Loop
+from tricklint.program.loaders import loaders_of
 from tricklint.program.values import Const, Instance, Sequence, Value, first, members, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, children, walk
@@ -138,7 +139,7 @@ class SchedulerBeforeOptimizer(Rule):
         if inner.node is outer.node or not isinstance(inner.node, (cst.For, cst.While)):
             return None
         counts = epochs_meant(scheduler, rounds(outer.over))
-        if not counts or inner_is_epochs(inner.node, event):
+        if not counts or inner_is_epochs(inner):
             return None
         message = f"{scheduler.label} is stepped once a batch, but {counts}: step it once an epoch"
         evidence = [
@@ -249,8 +250,18 @@ def epochs_meant(scheduler: Instance, epochs: float | None) -> str:
     return ""
 
 
-def inner_is_epochs(node: cst.CSTNode, event: Event) -> bool:
+# Words beside "epoch" in the name of something that goes over the batches of one
+_OF_AN_EPOCH = ("per_epoch", "iter", "step", "batch", "size", "loader", "data")
+
+
+def inner_is_epochs(inner: Loop) -> bool:
     """The innermost loop counts epochs itself (an outer one goes over folds, seeds or stages)."""
-    if isinstance(node, cst.For):
-        return any(isinstance(each, cst.Name) and "epoch" in each.value.lower() for each in walk(node.target))
-    return False
+    node = inner.node
+    if not isinstance(node, cst.For):
+        return False
+    if any(isinstance(each, cst.Name) and "epoch" in each.value.lower() for each in walk(node.target)):
+        return True
+    if any(True for _ in loaders_of(inner.over)):
+        return False
+    names = [each.value.lower() for each in walk(node.iter) if isinstance(each, cst.Name)]
+    return any("epoch" in name and not any(word in name for word in _OF_AN_EPOCH) for name in names)
