@@ -21,7 +21,7 @@ from tricklint.verify.analysis import Analysis, analyse
 from tricklint.verify.plan import Plan, Variant
 from tricklint.verify.proofs import Proof
 from tricklint.verify.records import Key, Run
-from tricklint.verify.report import charts, html, tables, terminal
+from tricklint.verify.report import charts, html, tables, terminal, words
 from tricklint.verify.stats import Verdict
 
 VARIANTS = (
@@ -156,6 +156,34 @@ def test_steps_to_the_baselines_loss(analysis: Analysis) -> None:
     assert outcome is not None
     base, own = outcome.steps_to
     assert base is not None and own is not None and own < base <= 60
+
+
+def test_time_of_a_step_is_compared_in_pairs_and_where_the_change_touches_the_run() -> None:
+    """A load that slows both runs of a pair twofold leaves the ratio as it is; an untouched phase does not dilute it."""
+    found = runs()
+    for (name, seed, _), run in found.items():
+        load = 1 + seed % 2
+        run.losses, run.phases = [run.losses[0], [1.0] * 600], ["SGD", "Adam"]
+        run.step_s = [0.01 * load * (0.5 if name == "TRK501" else 1.0), 0.02 * load]
+    outcome = analyse(PLAN, found).outcome("TRK501")
+    assert outcome is not None
+    assert outcome.step_change == pytest.approx((0.5, 0.5, 0.5))
+    assert words.time_change(outcome) == "-50 % [-50, -50]"
+
+
+def test_a_rung_is_also_shown_against_the_one_before_it(analysis: Analysis) -> None:
+    first, last = analysis.outcome("TRK501"), analysis.outcome("all")
+    assert first is not None and first.rung is None
+    assert last is not None and last.rung is not None
+    below, top = (np.array(analysis.scores(name, "val_acc"), dtype=float) for name in ("TRK501+TRK601", "all"))
+    assert last.rung.paired.effect == pytest.approx(float((top - below).mean()))
+    assert "over the rung before it: val_acc +0.0" in html.page(analysis, [], ABOUT)
+
+
+def test_the_summary_counts_each_fix_once(analysis: Analysis) -> None:
+    found = words.verdicts(analysis, PROOFS)
+    assert words.summary(found) == "4 changes measured: 2 help, 1 inconclusive, 1 not reached"
+    assert words.summary([Verdict.HURTS]) == "1 change measured: 1 hurts"
 
 
 def shown(analysis: Analysis | None, proofs: list[Proof] | None = None) -> str:

@@ -44,6 +44,7 @@ class Outcome:
     step_change: tuple[float, float, float] | None  # own time a step / baseline's: paired mean, 95 % interval
     peak: tuple[float | None, float | None]  # bytes
     notes: tuple[str, ...] = ()
+    rung: Comparison | None = None  # over the rung before it on the ladder: shown, not judged
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def analyse(
     base = [r for s in range(plan.seeds) if (r := runs.get((plan.baseline, s, 1.0))) is not None]
     names = list(metrics) or choose_metrics(base)
     directions = {name: (direction(name) is not False) if higher is None else higher for name in names}
-    empty = Analysis(plan, runs, tuple(names), directions, {}, ())
-    margins = {}
+    margins: dict[str, float] = {}
+    empty = Analysis(plan, runs, tuple(names), directions, margins, ())
     for name in names:
         known = [s for s in empty.scores(plan.baseline, name) if s is not None]
         margins[name] = (
@@ -131,7 +132,10 @@ def analyse(
                 )
     for (i, j), paired in zip(family, stats.judge([pending[i][1][j].paired for i, j in family])):
         pending[i][1][j] = replace(pending[i][1][j], paired=paired)
-    outcomes = tuple(_outcome(empty, base, variant, comparisons) for variant, comparisons in pending)
+    outcomes = tuple(
+        replace(_outcome(empty, base, variant, comparisons), rung=_rung(empty, variant))
+        for variant, comparisons in pending
+    )
     return Analysis(plan, runs, tuple(names), directions, margins, outcomes, Counter(r.status for r in base))
 
 
@@ -140,12 +144,28 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def _compare(analysis: Analysis, variant: Variant, metric: str, higher: bool, margin: float) -> Comparison:
-    before, after = analysis.scores(analysis.plan.baseline, metric), analysis.scores(variant.name, metric)
+def _rung(analysis: Analysis, variant: Variant) -> Comparison | None:
+    """A rung against the one before it, on the first metric that tells the two apart; None for the first two rungs."""
+    ladder = analysis.plan.ladder
+    place = ladder.index(variant.name) if variant.name in ladder else 0
+    if place < 2:
+        return None
+    found = [
+        _compare(analysis, variant, m, analysis.higher[m], analysis.margins[m], ladder[place - 1])
+        for m in analysis.metrics
+    ]
+    return next((c for c in found if not c.untouched), found[0] if found else None)
+
+
+def _compare(
+    analysis: Analysis, variant: Variant, metric: str, higher: bool, margin: float, reference: str | None = None
+) -> Comparison:
+    reference = reference or analysis.plan.baseline
+    before, after = analysis.scores(reference, metric), analysis.scores(variant.name, metric)
     both = [
         s
         for s in range(analysis.plan.seeds)
-        if (analysis.plan.baseline, s, 1.0) in analysis.runs and (variant.name, s, 1.0) in analysis.runs
+        if (reference, s, 1.0) in analysis.runs and (variant.name, s, 1.0) in analysis.runs
     ]
     x, y = [before[s] for s in both], [after[s] for s in both]
     paired = stats.compare(x, y, margin=margin, higher_is_better=higher)
@@ -226,9 +246,7 @@ def _phases_that_differ(pairs: Sequence[tuple[Run, Run]]) -> frozenset[int]:
     return frozenset(touched or range(count))
 
 
-def _step_change(
-    pairs: Sequence[tuple[Run, Run]], phases: frozenset[int]
-) -> tuple[float, float, float] | None:
+def _step_change(pairs: Sequence[tuple[Run, Run]], phases: frozenset[int]) -> tuple[float, float, float] | None:
     """How many times as long a step takes, as the geometric mean over the pairs with its t interval: on a busy machine
     single ratios say little."""
     times = [(_step_ms(base, phases), _step_ms(run, phases)) for base, run in pairs]

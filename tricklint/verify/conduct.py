@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+BETWEEN_RUNS_S = 0.1  # a copy of the project, a fork, reading what was printed
+
+
 @dataclass
 class Wishes:
     """What the user asked for, apart from the plan itself."""
@@ -81,11 +84,13 @@ def conduct(
     trains = len(plan.variants) > 1
     try:
         if trains:
+            began = time.perf_counter()
             pilot = _pilot(session, console)
+            start_s = max(0.0, time.perf_counter() - began - pilot.wall_s)  # imports, and the copy of the project
             _check_metric(pilot, wishes, confirm)
             if after_pilot is not None:
                 workers = after_pilot(pilot)
-            plan = _agree(session, plan, pilot, workers, wishes, console, confirm)
+            plan = _agree(session, plan, pilot, start_s, workers, wishes, console, confirm)
             session.plan = plan
             session.save_plan(saved)  # as the budget left it
             about["notes"] = list(plan.notes)
@@ -137,7 +142,8 @@ def _check_metric(pilot: Run, wishes: Wishes, confirm: Confirm | None) -> None:
     name = name_of_pattern(wishes.metric)
     if not pilot.series.get(name):
         raise VerifyError(
-            f"--metric {wishes.metric!r} matches nothing that the baseline printed; see the session's logs"
+            f"--metric {wishes.metric!r} matches nothing that the baseline printed in its {pilot.steps} steps; "
+            "see the session's logs"
         )
     if wishes.higher is None and direction(name) is None:
         if confirm is None:
@@ -146,17 +152,25 @@ def _check_metric(pilot: Run, wishes: Wishes, confirm: Confirm | None) -> None:
 
 
 def _agree(
-    session: Session, plan: Plan, pilot: Run, workers: int, wishes: Wishes, console: Console, confirm: Confirm | None
+    session: Session,
+    plan: Plan,
+    pilot: Run,
+    start_s: float,
+    workers: int,
+    wishes: Wishes,
+    console: Console,
+    confirm: Confirm | None,
 ) -> Plan:
-    run_s = pilot.wall_s
+    run_s = pilot.wall_s + BETWEEN_RUNS_S
     if wishes.budget_s is not None:
-        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s)
+        # Once for the pilot, and once where the engine starts anew with what the pilot imported.
+        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - 2 * start_s)
     missing = [task for task in plan.tasks() if task.key not in session.ledger.runs]
-    left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks()))
+    left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks())) + start_s
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
     scales = f" x {len(plan.lr_scales)} learning rates" if len(plan.lr_scales) > 1 else ""
     console.print(
-        f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time: "
+        f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(pilot.wall_s)}, {workers} at a time: "
         f"about {shown(left)}",
         highlight=False,
     )

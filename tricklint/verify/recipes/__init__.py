@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 # name → (module, class, what it shows): listed here so that names can be shown without importing torch.
 CATALOGUE = {
-    "vgg-digits": ("vgg", "VggDigits", "a norm-free 16-layer VGG: baseline, + init, + no bias decay"),
+    "vgg-digits": ("vgg", "VggDigits", "a norm-free 16-layer VGG: baseline, + Xavier, + no bias decay, + init"),
+    "vgg-digits-sgd": ("vgg", "VggDigitsSgd", "the same with SGD, where the default initialisation never learns"),
     "mlp-deep": ("mlp", "MlpDeep", "a 20-layer ReLU MLP: PyTorch's default init against Kaiming"),
     "resnet-pills": (
         "resnet",

@@ -122,7 +122,9 @@ def _verdicts(analysis: Analysis, proofs: Sequence[Proof]) -> str:
         rows.append(_group("proven by timing or counting"))
     for found in proofs:
         name = escape(f"{found.code} {found.name}")
-        rows.append(f'<tr><td>{name}</td><td>{_badge(found.verdict)}</td><td colspan="6">{escape(found.text)}</td></tr>')
+        rows.append(
+            f'<tr><td>{name}</td><td>{_badge(found.verdict)}</td><td colspan="6">{escape(found.text)}</td></tr>'
+        )
     headings = ("change", "verdict", "metric")
     numbers = ("baseline", "fixed", "effect [95 %]", "p", "P(better)")
     head = "".join(f"<th>{h}</th>" for h in headings) + "".join(f'<th class="num">{h}</th>' for h in numbers)
@@ -205,6 +207,8 @@ def _fix(analysis: Analysis, outcome: Outcome) -> str:
         facts.append(f"time a step {outcome.step_ms[1]:.2f} ms ({words.time_change(outcome)})")
     if outcome.peak[1]:
         facts.append(f"peak memory {size(outcome.peak[1])} ({words.change(*outcome.peak)})")
+    if outcome.rung is not None:
+        facts.insert(1, f"over the rung before it: {outcome.rung.metric} {words.interval(outcome.rung)}")
     facts += list(outcome.notes)
     level = f'<span class="dim small">{variant.level} fix</span>' if variant.level else ""
     diff = f"<details><summary>the change</summary>{_diff(variant.diff)}</details>" if variant.diff else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tricklint.verify.analysis import Analysis
+from tricklint.verify.analysis import Analysis, Outcome
 from tricklint.verify.proofs import Proof
 from tricklint.verify.records import write_atomically
 
@@ -65,7 +65,9 @@ def comparisons(analysis: Analysis | None, proofs: Sequence[Proof]) -> list[dict
                     "statuses": dict(outcome.statuses),
                     "steps_to_baseline_loss": list(outcome.steps_to),
                     "step_ms": list(outcome.step_ms),
+                    "step_change": outcome.step_change and list(outcome.step_change),
                     "peak_bytes": list(outcome.peak),
+                    "over_rung_before": _rung(outcome) if leads else None,
                 }
             )
     for proof in proofs:
@@ -81,6 +83,13 @@ def comparisons(analysis: Analysis | None, proofs: Sequence[Proof]) -> list[dict
             }
         )
     return rows
+
+
+def _rung(outcome: Outcome) -> dict[str, Any] | None:
+    c = outcome.rung
+    if c is None:
+        return None
+    return {"metric": c.metric, "effect": c.paired.effect, "low": c.paired.low, "high": c.paired.high}
 
 
 def write(folder: Path, analysis: Analysis | None, proofs: Sequence[Proof], about: dict[str, Any]) -> None:

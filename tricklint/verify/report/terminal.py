@@ -49,9 +49,9 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
             )
         console.print(table)
         console.print()
-    found = words.verdicts(analysis, proofs)
-    if found:
-        console.print(words.summary(found), style="bold", highlight=False, width=WIDTH)
+    verdicts = words.verdicts(analysis, proofs)
+    if verdicts:
+        console.print(words.summary(verdicts), style="bold", highlight=False, width=WIDTH)
     for note in notes:
         console.print(escape(f"note: {note}"), highlight=False, width=WIDTH)
 
