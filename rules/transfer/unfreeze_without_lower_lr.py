@@ -90,7 +90,7 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.events import Event
-from tricklint.program.objects import owner_model, submodules
+from tricklint.program.objects import submodules
 from tricklint.program.params import roots_of
 from tricklint.program.policy import advice
 from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws
@@ -136,7 +136,8 @@ class UnfreezeWithoutLowerLr(Rule):
         after = [
             event
             for event in program.events("optimizer")
-            if event.entry == at.entry and event.seq > at.seq and event.sure and related(program, event, model)
+            if event.entry == at.entry and event.seq > at.seq and related(program, event, model)
+            and (event.sure or event.possible and at.inside(event))
             and stepped(program, event, at, before=False)
         ]  # fmt: skip
         second = after[0] if after else first
@@ -150,7 +151,7 @@ class UnfreezeWithoutLowerLr(Rule):
         old, new = highest_rate(first.subject), rate_of(second.subject, model)
         if old is None or new is None or new <= SMALL or new < old:
             return None
-        label = owner_model(model).label or "the backbone"
+        label = thaw.label("the backbone")
         message = f"{label} is unfrozen here and trained on at learning rate {new:g}, the one its head was trained with"
         if new > old:
             message = f"{label} is unfrozen here and trained on at learning rate {new:g}, more than the head's {old:g}"

@@ -133,7 +133,7 @@ class UnfrozenNotOptimized(Rule):
             if thaw.frozen.event.seq > optimizer.seq or rebuilt(program, thaw.model, thaw.event, optimizer.subject):
                 continue
             seen.add(id(thaw.event.node))
-            label = thaw.model.label or "these layers"
+            label = f"{thaw.model.label or 'these layers'}" + (f" ({', '.join(thaw.words[:3])})" if thaw.words else "")
             message = (
                 f"the parameters of {label} are unfrozen here, but {optimizer.subject.label} was built without them "
                 "and nothing adds them: they never train"

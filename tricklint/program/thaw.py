@@ -7,47 +7,112 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.program.events import Event
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.program.events import Event, Loop
 from tricklint.program.library import Group
 from tricklint.program.objects import owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import Freeze, freezes, holds, whole
-from tricklint.program.values import Instance, ParamSet, Sequence, Value, first, members, number
+from tricklint.program.values import Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.source.tree import walk
 
 
 @dataclass(frozen=True)
 class Thaw:
-    """`event` unfreezes `model` (or a part), which `frozen` froze before."""
+    """`event` unfreezes `model` (or a part), which `frozen` froze before. `words`: the names it picks layers by."""
 
     event: Event
     model: Instance
     frozen: Freeze
+    words: tuple[str, ...] = ()
+
+    def label(self, otherwise: str) -> str:
+        """What is unfrozen, for a message."""
+        label = owner_model(self.model).label or otherwise
+        return f"{label} ({', '.join(self.words[:3])})" if self.words else label
 
 
 def thaws(program: Program) -> Iterator[Thaw]:
-    """Every unfreezing of a whole module that was frozen before (one place may run for several models)."""
+    """Every unfreezing of a module that was frozen before (one place may run for several models): of all of it, or of
+    layers that go by name, once training has begun."""
     every = list(freezes(program))
     for at in every:
-        if at.on is not True or not at.event.possible or not whole(at.event.subject):
+        if at.on is not True or not at.event.possible:
+            continue
+        words = () if whole(at.event.subject) else _names(at.preds)
+        if words is None:
             continue
         for root in at.roots:
-            before = next(
-                (
-                    other
-                    for other in every
-                    if other.on is False
-                    and other.event.sure
-                    and other.event.seq < at.event.seq
-                    and other.event.entry == at.event.entry
-                    and other.event.node is not at.event.node
-                    and any(holds(outer, root) or holds(root, outer) for outer in other.roots)
-                ),
-                None,
-            )
-            if before is not None:
-                yield Thaw(at.event, root, before)
+            before = next((other for other in every if _froze(other, at, root)), None)
+            if before is None:
+                continue
+            if not words or (_new(words, before, at, every) and _under_way(program, before.event, at.event)):
+                yield Thaw(at.event, root, before, words)
                 break
+
+
+def _froze(one: Freeze, at: Freeze, root: Instance) -> bool:
+    """`one` froze parameters of `root` before `at` unfreezes some."""
+    if one.on is not False or one.event.seq >= at.event.seq or one.event.entry != at.event.entry:
+        return False
+    if one.event.node is at.event.node or not (one.event.sure or in_turns(one.event, at.event)):
+        return False
+    return any(holds(outer, root) or holds(root, outer) for outer in one.roots)
+
+
+def _names(preds: tuple[Pred, ...]) -> tuple[str, ...] | None:
+    """The words that pick parameters by name; None when something else picks them too."""
+    words: list[str] = []
+    for pred in preds:
+        if pred.op in ("within", "requires_grad", "not_none"):
+            continue
+        if pred.negated or pred.op not in ("name_contains", "name_startswith"):
+            return None
+        words += [str(word) for word in pred.args]
+    return tuple(words)
+
+
+def _new(words: tuple[str, ...], before: Freeze, at: Freeze, every: list[Freeze]) -> bool:
+    """Layers of these names were frozen up to now, as far as names tell: no head, nothing spared or unfrozen before."""
+    spared = {str(word) for pred in before.preds if pred.negated for word in pred.args}
+    for other in every:
+        if other.on is True and other.event.seq < at.event.seq and any(root in other.roots for root in at.roots):
+            spared.update(_names(other.preds) or ())
+    names = {step for word in words for step in word.split(".")}
+    if names & HEAD_NAMES or any(word in one or one in word for word in words for one in spared if one):
+        return False
+    return all(pred.op in ("within", "requires_grad", "not_none") or pred.negated for pred in before.preds)
+
+
+def _under_way(program: Program, frozen: Event, at: Event) -> bool:
+    """An optimizer makes steps between the two events."""
+    if by_counter(at) and not shares_loop(frozen, at):
+        return any(step.entry == at.entry and shares_loop(step, at) for step in program.events("step"))
+    return any(step.entry == at.entry and frozen.seq < step.seq < at.seq for step in program.events("step"))
+
+
+def in_turns(one: Event, other: Event) -> bool:
+    """Both happen in rounds of one loop, and its counter says in which: `if epoch < 5: freeze() elif epoch == 5: …`."""
+    return one.possible and shares_loop(one, other) and by_counter(one) and by_counter(other)
+
+
+def by_counter(event: Event) -> bool:
+    """Whatever else decides whether the event happens, it looks at the counter of a loop around it."""
+    tests = [step for step in event.path if step.taken is None and step.pred is None]
+    return bool(tests) and all(any(_looks_at(step.node, loop) for loop in event.loops) for step in tests)
+
+
+def _looks_at(branch: cst.CSTNode, loop: Loop) -> bool:
+    if not isinstance(loop.node, cst.For):
+        return False
+    tree = loop.file.tree
+    above = branch if isinstance(branch, cst.If) else tree.parent(branch)
+    if isinstance(branch, cst.If) and isinstance(tree.parent(branch), cst.If):
+        above = tree.parent(branch)  # `elif`: that it is reached says what came before did not hold
+    counters = {each.value for each in walk(loop.node.target) if isinstance(each, cst.Name)}
+    tests = [each.test for each in (above, branch) if isinstance(each, cst.If)]
+    return any(isinstance(each, cst.Name) and each.value in counters for test in tests for each in walk(test))
 
 
 def related(program: Program, event: Event, model: Instance) -> bool:
