@@ -179,7 +179,12 @@ class Instance(Obj):
     def label(self) -> str:
         if isinstance(self.cls, Class):
             return self.cls.name
-        return self.library.rpartition(".")[2]
+        tail = self.library.removesuffix(".from_pretrained").rpartition(".")[2]
+        if tail in ("create_model", "load", "get_model"):  # timm, torch.hub, torchvision: the model's name is given
+            given = (self.kwargs.get("model_name"), self.kwargs.get("model"), *self.args[tail == "load" :][:1])
+            name = next((value for value in map(first, given) if isinstance(value, Const)), None)
+            return str(name.value) if name is not None else tail
+        return tail
 
     def __repr__(self) -> str:
         return f"Instance({self.label}, {self.kind})"
