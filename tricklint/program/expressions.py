@@ -83,9 +83,12 @@ class Expressions:
         return self.lookup(node.value) or UNKNOWN
 
     def eval_integer(self: Interpreter, node: cst.Integer) -> Value:
-        return Const(node.evaluated_value)
+        return Const(int(node.value) if node.value.isdecimal() else node.evaluated_value)
 
     def eval_string(self: Interpreter, node: cst.SimpleString) -> Value:
+        text = node.value
+        if text[0] in "'\"" and text[1:2] != text[0] and "\\" not in text:  # most strings: no prefix, no escapes
+            return Const(text[1:-1])
         try:
             return Const(node.evaluated_value)
         except Exception:  # an odd escape: the text is of no interest
@@ -409,8 +412,10 @@ class Expressions:
             return None, Pred("requires_grad") if value.what == "requires_grad" else Pred("unknown")
         if isinstance(value, ParamSet):
             return None, Pred("not_none") if value.elem and not value.names else None
+        if isinstance(value, Instance) and (value.kind == "unknown" or is_answer(value)):
+            return None, None
         if isinstance(value, (Instance, Func, Class, Bound, Ref, Partial)):
-            return (True, None) if not isinstance(value, Instance) or value.kind != "unknown" else (None, None)
+            return True, None
         if isinstance(value, Sequence):
             return (bool(value.items) if not value.open or value.items else None), None
         if isinstance(value, Dict):
@@ -599,6 +604,11 @@ class Expressions:
 
 class _Any:
     """Names every object has."""
+
+
+def is_answer(value: Instance) -> bool:
+    """What a library's function said, not an object that it made: `os.path.exists(…)`, `shutil.which(…)`."""
+    return not value.kind and not value.notes and value.library.rpartition(".")[2][:1].islower()
 
 
 def _is_none(value: Any) -> bool:

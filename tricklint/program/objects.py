@@ -384,7 +384,8 @@ class Objects:
         alternatives = memo
         memo = memo.values[0] if isinstance(memo, Union) else memo
         if isinstance(memo, Tensor):
-            made = Tensor("loss" if loss else "call", inputs, module, node, self.file, grad and memo.grad)
+            flows = memo.grad or (loss and any(isinstance(each, Tensor) and each.grad for each in inputs))
+            made = Tensor("loss" if loss else "call", inputs, module, node, self.file, grad and flows)
             made.result = memo
             if isinstance(alternatives, Union):
                 made.attrs["alternatives"] = alternatives
@@ -535,22 +536,30 @@ _MODULE_METHOD_NAMES = frozenset(
 )  # fmt: skip
 
 
-def submodules(module: Instance, seen: set[int] | None = None, path: str = "") -> Iterator[tuple[str, Instance]]:
-    """All modules below `module`, itself first, with their attribute path; modules in plain lists are not below it."""
-    seen = set() if seen is None else seen
+def submodules(module: Instance) -> tuple[tuple[str, Instance], ...]:
+    """All modules below `module`, itself first, with their attribute path; modules in plain lists are not below it.
+
+    Asked once the program was run: the answer is kept, as rules ask it again and again.
+    """
+    if module.below is None:
+        module.below = tuple(_below(module, set(), ""))
+    return module.below
+
+
+def _below(module: Instance, seen: set[int], path: str) -> Iterator[tuple[str, Instance]]:
     if id(module) in seen:
         return
     seen.add(id(module))
     yield path, module
-    for name, child in list(module.fields.items()):
+    for name, child in module.fields.items():
         for member in members(child) if isinstance(child, Value) else ():
             below = f"{path}.{name}" if path else str(name)
             if isinstance(member, Instance) and member.kind in ("module", "loss"):
-                yield from submodules(member, seen, below)
+                yield from _below(member, seen, below)
             elif isinstance(member, ParamSet) and member.kind == "module":
                 for root in members(member.root):
                     if isinstance(root, Instance):
-                        yield from submodules(root, seen, below)
+                        yield from _below(root, seen, below)
 
 
 def owner_model(part: Instance) -> Instance:

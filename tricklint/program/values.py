@@ -157,7 +157,7 @@ class Obj(Value):
 class Instance(Obj):
     """What calling a class gives. `cls` is a `Class` of the program or a `Ref` to a library's class or factory."""
 
-    __slots__ = ("args", "cls", "kind", "kwargs", "made_in", "notes", "open_kwargs", "seq")
+    __slots__ = ("args", "below", "cls", "kind", "kwargs", "made_in", "notes", "open_kwargs", "seq")
 
     def __init__(self, cls: Value, node: cst.CSTNode | None, file: FileModule | None) -> None:
         super().__init__(node, file)
@@ -168,6 +168,7 @@ class Instance(Obj):
         self.open_kwargs = False  # **something unknown was passed
         self.notes: dict[str, Any] = {}  # facts about the object: written once, by effects
         self.made_in: Class | None = None  # the program's class whose method built it
+        self.below: tuple[tuple[str, Instance], ...] | None = None  # the modules it holds, once the program was run
         self.seq = 0
 
     @property

@@ -60,9 +60,43 @@ def screen(source: Source, triggers: tuple[bytes, ...]) -> Screened:
     return Screened(any(word in data for word in triggers))
 
 
+# A feature that does not exist stops the compiler behind the parser: the text is parsed whole, and none of the tree
+# becomes Python objects, which would cost more than the parsing.
+_STOP = "from __future__ import _\n"
+_STOPPED = "future feature _ is not defined"
+_LONG_LINE = 2_000  # characters
+_MANY_LINES = 500
+_GOES_ON = frozenset("+-*/|&%^.([{")
+
+
+def _may_be_deep(text: str) -> bool:
+    """Whether an expression may be nested so deeply that no tree can be made of it: only `ast.parse` says so."""
+    lines = text.split("\n")
+    if max(map(len, lines)) > _LONG_LINE:
+        return True
+    if len(lines) < _MANY_LINES:
+        return False
+    goes_on = _GOES_ON
+    ends = sum([line[-1:] in goes_on for line in lines])
+    begins = sum([line.lstrip()[:1] in goes_on for line in lines])
+    return max(ends, begins, text.count("elif ")) > _MANY_LINES
+
+
+def _parse(text: str) -> None:
+    """Raises what `ast.parse` does for text that Python cannot parse."""
+    if len(text) > _LONG_LINE and _may_be_deep(text):
+        ast.parse(text)
+        return
+    try:
+        compile(_STOP + text, "<unknown>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        if error.msg != _STOPPED:
+            ast.parse(text)  # for the right row; what only the compiler minds is not our business
+
+
 def _syntax_problem(source: Source) -> Problem | None:
     try:
-        ast.parse(source.text)
+        _parse(source.text)
     except SyntaxError as error:
         if isinstance(error, IndentationError) or _SURELY_WRONG.search(error.msg) or not _libcst_reads(source.text):
             return Problem(source.path, error.lineno, f"cannot be parsed: {_reason(error)}")
