@@ -13,6 +13,7 @@ from tricklint.verify.recipe_work import RecipeWork, plan_of
 from tricklint.verify.recipes import CATALOGUE, load
 from tricklint.verify.recipes.base import batches, train
 from tricklint.verify.recipes.stacked import CannotStack, time_engines, train_stack
+from tricklint.verify.records import VerifyError
 
 pytest.importorskip("sklearn")
 
@@ -126,6 +127,9 @@ def test_a_budget_is_kept_and_says_what_it_left_out() -> None:
     tiny = fit(plan, 2.0, 100, 2, 10.0)
     assert tiny.steps is not None and tiny.steps < 100
     assert fit(plan, 2.0, 100, 2, 1000.0) == plan
+    for budget in (0.5, -3.0):
+        with pytest.raises(VerifyError, match="the budget is too short"):
+            fit(plan, 2.0, 100, 2, budget)
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("0.5h", 1800)])

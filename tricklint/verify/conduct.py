@@ -163,8 +163,7 @@ def _agree(
 ) -> Plan:
     run_s = pilot.wall_s + BETWEEN_RUNS_S
     if wishes.budget_s is not None:
-        # Once for the pilot, and once where the engine starts anew with what the pilot imported.
-        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - 2 * start_s)
+        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - start_s)
     missing = [task for task in plan.tasks() if task.key not in session.ledger.runs]
     left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks())) + start_s
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
@@ -219,7 +218,7 @@ def new_folder(root: Path) -> Path:
     base = root / ".tricklint"
     stamp = time.strftime("%Y%m%d-%H%M%S")
     try:
-        base.mkdir(exist_ok=True)
+        base.mkdir(parents=True, exist_ok=True)
         ignore = base / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from tricklint.verify.records import VerifyError
 from tricklint.verify.stats import seeds_needed
 
 BASELINE = "baseline"
+LEAST_SHARE = 0.02  # of a run's steps: less says nothing about the training
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def seconds(plan: Plan, run_s: float, workers: int) -> float:
 def fit(plan: Plan, run_s: float, run_steps: int, workers: int, budget_s: float) -> Plan:
     """The plan made to end within `budget_s`, saying what was left out, in this order: neighbouring learning rates,
     seeds (never below what a verdict needs), rungs in the middle of the ladder, then steps. `run_s` and `run_steps`
-    are those of one whole baseline run."""
+    are those of one whole baseline run. Raises VerifyError where hardly a step would be left."""
     notes = list(plan.notes)
 
     def over(p: Plan) -> bool:
@@ -113,7 +115,12 @@ def fit(plan: Plan, run_s: float, run_steps: int, workers: int, budget_s: float)
         )
         notes.append(f"budget: the ladder's rung {gone!r} left out")
     if over(plan) and run_steps > 1:
-        share = budget_s / seconds(plan, run_s, workers)
+        share = max(0.0, budget_s) / seconds(plan, run_s, workers)
+        if share < LEAST_SHARE:
+            raise VerifyError(
+                f"the budget is too short: {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time, take "
+                f"{shown(seconds(plan, run_s, workers))}, and {shown(max(0.0, budget_s))} are left"
+            )
         plan = replace(plan, steps=max(1, int(run_steps * share * 0.95)))
         notes.append(f"budget: runs end after {plan.steps} of {run_steps} steps")
     return replace(plan, notes=tuple(notes))
@@ -132,7 +139,7 @@ def shown(seconds_: float) -> str:
     """95 → '1 min 35 s'."""
     whole = round(seconds_)
     if whole < 60:
-        return f"{seconds_:.1f} s" if seconds_ < 10 else f"{whole} s"
+        return f"{seconds_:.2g} s" if seconds_ < 10 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
