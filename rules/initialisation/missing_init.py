@@ -123,8 +123,13 @@ class MissingInit(Rule):
                     if root.library == "torch.nn.Sequential" and "part_of" not in root.notes:
                         sequentials.append((root, event))
         flagged = {cls: made for cls, made in by_class.items() if self.unreached(program, init, cls, made)}
+        inside: dict[int, set[Class]] = defaultdict(set)  # which flagged classes hold a module
         for cls, made in flagged.items():
-            yield self.report(program, cls, made, flagged)
+            for outer, _ in made:
+                for _, child in submodules(outer)[1:]:
+                    inside[id(child)].add(cls)
+        for cls, made in flagged.items():
+            yield self.report(program, cls, made, inside)
         seen: set[int] = set()
         for module, event in sequentials:
             if id(module.node) not in seen and self.plain_sequential(program, init, module):
@@ -142,6 +147,8 @@ class MissingInit(Rule):
         for module, event in made:
             if not program.complete(event) or module.notes.get("loss_class"):
                 return False
+            if init.too_late(event):
+                continue
             found = [layer for _, layer in owned(module)]
             if not found:
                 continue
@@ -191,7 +198,7 @@ class MissingInit(Rule):
         program: Program,
         cls: Class,
         made: list[tuple[Instance, Event]],
-        flagged: dict[Class, list[tuple[Instance, Event]]],
+        inside: dict[int, set[Class]],
     ) -> Finding:
         module, event = next(((m, e) for m, e in made if any(owned(m))), made[0])
         kinds = sorted({layer.library.rpartition(".")[2] for _, layer in owned(module)})
@@ -212,7 +219,7 @@ class MissingInit(Rule):
             else None,
             program.evidence(event.file, event.node, what),
         ]
-        outermost = not self.inside_flagged(module, flagged)
+        outermost = not inside[id(module)] - {cls}
         fix = self.mend(program, cls, module) if outermost and not missed else None
         return program.finding(
             self,
@@ -223,15 +230,6 @@ class MissingInit(Rule):
             fix,
             severity=Severity.WARNING if deep else Severity.ADVICE,
         )
-
-    @staticmethod
-    def inside_flagged(module: Instance, flagged: dict[Class, list[tuple[Instance, Event]]]) -> bool:
-        for cls, made in flagged.items():
-            if cls is module.cls:
-                continue
-            if any(child is module for outer, _ in made for _, child in submodules(outer) if child is not outer):
-                return True
-        return False
 
     def report_sequential(self, program: Program, module: Instance, event: Event) -> Finding:
         assert module.file is not None and module.node is not None

@@ -145,8 +145,10 @@ class UnfrozenBackbone(Rule):
                 continue
             optimizer = event.subject
             assert isinstance(optimizer, Instance)
+            several = sum(group.default for group in optimizer.notes["groups"]) > 1
             if bb.has_own_group(optimizer) or any(
-                e.subject is optimizer for e in program.events("group_option", "group_added")
+                e.subject is optimizer and (several or e.kind == "group_added")
+                for e in program.events("group_option", "group_added")
             ):
                 return None
             rate = bb.learning_rate(optimizer)

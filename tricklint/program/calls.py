@@ -92,7 +92,7 @@ class Calls(Objects, Params, Library, Imports):
         if isinstance(node.func, cst.Name) and node.func.value == "super":
             return self.super_value(node)
         callee = self.eval(node.func)
-        if isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("eval", "train"):
+        if isinstance(node.func, cst.Attribute) and node.func.attr.value in ("eval", "train") and may_be_model(callee):
             callee = self.guess_model(node, node.func) or callee
         elif isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("step", "zero_grad"):
             callee = self.guess_optimizer(node.func) or callee
@@ -504,6 +504,12 @@ class Calls(Objects, Params, Library, Imports):
         if callee.library.startswith(IMAGE_TRANSFORMS):
             return Tensor("image", tuple(args.all()), None, node, self.file, pipeline=callee)
         return self.call_unknown(args, node, callee.library)
+
+
+def may_be_model(method: Value) -> bool:
+    """A method of something unknown, or of what `torch.load` gave: a whole model was saved."""
+    pickled = isinstance(method, Bound) and isinstance(method.self, Instance) and method.self.kind == "checkpoint"
+    return isinstance(method, Unknown) or pickled
 
 
 __all__ = ["CallArgs", "Calls", "ModuleValue", "Namespace", "Unknown"]

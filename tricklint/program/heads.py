@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import libcst as cst
 
 from tricklint.knowledge import layers
+from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.program.events import Event
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.modules import FileModule
 from tricklint.program.program import Program
-from tricklint.program.values import Class, Const, Instance, Ref, Sequence, Tensor, Value, first, members
+from tricklint.program.values import Class, Const, Instance, Ref, Sequence, Tensor, Value, first, instances, join, members
 
 # Operations that hand logits on as they are
 _THROUGH = frozenset(
@@ -95,10 +96,31 @@ def _producers(value: Value) -> Iterator[Instance]:
                 kind = member.module.library
                 if kind in layers.WEIGHTED:
                     yield member.module
-                elif kind in layers.PASSIVE or kind in layers.DROPOUT or kind in layers.SOFTMAX or kind.endswith(".Sigmoid"):
+                elif _hands_on(kind):
                     stack.extend(member.inputs[:1])
+                else:
+                    yield from _new_head(member.module)
             elif member.op in _THROUGH:
                 stack.extend(member.inputs[:1])
+
+
+def _new_head(model: Instance) -> Iterator[Instance]:
+    """The layer that the program put in the place of a library model's classifier: `model.fc = nn.Linear(…)`."""
+    if not model.notes.get("family"):
+        return
+    for name in HEAD_NAMES:
+        for head in instances(model.fields.get(name), "module"):
+            for layer in (head, *reversed(list(instances(join(*head.fields.values()), "module")))) if head.fields else (head,):
+                if layer.library in layers.WEIGHTED and "part_of" not in layer.notes:
+                    yield layer
+                    return
+                if not _hands_on(layer.library) and layer is not head:
+                    return
+
+
+def _hands_on(kind: str) -> bool:
+    """A layer that changes logits at most into probabilities."""
+    return kind in layers.PASSIVE or kind in layers.DROPOUT or kind in layers.SOFTMAX or kind.endswith(".Sigmoid")
 
 
 def leaves(value: Value) -> Iterator[Tensor]:
@@ -157,7 +179,7 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
             if many < 128:  # beyond that it is a reconstruction, not a set of labels
                 return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
                                  "many labels, each rare", event.node, event.file, True)  # fmt: skip
-        if kind == "bce_logits" and head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
+        if head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
             if _kernel(head) == 1 and not _unreduced(event):
                 return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
                                  event.node, event.file, True)  # fmt: skip

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
+import libcst as cst
+
 from tricklint.knowledge import layers
 from tricklint.program.events import Event
 from tricklint.program.objects import owner_model, submodules
@@ -156,6 +158,11 @@ class Initialisation:
                 return True
         return False
 
+    def too_late(self, event: Event) -> bool:
+        """Whether training is over where `event` gives a model to an optimizer: it is built anew, to be loaded and tested."""
+        trains = [step.seq for step in self.program.events("backward") if step.entry == event.entry]
+        return bool(trains) and max(trains) < event.seq
+
     def _after_training(self, event: Event) -> bool:
         return any(
             step.seq < event.seq and step.entry == event.entry for step in self.program.events("backward", "trainer")
@@ -171,20 +178,40 @@ class Initialisation:
 
 def holds_pretrained(module: Instance) -> bool:
     """Whether some part of a module comes with pretrained weights, or from a library that may have given it some."""
-    for _, child in submodules(module):
-        root = owner_model(child)
-        if root.notes.get("pretrained") or root.notes.get("family"):
+    known = module.notes.get("holds_pretrained")
+    if known is None:
+        known = module.notes["holds_pretrained"] = any(_is_pretrained(child) for _, child in submodules(module))
+    return bool(known)
+
+
+def _is_pretrained(child: Instance) -> bool:
+    known = child.notes.get("is_pretrained")
+    if known is None:
+        known = child.notes["is_pretrained"] = _comes_with_weights(child)
+    return bool(known)
+
+
+def _comes_with_weights(child: Instance) -> bool:
+    root = owner_model(child)
+    if root.notes.get("pretrained") or root.notes.get("family"):
+        return True
+    # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
+    for _, _, _, path in root.notes.get("loaded", ()):
+        if all(step.taken is not False and not (step.taken is None and looks_for_a_file(step.node)) for step in path):
             return True
-        # loaded before it was trained, and not only when some flag asks for it
-        if any(all(step.taken is not False for step in path) for _, _, _, path in root.notes.get("loaded", ())):
-            return True
-        if isinstance(child.cls, Class) and any(
-            name.startswith(("transformers.", "timm.", "torchvision.")) for name in child.cls.libraries()
-        ):
-            return True
-        if any(_asks_for_weights(value) for field in list(child.fields.values()) for value in _values(field)):
-            return True
-    return False
+    if isinstance(child.cls, Class) and any(
+        name.startswith(("transformers.", "timm.", "torchvision.")) for name in child.cls.libraries()
+    ):
+        return True
+    return any(_asks_for_weights(value) for field in child.fields.values() for value in _values(field))
+
+
+def looks_for_a_file(node: object) -> bool:
+    """`if os.path.isfile(checkpoint):`, `if checkpoint.exists():`"""
+    test = getattr(node, "test", None)
+    func = test.func if isinstance(test, cst.Call) else None
+    name = func.attr.value if isinstance(func, cst.Attribute) else func.value if isinstance(func, cst.Name) else ""
+    return name in ("exists", "isfile", "is_file")
 
 
 def _values(field: object) -> tuple[Value, ...]:

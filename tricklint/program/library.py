@@ -767,11 +767,23 @@ def _modules_in(value: Value | None) -> list[Instance]:
 # -- builtin functions ---------------------------------------------------------------------------------------------------
 
 
+def one_of_several_sets(value: Value) -> Union | None:
+    """The parameters of one model or of another (of None, on a path that the defaults do not take)."""
+    if not isinstance(value, Union):
+        return None
+    sets = tuple(member for member in value.values if isinstance(member, ParamSet))
+    if len(sets) < 2 or not (len(sets) == len(value.values) or (value.sure and sets[0] is value.values[0])):
+        return None
+    return Union(sets, value.sure)
+
+
 def _b_list(kind: str) -> Any:
     def run(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
         if not args.positional:
             return Sequence(kind, (), False, node, self.file)
         value = args.positional[0]
+        if (sets := one_of_several_sets(value)) is not None:
+            return sets
         inner = first(value)
         if isinstance(inner, Sequence):
             return Sequence(kind, inner.items, inner.open, node, self.file)
@@ -795,10 +807,13 @@ def _b_list(kind: str) -> Any:
 def _b_filter(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
     if len(args.positional) < 2:
         return UNKNOWN
+    from tricklint.program.calls import CallArgs as Args
+
     func, over = args.positional[0], args.positional[1]
+    if (sets := one_of_several_sets(over)) is not None:
+        return join(*(_b_filter(self, Args([func, member]), node) for member in sets.values), sure=sets.sure)
     inner = first(over)
     if isinstance(inner, ParamSet):
-        from tricklint.program.calls import CallArgs as Args
 
         element: Value = inner.but(elem=True, node=node)
         if inner.named:

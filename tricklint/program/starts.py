@@ -40,8 +40,16 @@ _FILLS = re.compile(
 )
 
 
+# What names another file in an import, and what says that a file does something when it is run
+_IMPORTED = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n#]+)", re.MULTILINE)
+_RUNS = re.compile(r"^(?!def\b|class\b|import\b|from\b|return\b)[\w., ]+(?:=\s*[\w.]+\s*)?\(", re.MULTILINE)
+_WORD = re.compile(r"\w+")
+DRIVERS = 40  # scripts beyond the roots that may start a project
+
+
 def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path]:
-    """The files among `roots` that are followed for their own sake, in their order."""
+    """The files that are followed for their own sake: those among `roots` that speak of training, in their order, then
+    the scripts that only start what those define (`main.py` with its arguments and `Solver(args).train()`)."""
     training, speaking, size = set(), set(), 0
     every = list(roots)
     for path in every:
@@ -53,8 +61,36 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
         elif size <= LIBRARY_SIZE and speaks(text):
             speaking.add(path)
             size += len(text)
-    chosen = training if size > LIBRARY_SIZE else training | speaking
-    return [path for path in every if path in chosen]
+    if size > LIBRARY_SIZE:
+        return [path for path in every if path in training]
+    chosen = training | speaking
+    return [path for path in every if path in chosen] + drivers(sources, training, chosen)
+
+
+def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Path]) -> list[Path]:
+    """Scripts that import a training file and run something: they say with which arguments it trains."""
+    stems = {path.stem for path in training if path.suffix == ".py" and path.stem != "__init__"}
+    stems |= {path.parent.name for path in training if path.stem == "__init__"}
+    found: list[Path] = []
+    if not stems:
+        return found
+    for path, source in sources.items():
+        text = source.text
+        if path in chosen or path.suffix != ".py" or path.stem in ("__init__", "setup", "conftest") or "test" in path.stem:
+            continue
+        if not any(stem in text for stem in stems) or not ("__main__" in text or _RUNS.search(text)):
+            continue
+        if any(stems.intersection(_imported(match)) for match in _IMPORTED.finditer(text)):
+            found.append(path)
+            if len(found) == DRIVERS:
+                break
+    return found
+
+
+def _imported(match: re.Match[str]) -> list[str]:
+    """The names that may stand for files in one import statement."""
+    dotted, names = match.group(1) or "", match.group(2)
+    return [*dotted.split("."), *_WORD.findall(names)]
 
 
 def _uses_framework(text: str) -> bool:
