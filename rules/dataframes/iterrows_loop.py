@@ -58,15 +58,16 @@ def image_paths(df: pd.DataFrame, root: str) -> list[str]:
 
 ## Fix level
 safe where the code shows that every value and its type stay the same: the value is used as text in a way that
-raises for anything else, it is only compared with a literal, or the row is known to hold text and the frame comes
-from `read_csv` or is written out (unique names, no nullable dtypes). Columns are taken where their names are known
-to be unique, named tuples where they are not: they also agree on a frame without rows or with a name that stands
-twice.
+raises for anything else, or the frame comes from `read_csv` or is written out (unique names, no nullable dtypes) and
+the value is only compared with a literal, or the row is known to hold text. Columns are taken where their names are
+known to be unique, named tuples where they are not: they also agree on a frame without rows or with a name that
+stands twice. Only a column that is not there at all, in a frame without rows, is an error now and was none before.
 
 Else unsafe, and the reason says what may differ. `iterrows()` hands out NumPy scalars, upcast to a common type,
 when all columns are numbers, and pandas 3 turns None into nan in a row of nothing but text; columns and named
 tuples give each column's own Python values. A column name that stands twice gives a Series in a row, after the fix
-an error or the first of the two. Where values become keys, two NaN may be one key or two.
+an error or the first of the two. Where values become keys, two NaN may be one key or two. And a condition on a
+missing value of a nullable column, which is nan in pandas 3's rows beside text, raises on the column's `pd.NA`.
 
 No fix where the row escapes or is changed, where the frame is written to inside the loop, where loop variables are
 used after it, where columns are not named by literals, and where a sum would round in another order.
@@ -95,7 +96,7 @@ from tricklint.fix.build import Edits
 from tricklint.program import Program
 from tricklint.program.frames import RowLoop, Use
 from tricklint.program.frames_body import Body, body_of
-from tricklint.program.frames_values import inexact_reads, makes_keys, repeatable_columns
+from tricklint.program.frames_values import inexact_reads, makes_keys, meets_missing, repeatable_columns
 from tricklint.rule import Rule
 
 _ADVICE = {
@@ -207,6 +208,8 @@ def _with_level(loop: RowLoop, fix_class: str, edits: Edits | None, labels: list
     if edits is None:
         return Verdict(fix_class, "the code around it cannot be rewritten whole")
     doubts = _doubts(loop, fix_class) if labels else []
+    if labels and meets_missing(loop):
+        doubts.append("a condition on the missing value of a nullable column (pd.NA) raises, where pandas 3 has nan in a row")
     return Verdict(fix_class, "; ".join(doubts), edits=edits, safe=not doubts)
 
 

@@ -137,7 +137,7 @@ class UnfreezeWithoutLowerLr(Rule):
             event
             for event in program.events("optimizer")
             if event.entry == at.entry and event.seq > at.seq and related(program, event, model)
-            and (event.sure or event.possible and at.inside(event))
+            and (event.sure or (event.possible and at.inside(event)))
             and stepped(program, event, at, before=False)
         ]  # fmt: skip
         second = after[0] if after else first

@@ -6,7 +6,7 @@ Python number that the column gives. pandas 3 also turns None into nan in a row 
 *exact* when one of these is certain:
 
 * its own use raises for anything but text (`os.path.join(root, row["file"])`, `row["name"].split()`);
-* only a comparison with a literal is made of it, as a condition;
+* only a comparison with a literal is made of it, as a condition (but see `meets_missing`);
 * the row is known to hold text where the read happens, the column is plain and the only one of its name, and no value
   becomes a key: whether two NaN are one key depends on which objects they are.
 """
@@ -40,6 +40,12 @@ def inexact_reads(loop: RowLoop) -> list[Read]:
             continue
         found.append(read)
     return found
+
+
+def meets_missing(loop: RowLoop) -> bool:
+    """Whether a condition may meet the missing value of a nullable column: beside text columns it is nan in pandas 3's
+    rows, which equals nothing, and NA in the column, which is an error."""
+    return not loop.origin.plain and any(_is_condition(loop.tree, read.node) for read in loop.reads)
 
 
 def repeatable_columns(loop: RowLoop) -> list[str | int]:
@@ -247,4 +253,4 @@ def _demands_match(loop: RowLoop, test: cst.BaseExpression) -> bool:
     return False
 
 
-__all__ = ["Comprehension", "demands_text", "elements", "inexact_reads", "makes_keys", "repeatable_columns"]
+__all__ = ["Comprehension", "demands_text", "elements", "inexact_reads", "makes_keys", "meets_missing", "repeatable_columns"]
