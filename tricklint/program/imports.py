@@ -47,6 +47,8 @@ class Imports:
     def imported(self: Interpreter, level: int, dotted: str, name: str) -> Value:
         """What `from dotted import name` binds: a file that registers things when it is imported is run at once."""
         path = self._from_path(level, dotted)
+        if path is not None and (known := self.project.framework_name(path)):
+            return Ref(canonical(f"{known}.{name}"))
         if path is None or self.project.ran(path) or self.project.registers(path):
             return self.import_name(level, dotted, name)
         return Deferred(self.file, level, dotted, name)
@@ -65,6 +67,8 @@ class Imports:
     def import_module(self: Interpreter, dotted: str) -> Value:
         path = self.project.find(dotted, self.file.path)
         if path is not None:
+            if known := self.project.framework_name(path):
+                return Ref(canonical(known))
             module = self.run_file(path)
             if module is not None:
                 return ModuleValue(module)
@@ -100,6 +104,9 @@ class Imports:
         if path is None:
             if not level:
                 self.file.star_libraries.append(canonical(dotted))
+            return
+        if known := self.project.framework_name(path):
+            self.file.star_libraries.append(canonical(known))
             return
         module = self.run_file(path)
         if module is None:

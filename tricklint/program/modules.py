@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tricklint.knowledge.frameworks import KNOWN_BY_NAME
 from tricklint.source.tree import Tree
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Project:
         self._load = load
         self._modules: dict[Path, FileModule | None] = {}
         self._found: dict[tuple[Path, str], Path | None] = {}
+        self._frameworks: dict[Path, Path | None] = {}
         self.broken: dict[Path, str] = {}
 
     def module(self, path: Path) -> FileModule | None:
@@ -77,6 +79,24 @@ class Project:
     def ran(self, path: Path) -> bool:
         module = self._modules.get(path)
         return module is not None and module.state != "new"
+
+    def framework_name(self, path: Path) -> str:
+        """The dotted name of a file within a framework that the knowledge tables know by name; "" for other files."""
+        folder = path.parent
+        if folder not in self._frameworks:
+            self._frameworks[folder] = self._framework(folder)
+        root = self._frameworks[folder]
+        if root is None:
+            return ""
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    def _framework(self, folder: Path) -> Path | None:
+        for parent in (folder, *folder.parents):
+            marker = KNOWN_BY_NAME.get(parent.name)
+            if marker is not None and self._exists(parent / marker) and not self._exists(parent.parent / "__init__.py"):
+                return parent
+        return None
 
     def registers(self, path: Path) -> bool:
         """Whether importing a file does something beside binding names: decorators that register, mostly."""
