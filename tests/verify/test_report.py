@@ -258,6 +258,17 @@ def test_charts_survive_missing_scores() -> None:
     assert html.page(analysis, [], ABOUT)
 
 
+@pytest.mark.parametrize("seeds", [0, 1, 2])
+def test_an_early_stop_is_reported_too(seeds: int) -> None:
+    """Ctrl-C after the pilot, or after one or two pairs."""
+    found = {key: run for key, run in runs().items() if key[1] < seeds or key[:2] == ("baseline", 0)}
+    analysis = analyse(PLAN, found)
+    assert {o.verdict for o in analysis.outcomes} <= {Verdict.INCONCLUSIVE, Verdict.NOT_REACHED, Verdict.NOT_JUDGED}
+    assert "inconclusive" in shown(analysis, PROOFS)
+    assert "some runs of the plan are missing" in html.page(analysis, PROOFS, ABOUT)
+    assert tables.comparisons(analysis, PROOFS)
+
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

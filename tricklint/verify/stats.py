@@ -63,7 +63,7 @@ def _array(values: Sequence[float]) -> NDArray[np.float64]:
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Two-sided p of the sign-flip test of mean difference 0: exact up to `EXACT_UP_TO` pairs."""
     d = _array(differences)
-    if len(d) == 0 or not d.any():
+    if len(d) < 2 or not d.any():  # one pair and its mirror image are as far from 0 as each other
         return 1.0
     exact = len(d) <= EXACT_UP_TO
     result = stats.permutation_test(
