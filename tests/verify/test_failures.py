@@ -268,6 +268,37 @@ def _no_process_left(needle: str) -> None:
     raise AssertionError(f"processes left behind: {left}")
 
 
+def test_a_script_that_cannot_be_parsed_is_named(project: Path) -> None:
+    (project / "train.py").write_text("import torch\ndef (\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "tricklint", "verify", "train.py", "--yes"], cwd=project, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "train.py:2" in done.stderr and "nothing to verify" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_file_that_may_not_grow_is_one_line_and_finished_runs_stay(project: Path) -> None:
+    """A quota, here by RLIMIT_FSIZE: results.jsonl cannot grow beyond 6 kB."""
+    import resource
+
+    train = (project / "train.py").read_text().replace("lr=args.lr)", "lr=args.lr, weight_decay=0.01)")
+    (project / "train.py").write_text(train)
+    command = [sys.executable, "-m", "tricklint", "verify", "train.py", "--select", "TRK601", "--yes", "--workers", "1"]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300, preexec_fn=limit)
+    assert done.returncode == 2
+    assert "finished runs are kept" in done.stderr and "Traceback" not in done.stderr
+    (results,) = (project / ".tricklint" / "verify").glob("*/results.jsonl")
+    kept = Ledger(results).runs
+    assert 2 <= len(kept) < 16 and all(run.status == "ok" for run in kept.values())
+    assert (project / "train.py").read_text() == train
+
+
 def test_resume_refuses_changed_code(project: Path, engine: Any) -> None:
     session = session_for(project, engine)
     session.save_plan({"about": {"training": "python train.py", "root": str(project), "project": "other"}})

@@ -72,7 +72,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> None:
     except (SettingsError, SourceError) as error:
         raise _Failure(str(error)) from None
 
-    _complain(report)
+    complain(report)
     if options["statistics"]:
         _print(summary.statistics(report, settings), options["output_file"])
     elif options["diff"]:
@@ -141,7 +141,7 @@ def _render(report: Any, settings: Settings) -> str:
     return render(report, settings)
 
 
-def _complain(report: Any) -> None:
+def complain(report: Any) -> None:
     """What could not be done, one line each, where it does not mix with the findings."""
     from tricklint.report import shown_path
 

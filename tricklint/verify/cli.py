@@ -287,8 +287,12 @@ def _script(options: Options) -> None:
             'or in pyproject.toml: [tool.tricklint.verify] command = "train.py --epochs 3"'
         )
     from tricklint.check import run
+    from tricklint.commands.check import complain
 
     report = run([root], settings)
+    complain(report)
+    if report.problems and not any(f.fix is not None for f in report.findings):
+        raise VerifyError("nothing to verify: no finding with a fix, and what is named above could not be read")
     _replay(report, report.findings, root, command, settings, options)
 
 

@@ -95,7 +95,7 @@ class Ledger:
 
 
 def disk_error(error: OSError, path: Path) -> VerifyError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return VerifyError(
             f"{path.parent}: the disk is full; finished runs are kept, make room and go on with --resume"
         )

@@ -35,6 +35,8 @@ class RayEngine:
         self.started = not ray.is_initialized()
         if self.started:
             options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False, "logging_level": "error"}
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves runs on a machine that does more
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             if address:
                 options = {"address": address, "log_to_driver": False}
                 options["runtime_env"] = {"py_modules": [str(RUNNER.parents[2])]}
