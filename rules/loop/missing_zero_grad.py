@@ -116,21 +116,25 @@ class MissingZeroGrad(Rule):
             yield program.finding(self, back.file, back.node, message, evidence, self.mend(step, back))
 
     def reached(self, program: Program, optimizer: Instance) -> bool:
-        """`model.zero_grad()` on a model that holds the optimizer's parameters."""
+        """`model.zero_grad()` on a model that holds the optimizer's parameters, or other optimizers that hold them all."""
         held: set[int] = set()
         groups = optimizer.notes.get("groups", ())
         for group in groups:
             for root in roots_of(group.params):
                 held |= modules_below(root)
+        others: set[int] = set()
         for event in program.events("zero_grad"):
             subject = event.subject
             if not isinstance(subject, Instance):
                 return True
+            for group in subject.notes.get("groups", ()) if subject.kind == "optimizer" else ():
+                for root in roots_of(group.params):
+                    others |= modules_below(root)
             if subject.kind in ("module", "loss") and (modules_below(subject) & held or not held):
                 return True
             if subject.kind == "guessed":
                 return True
-        return False
+        return bool(held) and held <= others
 
     def backward_of(self, step: Event, backwards: list[Event]) -> Event | None:
         """The backward pass of the round that the step is made in."""

@@ -101,7 +101,7 @@ class SchedulerBeforeOptimizer(Rule):
             if not isinstance(scheduler, Instance) or not scheduler.library.startswith(TORCH) or id(event.node) in seen:
                 continue
             mine = [step for made in members(scheduler.notes.get("optimizer")) for step in steps.get(id(made), [])]
-            if not mine or not program.complete(event) or not event.loops:
+            if not mine or not program.complete(event):
                 continue
             found = self.too_early(program, event, scheduler, mine) or self.too_often(program, event, scheduler, mine)
             if found is not None:
@@ -110,16 +110,15 @@ class SchedulerBeforeOptimizer(Rule):
 
     def too_early(self, program: Program, event: Event, scheduler: Instance, steps: list[Event]) -> Finding | None:
         args = event.data["args"]
-        if not event.sure or args.positional or args.kwargs or args.open or args.open_kwargs:
+        if args.positional or args.kwargs or args.open or args.open_kwargs:
             return None
         step = min(steps, key=lambda each: each.seq)
-        inner = event.loops[-1]
-        if (
-            step.seq < event.seq
-            or step.entry != event.entry
-            or not any(each.serial == inner.serial for each in step.loops)
-        ):
+        if step.seq < event.seq or step.entry != event.entry:
             return None
+        if not event.sure and not (event.possible and step.inside(event)):
+            return None
+        if event.loops and not any(each.serial == event.loops[-1].serial for each in step.loops):
+            return None  # it catches up with a schedule that was interrupted
         message = (
             f"{scheduler.label} is stepped before the optimizer's first step, so the first value of its schedule is "
             "skipped"
@@ -159,7 +158,7 @@ class SchedulerBeforeOptimizer(Rule):
         if not isinstance(statement.body[0], cst.Expr):
             return None
         block = tree.parent(statement)
-        loop = event.loops[-1].node
+        loop = event.loops[-1].node if event.loops else None
         if not isinstance(block, cst.IndentedBlock):
             return None
         if tree.parent(other) is block:
