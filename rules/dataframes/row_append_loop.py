@@ -107,7 +107,7 @@ class RowAppendLoop(Rule):
         head = loop.iter if isinstance(loop, cst.For) else loop.test
         evidence.append(Evidence(tree.path, *tree.span(head), "in every turn of this loop"))
         start, end = tree.span(growth.node)
-        message = f"{growth.target} grows row by row inside a loop: {_HOW[growth.kind]}"
+        message = f"{growth.target} grows inside a loop: {_HOW[growth.kind]}"
         fix = mend(growth)
         return Finding(self.code, self.name, self.severity, message, tree.path, start, end, tuple(evidence), fix)
 

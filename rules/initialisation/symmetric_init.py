@@ -53,7 +53,7 @@ class Net(nn.Module):
 ```
 
 ## Fix level
-recipe. The call draws random weights instead: Kaiming uniform where a ReLU follows, Xavier uniform with the right
+recipe, or unsafe where the constant is a variable. The call draws random weights instead: Kaiming uniform where a ReLU follows, Xavier uniform with the right
 gain where tanh, a sigmoid or nothing does. It is offered for calls of `nn.init` whose layers are all followed by the
 same activation; where the tensor is filled by hand, or the call also reaches vectors, the rule only tells.
 
@@ -81,6 +81,9 @@ from tricklint.program.slots import picks_anywhere, slots
 from tricklint.program.values import Class, Instance, ParamSet, first, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
+
+
+_NUMBERS = (cst.Integer, cst.Float, cst.UnaryOperation)
 
 
 class SymmetricInit(Rule):
@@ -159,6 +162,10 @@ class SymmetricInit(Rule):
         edits = _random(event.file.tree, event.node, activation) if activation is not None else None
         if not edits:
             return None
+        written = all(isinstance(arg.value, _NUMBERS) for arg in event.node.args[1:])
+        if not written:
+            reason = "the constant is set elsewhere, where it has no effect any more"
+            return Fix(FixLevel.UNSAFE, "draw random weights", edits, reason)
         return Fix(FixLevel.RECIPE, "draw random weights", edits, "training starts from other weights")
 
     @staticmethod

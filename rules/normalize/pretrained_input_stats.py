@@ -123,11 +123,11 @@ class PretrainedInputStats(Rule):
             if node is None or file is None or told in seen:
                 continue
             seen.add(told)
-            name = published_name(backbone) or f"the {backbone.notes['family']} model"
+            name = published_name(backbone) or f"this {backbone.notes['family']} model"
             wanted = f"mean {_show(stats.mean)} and std {_show(stats.std)}" if stats.mean else "mean and std"
             message = f"{name}'s weights expect images normalised with {stats.name} {wanted}, but {what(image)}"
             evidence = [
-                program.evidence(backbone.file, backbone.node, f"the pretrained {name} is built here"),
+                program.evidence(backbone.file, backbone.node, f"the pretrained {published_name(backbone) or 'model'} is built here"),
                 program.evidence(event.file, event.node, "the images reach the model here")
                 if event.node is not node and event.kind == "forward"
                 else None,
