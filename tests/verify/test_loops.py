@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tricklint.finding import Finding, Location, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Location, Severity
 from tricklint.verify.proofs import prove_loops, prove_memory, size, slope, time
 from tricklint.verify.replay import Command, ReplayWork
 from tricklint.verify.runner.loops import difference, enclosing
@@ -50,7 +50,8 @@ if __name__ == "__main__":
 
 
 def finding(path: Path, row: int, code: str = "TRK401") -> Finding:
-    return Finding(code, "iterrows-loop", Severity.WARNING, "m", path, Location(row, 1), Location(row, 2))
+    fix = Fix(FixLevel.RECIPE, "what the test hands in", ())
+    return Finding(code, "iterrows-loop", Severity.WARNING, "m", path, Location(row, 1), Location(row, 2), fix=fix)
 
 
 def row_of(text: str, needle: str, nth: int = 1) -> int:
@@ -155,12 +156,17 @@ for step in range(30):
 """
 
 
-def test_a_kept_graph_is_seen_growing(project: Path, engine: Any) -> None:
-    (project / "train.py").write_text(LEAK)
+def counting(project: Path, text: str) -> ReplayWork:
+    """The project's train.py replaced by `text`, and the work that runs it."""
+    (project / "train.py").write_text(text)
     folder = project / ".tricklint" / "verify" / "now"
     (folder / "work").mkdir(parents=True)
     (folder / "logs").mkdir()
-    work = ReplayWork(Project.scan(project), Command.parse(["train.py"], project), folder)
+    return ReplayWork(Project.scan(project), Command.parse(["train.py"], project), folder)
+
+
+def test_a_kept_graph_is_seen_growing(project: Path, engine: Any) -> None:
+    work = counting(project, LEAK)
     found = finding(project / "train.py", 12, "TRK302")
     fixed = LEAK.replace("pow(2).mean()\n", "pow(2).mean().item()\n").replace(
         "loss = model(torch.randn(64, 50)).pow(2).mean().item()", "loss = model(torch.randn(64, 50)).pow(2).mean()"
@@ -171,6 +177,94 @@ def test_a_kept_graph_is_seen_growing(project: Path, engine: Any) -> None:
     assert before[-1] > 10 * before[1] > 0
     assert max(after) == 0
     assert "more stayed alive" in proof.text
+
+
+TOTAL = """
+import torch
+from torch import nn
+model = nn.Sequential(nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+total = 0
+for step in range(30):
+    optimizer.zero_grad()
+    loss = model(torch.randn(64, 50)).pow(2).mean()
+    loss.backward()
+    optimizer.step()
+    total += loss
+"""
+
+
+def test_a_total_of_backpropagated_losses_keeps_the_nodes_of_its_graphs(project: Path, engine: Any) -> None:
+    """backward() let the activations go; what grows are the nodes: addmm, relu, addmm, pow, mean and two transposes."""
+    work = counting(project, TOTAL)
+    fixed = TOTAL.replace("total += loss", "total += loss.item()")
+    found = finding(project / "train.py", 12, "TRK302")
+    (proof,) = prove_memory([found], work, engine, lambda codes: {"train.py": fixed}, None)
+    assert proof.verdict is Verdict.HELPS, proof.text
+    assert "after each step 7 more nodes of graphs stayed alive, now 0" in proof.text
+    assert proof.unit == "nodes"
+    assert [row[1] for row in proof.rows] == [7.0 * (step + 1) for step in range(30)]
+    # A step's own graph lives while `loss` refers to it: once, not 30 times.
+    assert max(row[2] for row in proof.rows) <= 7
+
+
+BATCH = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+torch.manual_seed(0)
+loader = DataLoader(TensorDataset(torch.randn(96, 20), torch.randint(0, 2, (96,))), batch_size=32)
+model = nn.Sequential(nn.Linear(20, 100), nn.ReLU(), nn.Linear(100, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in loader:
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+"""
+HALVED = BATCH.replace(
+    """    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+""",
+    """    pieces = 1
+    while True:
+        try:
+            optimizer.zero_grad()
+            for a, b in zip(x.chunk(pieces), y.chunk(pieces)):
+                loss = nn.functional.cross_entropy(model(a), b) * (len(a) / len(x))
+                loss.backward()
+            break
+        except torch.cuda.OutOfMemoryError:
+            pieces *= 2
+""",
+)
+
+
+def test_the_batch_that_fits_and_training_with_less_memory(project: Path, engine: Any) -> None:
+    """Kept for a batch of 32: its input, the hidden layer, log-softmax, targets, and one number. About 32 (20 + 100 + 2) 4
+    bytes and 32 targets of 8."""
+    work = counting(project, BATCH)
+    found = finding(project / "train.py", 6, "TRK301")
+    (proof,) = prove_memory([found], work, engine, lambda codes: {"train.py": HALVED}, None, card=1e6)
+    assert proof.verdict is Verdict.HELPS, proof.text
+    kept = 32 * (20 + 100 + 2) * 4 + 32 * 8 + 4
+    held = 2 * 4 * (20 * 100 + 100 + 100 * 2 + 2)
+    fits = int((1e6 - held) / (kept / 32))
+    assert (
+        f"a step keeps {size(kept)} for a batch of 32: about {fits // 100 * 100:,} samples fit 976.6 kB" in proof.text
+    )
+    assert f"with {size(0.6 * kept)} the original ends out of memory, the fixed trains on in pieces" in proof.text
+
+
+def test_without_a_fix_the_batch_that_fits_is_shown_all_the_same(project: Path, engine: Any) -> None:
+    from dataclasses import replace
+
+    work = counting(project, BATCH)
+    found = replace(finding(project / "train.py", 6, "TRK301"), fix=None)
+    (proof,) = prove_memory([found], work, engine, lambda codes: {}, None, card=1e6)
+    assert proof.verdict is Verdict.NOT_JUDGED
+    assert "samples fit 976.6 kB; there is no fix to measure here" in proof.text
 
 
 def test_small_words() -> None:

@@ -35,14 +35,14 @@ def test_scripts_give_the_results_of_the_local_engine(project: Path, engine: Any
     here.run(here.missing())
     local = {key: (run.status, run.losses, run.series) for key, run in here.ledger.runs.items()}
     shutil.rmtree(project / ".tricklint")
-    there = session_for(project, cluster, [edited("init", model=MODEL_INIT)], seeds=2)
+    there = session_for(project, cluster, [edited("init", model=MODEL_INIT)], seeds=2, timeout_s=300)
     there.run(there.missing())
     assert {key: (run.status, run.losses, run.series) for key, run in there.ledger.runs.items()} == local
 
 
 def test_a_crash_is_a_result_there_too(project: Path, cluster: Any) -> None:
     (project / "train.py").write_text("raise ValueError('wrong shape')")
-    session = session_for(project, cluster)
+    session = session_for(project, cluster, timeout_s=300)
     session.run(session.missing())
     run = session.ledger.runs[(BASELINE, 0, 1.0)]
     assert run.status == "crashed"

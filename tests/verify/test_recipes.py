@@ -52,7 +52,9 @@ def test_an_epoch_sees_every_sample_once() -> None:
     assert sorted(seen.tolist()) == list(range(64))
 
 
-@pytest.mark.parametrize("name", ["mlp-deep", "vgg-digits", "resnet-pills", "rare-positives", "cosine-1000"])
+@pytest.mark.parametrize(
+    "name", ["mlp-deep", "vgg-digits", "vgg-digits-sgd", "resnet-pills", "rare-positives", "cosine-1000"]
+)
 def test_stacked_steps_equal_the_plain_loop(name: str) -> None:
     """Losses of three seeds over eight steps: equal within rounding, batch norm's statistics too (through the test
     scores)."""

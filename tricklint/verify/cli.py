@@ -339,22 +339,25 @@ def _replay(report: Any, findings: Sequence[Any], root: Path, command: Any, sett
     from tricklint.verify import variants as building
     from tricklint.verify.conduct import new_folder
     from tricklint.verify.plan import Plan
+    from tricklint.verify.proofs import BATCH
     from tricklint.verify.stats import seeds_needed
     from tricklint.verify.workspace import Project
 
     console = _console()
     fixable = [f for f in findings if f.fix is not None]
-    if not fixable:
+    memory = [f for f in findings if f.code in building.MEMORY and (f.fix is not None or f.code == BATCH)]
+    if not fixable and not memory:
         many = f"{len(findings)} findings, none has a fix" if findings else "no findings"
         console.print(f"nothing to verify: {many}", highlight=False)
         return
     project = Project.scan(root)
-    console.print(
-        f"making the fixes of {len({f.code for f in fixable})} rules in copies of {root.name} …", highlight=False
-    )
+    rules = len({f.code for f in fixable})
+    if rules:
+        many = "1 rule" if rules == 1 else f"{rules} rules"
+        console.print(f"making the fixes of {many} in copies of {root.name} …", highlight=False)
     edits_of = building.maker(project, fixable, report.sources)
     made, ladder, notes = building.build(project.root, fixable, edits_of, options.stack)
-    unfixed = sorted({f.code for f in findings if f.fix is None} - {f.code for f in fixable})
+    unfixed = sorted({f.code for f in findings if f.fix is None} - {f.code for f in (*fixable, *memory)})
     if unfixed:
         notes.append(f"no fix to measure: {', '.join(unfixed)}")
     verify = settings.verify
@@ -374,7 +377,6 @@ def _replay(report: Any, findings: Sequence[Any], root: Path, command: Any, sett
     )
     folder = new_folder(options.output or root)
     loops = [f for f in fixable if f.code in building.LOOPS]
-    memory = [f for f in fixable if f.code in building.MEMORY]
     _replay_plan(folder, project, command, plan, (loops, memory, edits_of), settings, options, console)
 
 
@@ -437,7 +439,7 @@ def _replay_plan(
             found += prove_loops(loops, work, engine, edits_of)
         if memory:
             console.print("counting what autograd keeps alive …", highlight=False)
-            found += prove_memory(memory, work, engine, edits_of, plan.steps)
+            found += prove_memory(memory, work, engine, edits_of, plan.steps, settings.memory.gpu)
         return found
 
     try:
@@ -478,6 +480,7 @@ def _resume(options: Options) -> None:
     from tricklint import settings as configuration
     from tricklint.verify.conduct import latest_folder
     from tricklint.verify.plan import Plan
+    from tricklint.verify.proofs import BATCH
     from tricklint.verify.replay import Command
     from tricklint.verify.workspace import Project
 
@@ -512,7 +515,7 @@ def _resume(options: Options) -> None:
 
     report = run([root], settings)
     asked = about.get("proven", [])
-    findings = [f for f in report.findings if f.fix is not None and f.code in asked]
+    findings = [f for f in report.findings if f.code in asked and (f.fix is not None or f.code == BATCH)]
     loops = [f for f in findings if f.code in building.LOOPS]
     memory = [f for f in findings if f.code in building.MEMORY]
     edits_of = building.maker(project, findings, report.sources)

@@ -85,7 +85,7 @@ def accumulate(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, pieces: int) 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or (
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
     )
 
@@ -117,7 +117,7 @@ class Guard:
                     value.backward()
                     return value.detach()
                 return accumulate(model, self.loss, x, y, self.pieces)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+            except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or self.kind == "none" or self.pieces >= len(x):
                     raise
                 self._halve(model, len(x))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from tricklint.verify.replay import ReplayWork
 from tricklint.verify.stats import Verdict
 from tricklint.verify.variants import Maker, diff_of
 
+BATCH = "TRK301"
+SHORT = 0.6  # of what a step keeps: the whole batch does not fit, half of it does
+
 
 @dataclass
 class Proof:
-    """What was measured of one finding. `rows` are (frame rows or step, original, fixed): seconds or bytes."""
+    """What was measured of one finding. `rows` are (frame rows or step, original, fixed): seconds, bytes or nodes."""
 
     code: str
     name: str
@@ -124,73 +127,156 @@ def _loop_proof(
 
 
 def prove_memory(
-    findings: Sequence[Finding], work: ReplayWork, engine: Engine, edits_of: Maker, steps: int | None
+    findings: Sequence[Finding],
+    work: ReplayWork,
+    engine: Engine,
+    edits_of: Maker,
+    steps: int | None,
+    card: float | None = None,
 ) -> list[Proof]:
-    """What autograd keeps alive over the steps of one run, with and without each fix."""
+    """What autograd keeps alive over the steps of one run, with and without each fix. For TRK301 also whether the fix
+    trains where the memory for activations does not hold the batch, and which batch fits `card` bytes (default: what is
+    free here)."""
     root = work.project.root
     variants = [Variant(BASELINE, "Baseline", "baseline")]
     proofs: list[Proof] = []
     first: dict[str, Finding] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda f: f.fix is None):
         first.setdefault(finding.code, finding)
     for code, finding in first.items():
+        if finding.fix is None:
+            continue
         edits = edits_of([code])
         if edits:
             variants.append(Variant(code, finding.name, "alone", (code,), edits, diff_of(root, edits)))
         else:
-            proofs.append(
-                Proof(
-                    code,
-                    finding.name,
-                    _place(finding, root),
-                    Verdict.INCONCLUSIVE,
-                    "its fix changed nothing when made alone",
-                )
-            )
-    if len(variants) == 1:
+            proofs.append(_proof(finding, root, "its fix changed nothing when made alone"))
+    batch = first.get(BATCH) if all(p.code != BATCH for p in proofs) else None
+    if len(variants) == 1 and batch is None:
         return proofs
     counting = ReplayWork(work.project, work.command, work.folder, mode="memory")
     plan = Plan("memory", "", tuple(variants), (), 1, steps)
-    records = _run(engine, counting, plan, [v.name for v in variants], None)
+    whole = [v.name for v in variants if v.name != BATCH]
+    records = _run(engine, counting, plan, whole, None)
     before = records.get(BASELINE)
     for variant in variants[1:]:
-        proofs.append(_memory_proof(first[variant.name], variant, before, records.get(variant.name), root))
+        if variant.name != BATCH:
+            proofs.append(_memory_proof(first[variant.name], variant, before, records.get(variant.name), root))
+    if batch is not None:
+        fixed = next((v for v in variants if v.name == BATCH), None)
+        proofs.append(_batch_proof(batch, fixed, before, counting, plan, engine, card))
     return proofs
 
 
-def _place(finding: Finding, root: Path) -> str:
-    return f"{finding.path.resolve().relative_to(root).as_posix()}:{finding.location.row}"
+def _proof(finding: Finding, root: Path, text: str = "", diff: str = "") -> Proof:
+    place = f"{finding.path.resolve().relative_to(root).as_posix()}:{finding.location.row}"
+    return Proof(finding.code, finding.name, place, Verdict.INCONCLUSIVE, text, "bytes", diff=diff)
+
+
+def _failed(record: Payload | None) -> str | None:
+    """Why a run's memory says nothing, or None."""
+    if record is None or "saved" not in record or record["status"] not in ("ok", "diverged"):
+        return (record or {}).get("message") or "the run died"
+    return None
 
 
 def _memory_proof(
     finding: Finding, variant: Variant, before: Payload | None, after: Payload | None, root: Path
 ) -> Proof:
-    proof = Proof(
-        finding.code, finding.name, _place(finding, root), Verdict.INCONCLUSIVE, "", "bytes", diff=variant.diff
-    )
-    for record in (before, after):
-        if record is None or "saved" not in record or record["status"] not in ("ok", "diverged"):
-            proof.text = (record or {}).get("message") or "the run died"
-            return proof
+    proof = _proof(finding, root, diff=variant.diff)
+    failed = _failed(before) or _failed(after)
+    if failed:
+        proof.text = failed
+        return proof
     assert before is not None and after is not None
     x, y = before["saved"], after["saved"]
     steps = min(len(x["over_steps"]), len(y["over_steps"]))
-    stride = max(1, steps // 200)
-    proof.rows = [(i + 1, x["over_steps"][i], y["over_steps"][i]) for i in range(0, steps, stride)]
     grows = slope(x["over_steps"][:steps]), slope(y["over_steps"][:steps])
+    nodes = slope(x["nodes_over_steps"][:steps]), slope(y["nodes_over_steps"][:steps])
     if x["peak"] == y["peak"] == 0:
         proof.verdict, proof.text = Verdict.NOT_REACHED, "autograd kept nothing alive in this run"
         return proof
     text = f"peak of kept activations {size(x['peak'])} → {size(y['peak'])}"
-    if grows[0] > 1.5 * max(grows[1], 1.0):
-        text += f"; after each step {size(grows[0])} more stayed alive, now {size(grows[1])}"
     if y["peak"] < 0.95 * x["peak"]:
         proof.verdict = Verdict.HELPS
         text += f": a batch {x['peak'] / max(y['peak'], 1):.1f} times as big fits the same memory"
     else:
         proof.verdict = Verdict.EQUIVALENT if y["peak"] <= 1.05 * x["peak"] else Verdict.HURTS
+    shown = "over_steps"
+    if grows[0] > 1.5 * max(grows[1], 1.0):
+        text += f"; after each step {size(grows[0])} more stayed alive, now {size(grows[1])}"
+    elif nodes[0] > 0.5 and nodes[0] > 1.5 * nodes[1]:
+        shown, proof.unit = "nodes_over_steps", "nodes"
+        text += f"; after each step {nodes[0]:.0f} more nodes of graphs stayed alive, now {nodes[1]:.0f}"
+        if proof.verdict is Verdict.EQUIVALENT:
+            proof.verdict = Verdict.HELPS
+    stride = max(1, steps // 200)
+    proof.rows = [(i + 1, x[shown][i], y[shown][i]) for i in range(0, steps, stride)]
     proof.text = text
     return proof
+
+
+def _batch_proof(
+    finding: Finding,
+    fixed: Variant | None,
+    before: Payload | None,
+    counting: ReplayWork,
+    plan: Plan,
+    engine: Engine,
+    card: float | None,
+) -> Proof:
+    proof = _proof(finding, counting.project.root, diff=fixed.diff if fixed else "")
+    failed = _failed(before)
+    if failed or before is None or not before["saved"]["step_peaks"]:
+        proof.text = failed or "no step was seen"
+        return proof
+    saved = before["saved"]
+    kept, batch = statistics.median(saved["step_peaks"]), statistics.median_high(saved["batches"])
+    proof.text = f"a step keeps {size(kept)}"
+    if batch:
+        free = card if card is not None else _free()
+        fits = max(0, int((free - saved["held"]) / max(1.0, kept / batch)))
+        proof.text += f" for a batch of {batch}: about {_two_digits(fits):,} samples fit {size(free)}"
+    if fixed is None:
+        proof.verdict = Verdict.NOT_JUDGED
+        proof.text += "; there is no fix to measure here"
+        return proof
+    limit = SHORT * kept
+    if saved["peak"] > 1.2 * kept:
+        proof.text += f"; not tried with less: other parts of the run keep {size(saved['peak'])}"
+        return proof
+    records = _run(engine, replace(counting, limit=limit), plan, [BASELINE, BATCH], None)
+    original, mended = records.get(BASELINE) or {}, records.get(BATCH) or {}
+    if mended.get("status") == "ok" and original.get("status") == "oom":
+        proof.verdict = Verdict.HELPS
+        same = _last_loss(before), _last_loss(mended)
+        text = f"with {size(limit)} the original ends out of memory, the fixed trains on in pieces"
+        if None not in same:
+            text += f" (last loss {same[0]:.4g} in one piece, {same[1]:.4g} in pieces)"
+    else:
+        states = [f"{r.get('status', 'killed')} {r.get('message', '')}".strip() for r in (original, mended)]
+        text = f"with {size(limit)}: the original {states[0]}, the fixed {states[1]}"
+    proof.text += f"; {text}"
+    return proof
+
+
+def _free() -> float:
+    import torch
+
+    from tricklint.verify.memory import free_bytes
+
+    return float(free_bytes(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+def _last_loss(record: Payload) -> float | None:
+    losses = record["phases"][0]["losses"] if record.get("phases") else []
+    return losses[-1] if losses else None
+
+
+def _two_digits(count: int) -> int:
+    """12345 → 12000: an estimate is no more exact than that."""
+    unit = int(10 ** max(0, len(str(count)) - 2))
+    return count // unit * unit
 
 
 def slope(values: Sequence[float]) -> float:

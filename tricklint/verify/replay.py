@@ -85,6 +85,7 @@ class ReplayWork:
     loops: list[dict[str, Any]] = field(default_factory=list)
     keep: bool = False
     oom_guard: str = "accumulate"
+    limit: float | None = None  # in mode "memory": bytes of activations above which a run is out of memory
 
     def groups(self, tasks: Sequence[Task]) -> list[list[Task]]:
         return [[task] for task in tasks]
@@ -114,6 +115,7 @@ class ReplayWork:
             "lr_scale": task.lr_scale,
             "pieces": pieces,
             "mode": self.mode,
+            "limit": self.limit,
             "loops": self.loops,
             "record": str(self.folder / "work" / f"{name}.json"),
             "stdout": str(self.folder / "logs" / f"{name}.out"),

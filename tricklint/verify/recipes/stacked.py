@@ -8,6 +8,7 @@ their learning rate and decay.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
 from pathlib import Path
@@ -68,7 +69,8 @@ class Stack:
             {**group, "params": [self.parameters[name_of[id(p)]] for p in group["params"]]}
             for group in own.param_groups
         ]
-        return type(own)(groups, **own.defaults)
+        known = inspect.signature(type(own)).parameters  # AdamW's defaults hold more than it takes
+        return type(own)(groups, **{name: value for name, value in own.defaults.items() if name in known})
 
     def _loss(
         self, parameters: dict[str, Tensor], fixed: dict[str, Tensor], x: Tensor, y: Tensor

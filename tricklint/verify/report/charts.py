@@ -215,7 +215,7 @@ def proof(found: Proof) -> Figure | None:
         figure = Figure(figsize=(4.4, 2.5))
         axes = figure.subplots()
         marker = "o" if found.unit == "s" else None
-        scale = 1.0 if found.unit == "s" else 2.0**20
+        scale = 2.0**20 if found.unit == "bytes" else 1.0
         axes.plot(x, before / scale, color=GREY, marker=marker, markersize=4, label="original")
         axes.plot(x, after / scale, color=COLOURS[found.verdict], marker=marker, markersize=4, label="fixed")
         if found.unit == "s":
@@ -225,7 +225,7 @@ def proof(found: Proof) -> Figure | None:
             axes.set_ylabel("seconds")
         else:
             axes.set_xlabel("step")
-            axes.set_ylabel("MB kept after the step")
+            axes.set_ylabel("MB kept after the step" if found.unit == "bytes" else "nodes of graphs alive")
             axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
         return figure

@@ -12,6 +12,7 @@ from rich.table import Table
 from tricklint.verify.analysis import Analysis
 from tricklint.verify.proofs import Proof
 from tricklint.verify.report import words
+from tricklint.verify.stats import Verdict
 
 WIDTH = 100
 
@@ -43,10 +44,7 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
         for heading in ("rule", "place", "verdict", "measured"):
             table.add_column(heading, overflow="fold")
         for proof in proofs:
-            style = words.STYLES[proof.verdict]
-            table.add_row(
-                f"{proof.code} {proof.name}", proof.place, f"[{style}]{proof.verdict.value}[/]", escape(proof.text)
-            )
+            table.add_row(f"{proof.code} {proof.name}", proof.place, _styled(proof.verdict), escape(proof.text))
         console.print(table)
         console.print()
     verdicts = words.verdicts(analysis, proofs)
@@ -83,10 +81,9 @@ def _table(analysis: Analysis) -> Table:
             table.add_row(escape(outcome.variant.label), outcome.verdict.value, "", "–", "–", "–", "–")
         for number, c in enumerate(shown):
             verdict = outcome.verdict if number == 0 else c.paired.verdict
-            style = words.STYLES[verdict]
             table.add_row(
                 escape(outcome.variant.label) if number == 0 else "",
-                f"[{style}]{verdict.value}[/]" if style else verdict.value,
+                _styled(verdict),
                 escape(c.metric),
                 words.number(c.variant_mean),
                 words.interval(c),
@@ -94,6 +91,11 @@ def _table(analysis: Analysis) -> Table:
                 "–" if c.untouched else f"{c.paired.p_better:.3f}",
             )
     return table
+
+
+def _styled(verdict: Verdict) -> str:
+    style = words.STYLES[verdict]
+    return f"[{style}]{verdict.value}[/]" if style else verdict.value
 
 
 def _explanation(analysis: Analysis) -> str:

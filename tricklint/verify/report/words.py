@@ -70,7 +70,7 @@ def time_change(outcome: Outcome) -> str:
 def verdicts(analysis: Analysis | None, proofs: Sequence[Proof]) -> list[Verdict]:
     """One verdict a fix: rungs of the ladder are not counted again."""
     trained = [o.verdict for o in analysis.outcomes if o.variant.kind != "stack"] if analysis else []
-    return trained + [p.verdict for p in proofs]
+    return trained + [p.verdict for p in proofs if p.verdict is not Verdict.NOT_JUDGED]
 
 
 def group(analysis: Analysis, kind: str) -> str:

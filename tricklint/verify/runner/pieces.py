@@ -39,7 +39,7 @@ class Pieces:
         @functools.wraps(plain_iter)
         def iterate(self: Any) -> Any:
             for batch in plain_iter(self):
-                meter.current = _samples(batch)
+                meter.current = samples(batch)
                 yield batch
             meter.flush()
 
@@ -91,11 +91,11 @@ class Pieces:
                     optimizer._tricklint_step()
 
 
-def _samples(batch: Any) -> int:
+def samples(batch: Any) -> int:
     """How many samples a batch holds: the first tensor's first dimension."""
     if hasattr(batch, "shape") and len(batch.shape):
         return int(batch.shape[0])
     values = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (list, tuple)) else ()
     return next(
-        (_samples(value) for value in values if hasattr(value, "shape") or isinstance(value, (dict, list, tuple))), 1
+        (samples(value) for value in values if hasattr(value, "shape") or isinstance(value, (dict, list, tuple))), 1
     )

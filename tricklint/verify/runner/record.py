@@ -50,6 +50,7 @@ class Recorder:
         self.backwards = 0
         self.last = time.perf_counter()
         self.after_step: list[Any] = []
+        self.before_backward: list[Any] = []
 
     def install(self) -> None:
         import torch
@@ -82,6 +83,8 @@ class Recorder:
         import torch
 
         self.backwards += 1
+        for call in self.before_backward:
+            call(tensors)
         tensor = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
         if not isinstance(tensor, torch.Tensor) or tensor.numel() != 1:
             return

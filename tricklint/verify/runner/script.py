@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from tricklint.verify.runner import files, loops, record, seeds
-from tricklint.verify.runner.memory import SavedBytes
+from tricklint.verify.runner.memory import SavedBytes, held_bytes
 from tricklint.verify.runner.pieces import Pieces
 from tricklint.verify.runner.serve import write_json
 
@@ -38,9 +38,11 @@ def run_script(job: dict[str, Any]) -> int:
         _scale_learning_rates(job["lr_scale"])
     found: dict[str, Any] = {}
     _lightning_metrics(found)
-    meter = SavedBytes() if job.get("mode") == "memory" else None
+    meter = SavedBytes(job.get("limit")) if job.get("mode") == "memory" else None
     if meter is not None:
         recorder.after_step.append(meter.mark)
+        recorder.before_backward.append(meter.watch)
+        meter.watch_loaders()
     probe = loops.Probe(job["loops"], root) if job.get("mode") == "loops" else None
     record.reset_peak()
     status, message = "ok", ""
@@ -67,7 +69,7 @@ def run_script(job: dict[str, Any]) -> int:
     except BaseException as error:
         traceback.print_exc()
         status, message = "crashed", _where(error, root)
-        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+        if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower():
             status = "oom"
     result: dict[str, Any] = {"status": status, "message": message, "wall_s": time.perf_counter() - started}
     result.update(recorder.summary())
@@ -83,7 +85,7 @@ def run_script(job: dict[str, Any]) -> int:
     result["torch"] = torch.__version__
     result["pieces"] = job.get("pieces", 1)
     if meter is not None:
-        result["saved"] = {"peak": meter.peak, "over_steps": meter.over_steps[:5000]}
+        result["saved"] = {**meter.summary(), "held": held_bytes([phase.optimizer for phase in recorder.phases])}
     if probe is not None:
         result["loops"] = probe.results
     write_json(job["record"], result)
