@@ -97,8 +97,9 @@ from tricklint.program.heads import rare_heads
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
 from tricklint.program.modules import FileModule
 from tricklint.program.objects import submodules
-from tricklint.program.values import Class, Instance, ParamSet, Ref, members
+from tricklint.program.values import Class, Func, Instance, ParamSet, Ref, Unknown, members
 from tricklint.rule import Rule
+from tricklint.source.tree import walk
 
 
 class MissingInit(Rule):
@@ -149,7 +150,7 @@ class MissingInit(Rule):
                 return False
             if init.too_late(event):
                 continue
-            found = [layer for _, layer in owned(module)]
+            found = [layer for _, layer in owned(module) if not only_by_choice(program, module, layer)]
             if not found:
                 continue
             any_layers = True
@@ -286,15 +287,15 @@ class MissingInit(Rule):
 
     @staticmethod
     def reachable(program: Program, module: Instance) -> list[str] | None:
-        """The children to go over: [] for all of `self.modules()`; None when no fix is safe. Pretrained parts and those
-        that have an initialisation of their own are left out."""
+        """The children to go over: [] for all of `self.modules()`; None when no fix is safe. Pretrained parts, those that
+        have an initialisation of their own, and those that come from nobody knows where are left out."""
         init = Initialisation.of(program)
 
         def taken(part: Instance) -> bool:
             weighted = [child for _, child in submodules(part) if child.library in layers.WEIGHTED]
             return holds_pretrained(part) or any(True for layer in weighted for _ in init.reaching(layer))
 
-        if not taken(module):
+        if not taken(module) and not foreign_parts(module):
             return []
         names = []
         for name, value in module.fields.items():
@@ -328,6 +329,37 @@ def tells_kinds(chosen: ParamSet) -> bool:
     return any(pred.op in ("isinstance", "classname_contains", "classname") and not pred.negated for pred in chosen.preds)
 
 
+def foreign_parts(module: Instance) -> list[str]:
+    """Attributes that the class calls or goes over as it would modules, without a trace of what they are: an argument,
+    or something another library made, which may be pretrained."""
+    if not isinstance(module.cls, Class):
+        return []
+    unknown = {
+        str(name)
+        for name, value in module.fields.items()
+        if any(isinstance(m, Unknown) or (isinstance(m, Instance) and m.kind == "") for m in members(value))  # type: ignore[arg-type]
+    }
+    used: set[str] = set()
+    for cls in module.cls.mro() if unknown else ():
+        for func in cls.fields.values() if isinstance(cls, Class) else ():
+            for node in walk(func.node) if isinstance(func, Func) and func.node is not None else ():
+                if isinstance(node, cst.Call):
+                    used.update(own_attribute(node.func))
+                elif isinstance(node, (cst.For, cst.CompFor)):
+                    for each in walk(node.iter):
+                        used.update(own_attribute(each))
+    return sorted(unknown & used)
+
+
+def own_attribute(node: cst.CSTNode) -> tuple[str, ...]:
+    """("layers",) for `self.layers`, and for `self.layers[0]` and `self.layers.forward`."""
+    if isinstance(node, cst.Subscript) or (isinstance(node, cst.Attribute) and node.attr.value == "forward"):
+        node = node.value
+    if isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == "self":
+        return (node.attr.value,)
+    return ()
+
+
 def is_module(value: object) -> bool:
     return any(isinstance(member, Instance) and member.kind in ("module", "loss", "") for member in members(value))  # type: ignore[arg-type]
 
@@ -346,6 +378,15 @@ def part_of_small_head(outer: Instance) -> bool:
 
 def harmless(to: str) -> bool:
     return to in frameworks.HARMLESS or to.startswith(frameworks.HARMLESS_PREFIXES)
+
+
+def only_by_choice(program: Program, module: Instance, layer: Instance) -> bool:
+    """A layer on a branch of `__init__` that the defaults do not take: the module mostly goes without it."""
+    built, holder = program.made.get(id(layer)), program.made.get(id(module))
+    if not built or not holder:
+        return False
+    known = {id(step.node) for step in holder[0].path}
+    return any(step.taken is False and id(step.node) not in known for step in built[0].path)
 
 
 def program_roots(params: object) -> list[Instance]:
@@ -416,7 +457,12 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     lines: list[str] = []
     inner = "    "
     if children:
-        others = [name for name, value in module.fields.items() if is_module(value) and name not in children]
+        foreign = foreign_parts(module)
+        others = [
+            name
+            for name, value in module.fields.items()
+            if (is_module(value) or name in foreign) and name not in children
+        ]
         plain = all(isinstance(value, Instance) for value in module.fields.values() if is_module(value))
         listed = ", ".join(f"{self_name}.{name}" for name in children)
         if len(children) == 1:
