@@ -64,6 +64,7 @@ from tricklint.program.modules import FileModule
 from tricklint.program.predictions import Ending, only_ending
 from tricklint.program.values import Instance, Value
 from tricklint.rule import Rule
+from tricklint.source.tree import Tree
 
 # type of the loss → what its input ends in → what is wrong with it
 WRONG = {
@@ -197,11 +198,23 @@ class SoftmaxBeforeCrossEntropy(Rule):
         loose = isinstance(inner, (cst.BinaryOperation, cst.Comparison, cst.IfExp, cst.Lambda, cst.UnaryOperation))
         if loose and not inner.lpar and not isinstance(tree.parent(call), (cst.Arg, cst.Assign, cst.Return)):
             code = f"({code})"
-        edits = build.replace(tree, call, code)
+        edits = without_statement(tree, call, code) or build.replace(tree, call, code)
         direct = file is event.file and any(up is event.node for up in tree.ancestors(call))
         if direct:
             return Fix(FixLevel.RECIPE, f"give the loss the logits, without the {what}", edits, "the loss sees logits")
         return Fix(FixLevel.UNSAFE, f"take the {what} out", edits, reason)
+
+
+def without_statement(tree: Tree, call: cst.Call, code: str) -> build.Edits | None:
+    """`x = self.softmax(x)` goes whole: `x = x` would be left."""
+    assign, line = tree.parent(call), tree.statement_of(call)
+    if not isinstance(assign, cst.Assign) or len(assign.targets) != 1 or tree.code(assign.targets[0].target) != code:
+        return None
+    alone = isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
+    block = tree.parent(line) if alone and line is not None else None
+    if not isinstance(block, cst.IndentedBlock) or len(block.body) < 2:
+        return None
+    return build.remove_statement(tree, line)
 
 
 def prediction(event: Event) -> Value | None:
