@@ -35,6 +35,8 @@ _MEASURES = re.compile(
 )
 # Code that wants gradients although the model is in eval mode: attacks, saliency maps, optimised inputs
 _WANTS_GRAD = re.compile(r"requires_grad|\.backward\(|autograd\.grad|\bgrad\(|enable_grad|\.attribute\(|volatile\s*=")
+# What a call may be named that learns from a value
+_LEARNS = re.compile(r"backward|step|train|optimi[sz]e|learn|minimi[sz]e")
 _OWN_CONTEXT = re.compile(r"grad|infer|eval|volatile|frozen|test")
 
 
@@ -163,6 +165,8 @@ def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event],
         return None
     if trains and not _may_measure(code):
         return None
+    if mode is not None and evaluating and _in_one_function(mode, event):
+        return Evaluation(event, region, "mode", mode, False)
     if any(speaks_of(EVALUATION, name) for name in _argument_names(event.node)) and all(
         happens_in(each, region) for each in backwards if event.node in reach.by_event.get(id(each), ())
     ):
@@ -171,6 +175,11 @@ def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event],
     if only_detached(tree, event.node, measured) and measured:
         return Evaluation(event, region, "measured", None, False)
     return None
+
+
+def _in_one_function(mode: Event, event: Event) -> bool:
+    """`model.eval()` stands before the call, in the same function: what comes between is meant to be evaluation."""
+    return mode.file is event.file and bool(mode.stack) and mode.stack == event.stack
 
 
 def _may_measure(code: str) -> bool:
@@ -238,6 +247,8 @@ def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = No
             if parent.attr.value in _NUMBERS:
                 _note(tree, parent, measured)
                 return True
+            if _LEARNS.search(parent.attr.value):
+                return False
         elif isinstance(parent, cst.Comparison):
             _note(tree, parent, measured)
             return True
@@ -248,6 +259,8 @@ def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = No
             if tree.code(call.func).startswith(_NUMBER_CALLS):
                 _note(tree, call, measured)
                 return True
+            if _LEARNS.search(tree.code(call.func).rpartition(".")[2]):
+                return False
             parent = call
         elif isinstance(parent, (cst.AssignTarget, cst.Return, cst.AugAssign, cst.Yield, cst.Lambda)):
             return False
