@@ -12,7 +12,7 @@ from tricklint.source.tree import Tree, walk
 
 
 def taken(body: str) -> bool:
-    lines = ["def step(batch, labels, model, loss_fn, optimizer):", "    out = model(batch)", *body.splitlines()]
+    lines = ["def step(batch, labels, model, loss_fn, optimizer):", "out = model(batch)", *body.splitlines()]
     tree = Tree(Path("step.py"), "\n    ".join(lines) + "\n")
     call = next(
         node
