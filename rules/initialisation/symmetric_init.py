@@ -58,7 +58,8 @@ gain where tanh, a sigmoid or nothing does. It is offered for calls of `nn.init`
 same activation; where the tensor is filled by hand, or the call also reaches vectors, the rule only tells.
 
 ## Evidence
-`tricklint verify --recipe mlp-deep` trains a net from each start.
+Follows from the symmetry: units that start equal are given equal gradients in every step and stay equal. No recipe
+measures it; `tricklint verify train.py` does so for your own net.
 
 ## References
 - Goodfellow, Bengio and Courville, Deep Learning, 2016, section 8.4 (breaking symmetry)

@@ -67,7 +67,8 @@ nn.CrossEntropyLoss()(logits, torch.tensor([0, 1])).backward()
 unsafe: it adds a layer, and a head that was trained on raw features has to be trained again.
 
 ## Evidence
-`tricklint verify` trains both over paired seeds; "no measurable difference" is a common and honest answer.
+No recipe measures it. `tricklint verify train.py` trains yours both ways over paired seeds; "no measurable difference"
+is a common and honest answer.
 
 ## References
 - Ranjan et al., L2-constrained Softmax Loss for Discriminative Face Verification, 2017

@@ -68,6 +68,11 @@ order of the classes stays. No fix where a constant scale stands there already: 
 ## Evidence
 Follows from the formulas; α_low at p = 0.9 is 4.3 for 10 classes, 6.8 for 100 and 9.1 for 1000.
 
+`tricklint verify --recipe cosine-1000` trains 1,000 classes at four scales (8 paired seeds, kept in `bench/results/`).
+At scale 1 the surest of all predictions has a probability of 0.003, at 4 of 0.034, at 16 of 0.975. Test accuracy: 94.6 %
+at 1, 96.4 % at 4 (+1.9 points [+1.7, +2.0]), 96.2 % at 16 (+1.6 [+1.4, +1.9]), and 90.2 % at 32 (−4.4 [−4.9, −4.0]): far
+above α_low a scale hurts.
+
 ## References
 - Ranjan et al., L2-constrained Softmax Loss for Discriminative Face Verification, 2017, section 3.3 (α_low)
 - Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, 2018, section 3.3 (the lower bound of s)

@@ -56,7 +56,8 @@ class Net(nn.Module):
 None: whether the loop should go, move before the load, or be narrowed to the head is the author's to say.
 
 ## Evidence
-`tricklint check --trace` shows the fingerprint of the weights before and after; `--verify` trains both.
+`tricklint check --trace` shows the fingerprint of the weights before and after; `--verify` trains both. What is lost is
+the pre-training.
 
 ## References
 - Yosinski et al., How transferable are features in deep neural networks?, 2014
