@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.knowledge import frameworks, layers, optimizers, pretrained
+from tricklint.knowledge import frameworks, layers, optimizers, pretrained, tensors
 from tricklint.knowledge.names import canonical
 from tricklint.program.params import Attr, type_names
 from tricklint.program.values import (
@@ -485,6 +485,8 @@ class Library:
         )
         if name in layers.INTEGER_OPS:
             grad = False
+        if grad and name not in tensors.METHODS:  # a library's own object (a graph, a distribution, an output)
+            return Tensor("unknown", (value, *args.all()), value.module, node, self.file, grad, name=name)
         if name in ("add_", "sub_") and grad:
             self.emit("accumulate", node, value, target=None, how=name, old=value, calls=self.call_sites())
         return Tensor(name, (value, *args.all()), value.module, node, self.file, grad, kwargs=args.kwargs)

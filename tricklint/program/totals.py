@@ -39,6 +39,7 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
     backpropagated as one."""
     backwards = program.events("backward")
     flows = {id(event): {id(t): t for t in flow(event.subject)} for event in backwards}
+    taken = {id(m) for event in program.events("forward") for v in event.data.get("inputs") or () for m in members(v)}
     evaluated = {id(found.event.node) for found in evaluations(program, grad=True)}
     seen: set[int] = set()
     for event in program.events("accumulate"):
@@ -49,6 +50,7 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
             or not program.complete(event)
             or in_model(event)
             or not event.possible
+            or id(event.data.get("old")) in taken  # a module takes the list: these are the inputs of one pass
         ):
             continue
         where = _place(event)
