@@ -4,7 +4,7 @@
     python bench/verify_engines.py steps                                                # five timed steps of each way
 
 The plain loop trains one run after the other in one process (with one thread, and with as many as torch takes; the
-faster counts). The engine makes the same runs in processes of one thread each. Both are given with and without what
+faster counts, and only that one is made again in the rounds after the first). The engine makes the same runs in processes of one thread each. Both are given with and without what
 they pay once (importing torch, starting servers). Rounds alternate, the best of each counts, and the load is printed:
 on a busy machine only rounds with little load say much.
 """
@@ -81,8 +81,9 @@ def compare(recipe: str, seeds: int, steps: int, rounds: int) -> None:
     from tricklint.verify.engines.local import cores
     from tricklint.verify.recipes import load as load_recipe
 
-    names = list(load_recipe(recipe).variants)[:3]
+    names = list(load_recipe(recipe).variants)[:2]
     best: dict[str, dict] = {}
+    ratios: list[float] = []
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
@@ -95,9 +96,15 @@ def compare(recipe: str, seeds: int, steps: int, rounds: int) -> None:
                 ),
                 f"engine, {cores()} processes": lambda f=folder: engine(recipe, seeds, steps, names, f / "session"),
             }
+            latest: dict[str, float] = {}
+            plains = [kind for kind in best if kind.startswith("plain")]
+            slower = max(plains, key=lambda kind: best[kind]["runs"], default=None) if len(plains) == 2 else None
             for kind, measure in kinds.items():
+                if kind == slower:
+                    continue
                 before = load()
                 found = measure()
+                latest[kind] = found["runs"]
                 print(
                     f"round {number + 1}  {kind:22} {found['runs']:7.2f} s of training, {found['all']:7.2f} s in all"
                     f"   (load before: {before:.1f})",
@@ -105,11 +112,17 @@ def compare(recipe: str, seeds: int, steps: int, rounds: int) -> None:
                 )
                 if kind not in best or found["runs"] < best[kind]["runs"]:
                     best[kind] = found
+            pair = (
+                min(latest[kind] for kind in latest if kind.startswith("plain")),
+                latest[f"engine, {cores()} processes"],
+            )
+            ratios.append(pair[0] / pair[1])
     one, many, ours = best.values()
     sequential = min(one, many, key=lambda found: found["runs"])
     runs = len(names) * seeds
     print(f"{recipe}: {runs} runs of {steps} steps, best of {rounds} rounds")
-    print(f"  training  {sequential['runs'] / ours['runs']:.2f} x the plain sequential loop (bar: 1.8)")
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"  training  {sequential['runs'] / ours['runs']:.2f} x the plain sequential loop (bar: 1.8); rounds: {each}")
     print(f"  in all    {min(one['all'], many['all']) / ours['all']:.2f} x, with imports and the start of servers")
     print(f"  bit-equal to the plain loop with one thread: {one['losses'] == ours['losses']}")
 

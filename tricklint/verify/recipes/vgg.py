@@ -45,7 +45,7 @@ class Vgg16(nn.Module):
 class VggDigits(Recipe):
     name = "vgg-digits"
     title = "VGG-16 without norm layers, from scratch, on digits, with AdamW"
-    rules = ("TRK501", "TRK601")
+    rules = ("TRK501", "TRK502", "TRK601")
     variants = {
         "baseline": "Baseline",
         "xavier": "+ Xavier (gain 1)",
