@@ -147,8 +147,9 @@ def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event],
     mode = modes.last(module, event)
     evaluating = mode is not None and mode.data.get("train") is False
     words = loop_words(region)
+    name = "" if _is_unit_test(event) else function_name(event)
     named = any(speaks_of(EVALUATION, word) for word in words) or (
-        speaks_of(EVALUATION, function_name(event)) and not any(speaks_of(TRAINING, word) for word in words)
+        speaks_of(EVALUATION, name) and not any(speaks_of(TRAINING, word) for word in words)
     )
     if not trains and region.loop is not None:
         if evaluating:
@@ -175,6 +176,13 @@ def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event],
     if only_detached(tree, event.node, measured) and measured:
         return Evaluation(event, region, "measured", None, False)
     return None
+
+
+def _is_unit_test(event: Event) -> bool:
+    """`def test_shapes()` in test_pool.py is about the code: its name does not say that a model is evaluated."""
+    path = event.file.path
+    pytest_file = path.name.startswith("test_") or path.stem.endswith("_test")
+    return pytest_file and function_name(event).startswith("test")
 
 
 def _in_one_function(mode: Event, event: Event) -> bool:

@@ -227,6 +227,8 @@ class Statements:
             if isinstance(member, Sequence) and not starred and len(member.items) == count:
                 options.append(list(member.items))
             elif isinstance(member, Tensor):
+                if member.op == "loss":
+                    continue  # one number: what is unpacked comes from another branch
                 item = Tensor("item", (member,), member.module, member.node, member.file, member.grad)
                 parts: list[Value] = [item] * count
                 if member.op in layers.VALUES_AND_INDICES and count == 2:
