@@ -89,6 +89,20 @@ def test_recipes_are_listed_without_torch(project: Path) -> None:
     assert "vgg-digits" in done.stdout and "rare-positives" in done.stdout
 
 
+def test_a_fault_of_our_own_says_where() -> None:
+    from click import ClickException
+
+    from tricklint.verify import cli
+    from tricklint.verify.plan import duration
+    from tricklint.verify.stats import t_interval
+
+    with pytest.raises(ClickException) as wrong_use:
+        cli._guarded(lambda: duration("soon"))
+    assert wrong_use.value.message == "'soon' is no duration like \"10m\""
+    with pytest.raises(ClickException, match=r"\(ValueError in stats.py:\d+, a fault of tricklint\)"):
+        cli._guarded(lambda: t_interval(["x", "y"]))  # type: ignore[list-item]
+
+
 def test_epochs_of_the_configuration(project: Path) -> None:
     command = Command("train.py", None, ("--epochs", "3", "--lr", "1"))
     assert command.with_epochs(1).arguments == ("--epochs", "1", "--lr", "1")

@@ -105,13 +105,26 @@ def _guarded(action: Any) -> int:
     try:
         action()
     except (VerifyError, SettingsError, ValueError, KeyError) as error:
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise _Failure(str(text)) from (None if isinstance(error, (VerifyError, SettingsError)) else error)
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        raise _Failure(text + _own_fault(error)) from (
+            None if isinstance(error, (VerifyError, SettingsError)) else error
+        )
     except Declined:
         click.echo("nothing was trained")
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _own_fault(error: Exception) -> str:
+    """Where an error came from that none of our lines raised on purpose: a fault of tricklint's, to be found again."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [f for f in frames if "tricklint" in Path(f.filename).parts]
+    if not inside or (frames[-1] is inside[-1] and (frames[-1].line or "raise").startswith("raise")):
+        return ""
+    return f" ({type(error).__name__} in {Path(inside[-1].filename).name}:{inside[-1].lineno}, a fault of tricklint)"
 
 
 def _dispatch(options: Options) -> None:
