@@ -128,8 +128,8 @@ class FrozenNormDrift(Rule):
                     if id(norms.holder) not in unsure and not thawed(norms, freeze, every)
                 ]
                 train = next((found for norms in frozen if (found := trained_in_train_mode(program, norms))), None)
-                if train is not None:
-                    seen.add(id(freeze.event.node))
+                if train is not None and seen.isdisjoint(owners := {id(owner_model(norms.holder)) for norms in frozen}):
+                    seen |= {id(freeze.event.node), *owners}
                     yield self.report(program, freeze, root, frozen[0], train)
                     break
 

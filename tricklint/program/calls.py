@@ -96,6 +96,10 @@ class Calls(Objects, Params, Library, Imports):
             callee = self.guess_model(node, node.func) or callee
         elif isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("step", "zero_grad"):
             callee = self.guess_optimizer(node.func) or callee
+        elif isinstance(callee, Instance) and callee.kind == "checkpoint":  # what was saved is a whole model
+            model = Instance(Ref("<unknown>.Model"), node, self.file)
+            model.kind = "guessed"
+            callee = model if self.place_guess(node.func, model) else callee
         return self.call(callee, self.arguments(node), node)
 
     def guess_model(self: Interpreter, node: cst.Call, func: cst.Attribute) -> Value | None:
@@ -192,7 +196,8 @@ class Calls(Objects, Params, Library, Imports):
             return self.invoke(callee, None, args, node)
         if isinstance(callee, Bound):
             if callee.func is not None:
-                return self.invoke(callee.func, callee.self, args, node)
+                result = self.invoke(callee.func, callee.self, args, node)
+                return self.with_weights(result, node) if callee.func.name == "from_pretrained" else result
             return self.method(callee.self, callee.name, args, node)
         if isinstance(callee, Class):
             return self.instantiate(callee, args, node)
@@ -208,11 +213,24 @@ class Calls(Objects, Params, Library, Imports):
             return Tensor("unknown", tuple(args.all()), None, node, self.file, True)
         return self.call_unknown(args, node, "")
 
+    def with_weights(self: Interpreter, result: Value, node: cst.CSTNode) -> Value:
+        """What a `from_pretrained` of the program gives: a model with weights, even where it could not be followed."""
+        models = [member for member in members(result) if isinstance(member, Instance) and member.kind == "module"]
+        if not models:
+            result = made = Instance(Ref("<program>.from_pretrained"), node, self.file)
+            made.kind, models = "module", [made]
+            made.notes["external"] = True
+        for model in models:
+            model.notes["is_pretrained"] = True
+        return result
+
     def call_unknown(self: Interpreter, args: CallArgs, node: cst.CSTNode, name: str) -> Value:
         tensors = []
         for value in args.all():
             for member in members(value):
-                if (isinstance(member, Instance) and member.kind in ("module", "optimizer", "loader")) or isinstance(member, ParamSet):
+                if (isinstance(member, Instance) and member.kind in ("module", "optimizer", "loader")) or (
+                    isinstance(member, ParamSet) and not member.names
+                ):
                     self.emit("escape", node, member, to=name)
                 elif isinstance(member, Tensor):
                     tensors.append(member)
@@ -241,6 +259,8 @@ class Calls(Objects, Params, Library, Imports):
             if isinstance(func.node, cst.Lambda):
                 return self.eval(func.node.body)
             self.run_body(func.node.body)
+            if frame.exits:
+                self.leave(frame)
             if func.node.asynchronous is not None and not frame.returns:
                 return UNKNOWN
         return self.returned(frame)

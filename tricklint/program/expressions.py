@@ -27,6 +27,7 @@ from tricklint.program.values import (
     ParamSet,
     Partial,
     Pred,
+    Prefixed,
     Ref,
     Sequence,
     Super,
@@ -114,7 +115,8 @@ class Expressions:
                     default = default or value.default
                 else:
                     whole = False
-        return Const(text, default) if whole else UNKNOWN
+                    break
+        return Const(text, default) if whole else Prefixed(text) if text else UNKNOWN
 
     # -- attributes and items ------------------------------------------------------------------------------------------
 
@@ -134,6 +136,8 @@ class Expressions:
             return value.fields.get(name) or (Bound(value, None, name) if name in CONFIG_METHODS else UNKNOWN)
         if isinstance(value, Class):
             found = value.lookup(name)
+            if isinstance(found, Func) and any(isinstance(d, Ref) and d.name == "builtins.classmethod" for d in found.decorators):
+                return Bound(value, found, name)
             if found is not None:
                 return found
             if name == "load_from_checkpoint" and "lightning.LightningModule" in value.libraries():
@@ -261,6 +265,10 @@ class Expressions:
             if isinstance(result, (str, tuple)) and len(result) > 10_000:
                 return UNKNOWN
             return Const(result, a.default or b.default)
+        if isinstance(b, Unknown) and isinstance(a, Const) and isinstance(a.value, str) and op in ("Add", "Modulo"):
+            return Prefixed(a.value if op == "Add" else a.value.partition("%")[0])
+        if isinstance(a, Prefixed) and op == "Add":
+            return a
         if op == "Power" and isinstance(a, Const) and isinstance(b, Const):
             try:
                 if abs(b.value) < 64:

@@ -160,7 +160,7 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made, sigmoid=True,
                              prior=_prior_of(weight))  # fmt: skip
         weight = first(loss.kwargs.get("weight") or (loss.args[0] if loss.args else None))
-        if kind == "cross_entropy" and _given(weight):
+        if kind in ("cross_entropy", "nll") and _given(weight):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", *made,
                              sigmoid=False)  # fmt: skip
     elif isinstance(loss, Ref):
@@ -169,7 +169,7 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
         if kind == "bce_logits" and _given(first(event.data["kwargs"].get("pos_weight"))):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", event.node,
                              event.file, True)  # fmt: skip
-        if kind == "cross_entropy" and _given(first(event.data["kwargs"].get("weight"))):
+        if kind in ("cross_entropy", "nll") and _given(first(event.data["kwargs"].get("weight"))):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", event.node,
                              event.file, False)  # fmt: skip
     if kind in ("bce_logits", "bce"):

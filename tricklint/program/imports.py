@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import glob
 from typing import TYPE_CHECKING
 
 from tricklint.knowledge.frameworks import star_owner
@@ -74,6 +75,17 @@ class Imports:
                 return ModuleValue(module)
             return UNKNOWN
         return Ref(canonical(dotted))
+
+    def modules_below(self: Interpreter, package: str, start: str) -> list[Value]:
+        """The files of a package whose names begin with `start`, run."""
+        if not package:
+            return []
+        path = self.project.find(package, self.file.path)
+        folder = path.parent if path is not None and path.name == "__init__.py" else None
+        folder = folder or self.project.is_namespace(package, self.file.path)
+        files = sorted(folder.glob(f"{glob.escape(start)}*.py")) if folder is not None else []
+        modules = [self.run_file(file) for file in files[:DYNAMIC_LIMIT] if not file.name.startswith(("_", "test"))]
+        return [ModuleValue(module) for module in modules if module is not None]
 
     def run_file(self: Interpreter, path) -> FileModule | None:  # type: ignore[no-untyped-def]
         """Run a file once, as an import would."""

@@ -39,7 +39,7 @@ class BudgetSpent(Exception):
 class Frame:
     """One call: local names, what it returned so far, where its path began."""
 
-    __slots__ = ("call", "closure", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
+    __slots__ = ("call", "closure", "exits", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Frame:
         self.closure = closure
         self.path_length = path_length
         self.returns: list[tuple[Value, bool | None]] = []
+        self.exits: list[tuple[list[tuple[dict[Any, Any], Any, Any]], bool]] = []  # what branches that returned left behind
         self.self: Value | None = None
         self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
         self.grad: bool | None = True
@@ -166,6 +167,11 @@ class Interpreter(Statements, Expressions, Calls):
         finally:
             self.journal = outer
         live = [result for result in results if result[0] == FALL]
+        for status, finals, step in results:
+            if status == RETURN and finals and self.frames:
+                frame = self.frames[-1]
+                steps = (*self.path[frame.path_length :], step)
+                frame.exits.append((list(finals.values()), all(at.taken is True for at in steps)))
         if not live:
             return results[0][0] if results[0][0] != RAISE else results[-1][0]
         keys: dict[tuple[int, Any], tuple[dict[Any, Any], Any]] = {}
@@ -190,6 +196,16 @@ class Interpreter(Statements, Expressions, Calls):
                 if step.pred is not None:
                     self.path.append(step)
         return FALL
+
+    def leave(self, frame: Frame) -> None:
+        """Join what the branches that returned early left behind: models that they built, attributes that they set."""
+        for finals, sure in frame.exits:
+            for fields, key, value in finals:
+                if value is _MISSING or fields is frame.locals:
+                    continue
+                now = fields.get(key, _MISSING)
+                if now is not value:
+                    self.write(fields, key, self._merge([value, now] if sure else [now, value], sure))
 
     @staticmethod
     def _merge(values: list[Any], sure: bool) -> Any:

@@ -24,6 +24,7 @@ from tricklint.program.values import (
     ParamSet,
     Partial,
     Pred,
+    Prefixed,
     Ref,
     Sequence,
     Super,
@@ -591,6 +592,8 @@ class Library:
                     return Const(result, value.default)
             except Exception:
                 return UNKNOWN
+            if name == "format" and isinstance(value.value, str):
+                return Prefixed(value.value.partition("{")[0])
         return UNKNOWN
 
     def parser_method(self: Interpreter, parser: Instance, name: str, args: CallArgs) -> Value:
@@ -1094,6 +1097,22 @@ def _x_chain(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) ->
     return Sequence("list", tuple(items), True, node, self.file)
 
 
+def _x_import_module(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """`import_module("models." + name)`: the module of that name; any of the package's when the name may be another."""
+    found: list[Value] = []
+    sure = False
+    for at in members(args.get(0, "name")):
+        if isinstance(at, Const) and isinstance(at.value, str) and not at.value.startswith("."):
+            found.append(self.import_module(at.value))
+            sure = sure or (len(found) == 1 and at.default)
+            if at.default:
+                found += self.modules_below(at.value.rpartition(".")[0], "")
+        elif isinstance(at, Prefixed) and not at.prefix.startswith("."):
+            package, _, start = at.prefix.rpartition(".")
+            found += self.modules_below(package, start)
+    return join(*found, sure=sure) if found else UNKNOWN
+
+
 def _x_parser(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = self.plain(name, args, node)
     made.kind = "parser"
@@ -1235,6 +1254,7 @@ def _x_create_cnn(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNod
 _EXACT: dict[str, Any] = {
     "functools.partial": _x_partial,
     "itertools.chain": _x_chain,
+    "importlib.import_module": _x_import_module,
     "argparse.ArgumentParser": _x_parser,
     "configargparse.ArgumentParser": _x_parser,
     "configargparse.ArgParser": _x_parser,

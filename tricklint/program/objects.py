@@ -384,7 +384,8 @@ class Objects:
         alternatives = memo
         memo = memo.values[0] if isinstance(memo, Union) else memo
         if isinstance(memo, Tensor):
-            flows = memo.grad or (loss and any(isinstance(each, Tensor) and each.grad for each in inputs))
+            fed = (member for each in inputs for member in members(each))
+            flows = memo.grad or (loss and any(isinstance(each, Tensor) and each.grad for each in fed))
             made = Tensor("loss" if loss else "call", inputs, module, node, self.file, grad and flows)
             made.result = memo
             if isinstance(alternatives, Union):

@@ -38,6 +38,16 @@ class Unknown(Value):
 UNKNOWN = Unknown()
 
 
+class Prefixed(Unknown):
+    """Text of which only the beginning is known: `"models." + name`."""
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+
 @dataclass(frozen=True, slots=True)
 class Const(Value):
     """A Python constant. `default` marks one that the user may override (a command line default, a parameter's)."""
