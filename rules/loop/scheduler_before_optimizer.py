@@ -70,7 +70,7 @@ from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.events import Event, Loop
 from tricklint.program.loaders import loaders_of
-from tricklint.program.values import Const, Instance, Sequence, Value, first, members, number
+from tricklint.program.values import Class, Const, Instance, Sequence, Value, first, members, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, children, walk
 
@@ -98,7 +98,7 @@ class SchedulerBeforeOptimizer(Rule):
         seen: set[int] = set()
         for event in first_step.values():
             scheduler = event.subject
-            if not isinstance(scheduler, Instance) or not scheduler.library.startswith(TORCH) or id(event.node) in seen:
+            if not isinstance(scheduler, Instance) or not library_of(scheduler).startswith(TORCH) or id(event.node) in seen:
                 continue
             mine = [step for made in members(scheduler.notes.get("optimizer")) for step in steps.get(id(made), [])]
             if not mine or not program.complete(event):
@@ -173,6 +173,15 @@ class SchedulerBeforeOptimizer(Rule):
         return Fix(
             FixLevel.RECIPE, "step the scheduler after the optimizer", edits, "the schedule starts at its first value"
         )
+
+
+def library_of(scheduler: Instance) -> str:
+    """PyTorch's class, also behind one of the program's own that makes its steps as PyTorch does."""
+    if not isinstance(scheduler.cls, Class):
+        return scheduler.library
+    if scheduler.cls.lookup("step") is not None:
+        return ""
+    return next((name for name in scheduler.cls.libraries() if name.startswith(TORCH)), "")
 
 
 def moved(tree: Tree, statement: cst.SimpleStatementLine, after: cst.CSTNode) -> build.Edits | None:

@@ -383,6 +383,8 @@ class Calls(Objects, Params, Library, Imports):
                 return "module"
             if name.startswith("torch.optim.") and name[12:13].isupper():
                 return "optimizer"
+            if name.startswith("torch.optim.lr_scheduler."):
+                return "scheduler"
             if name in ("torch.utils.data.Dataset", "torch.utils.data.IterableDataset") or name.startswith("torchvision.datasets."):
                 return "dataset"
             if name.startswith(("fastai.", "monai.networks.", "pytorch_metric_learning", "torchmetrics")):
@@ -410,6 +412,9 @@ class Calls(Objects, Params, Library, Imports):
         if made.kind == "optimizer":
             base = next((n for n in cls.libraries() if n.startswith("torch.optim.")), "torch.optim.Optimizer")
             self.make_optimizer(made, base, args, node, own=True)
+        elif made.kind == "scheduler":
+            made.notes["optimizer"] = args.get(0, "optimizer")
+            self.emit("scheduler", node, made)
         else:
             self.emit("built", node, made)
         if self.is_enum(cls):
