@@ -96,7 +96,7 @@ def screen_universe(
 ) -> None:
     """Decode and screen the files; fills `sources`, `roots` and `problems`."""
     words = root_words(raws, rules, known)
-    known = cache.screened(words)
+    earlier = cache.screened(words)
     with quiet_parsing():
         for path, raw in raws.items():
             source: Source | None = None
@@ -105,9 +105,9 @@ def screen_universe(
                 source = Source.from_bytes(path, raw.data, raw.mtime_ns, raw.size)
                 problems += source.problems
                 key = universe.digests[path] or ""
-                screened = known.get(key) if not source.is_notebook else None
+                screened = earlier.get(key) if not source.is_notebook else None
                 if screened is None:
-                    screened = known[key] = screen(source, words)
+                    screened = earlier[key] = screen(source, words)
             except SourceError as error:
                 problems.append(error.problem)
                 screened = Screened(False)
@@ -119,7 +119,7 @@ def screen_universe(
                     universe.roots.add(path)
             if path in universe.asked:
                 universe.problems += problems
-    cache.keep_screened(words, known)
+    cache.keep_screened(words, earlier)
 
 
 def root_words(raws: Mapping[Path, Raw], rules: Sequence[Rule], known: Sequence[Rule]) -> tuple[bytes, ...]:

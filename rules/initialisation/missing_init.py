@@ -345,7 +345,7 @@ def foreign_parts(module: Instance) -> list[str]:
     unknown = {
         str(name)
         for name, value in module.fields.items()
-        if any(isinstance(m, Unknown) or (isinstance(m, Instance) and m.kind == "") for m in members(value))  # type: ignore[arg-type]
+        if any(isinstance(m, Unknown) or (isinstance(m, Instance) and m.kind == "") for m in members(value))
     }
     used: set[str] = set()
     for cls in module.cls.mro() if unknown else ():

@@ -83,7 +83,6 @@ from tricklint.program.values import Class, Instance, ParamSet, first, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 
-
 _NUMBERS = (cst.Integer, cst.Float, cst.UnaryOperation)
 
 

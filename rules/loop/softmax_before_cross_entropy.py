@@ -210,8 +210,9 @@ def without_statement(tree: Tree, call: cst.Call, code: str) -> build.Edits | No
     assign, line = tree.parent(call), tree.statement_of(call)
     if not isinstance(assign, cst.Assign) or len(assign.targets) != 1 or tree.code(assign.targets[0].target) != code:
         return None
-    alone = isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
-    block = tree.parent(line) if alone and line is not None else None
+    if not isinstance(line, cst.SimpleStatementLine) or len(line.body) != 1:
+        return None
+    block = tree.parent(line)
     if not isinstance(block, cst.IndentedBlock) or len(block.body) < 2:
         return None
     return build.remove_statement(tree, line)
