@@ -3,10 +3,10 @@
     python bench/verify_engines.py engine --recipe vgg-digits --seeds 8 --steps 150     # bar: 1.8 x on two cores
     python bench/verify_engines.py steps                                                # five timed steps of each way
 
-The plain loop trains one run after the other in one process (with one thread, and with as many as torch takes; the
-faster counts, and only that one is made again in the rounds after the first). The engine makes the same runs in processes of one thread each. Both are given with and without what
-they pay once (importing torch, starting servers). Rounds alternate, the best of each counts, and the load is printed:
-on a busy machine only rounds with little load say much.
+The plain loop trains one run after the other in one process: with one thread, and with as many as torch takes. The
+engine makes the same runs in processes of one thread each. All are given with and without what they pay once (importing
+torch, starting servers). Rounds alternate, and the load is printed: on a busy machine only rounds with little load say
+much.
 """
 
 from __future__ import annotations
@@ -81,50 +81,35 @@ def compare(recipe: str, seeds: int, steps: int, rounds: int) -> None:
     from tricklint.verify.engines.local import cores
     from tricklint.verify.recipes import load as load_recipe
 
-    names = list(load_recipe(recipe).variants)[:2]
-    best: dict[str, dict] = {}
-    ratios: list[float] = []
-    for number in range(rounds):
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            (folder / "weights").mkdir()
-            load_recipe(recipe).prepare(folder / "weights")
-            kinds = {
-                "plain, 1 thread": lambda f=folder: plain(recipe, seeds, steps, names, 1, str(f / "weights")),
-                f"plain, {cores()} threads": lambda f=folder: plain(
-                    recipe, seeds, steps, names, cores(), str(f / "weights")
-                ),
-                f"engine, {cores()} processes": lambda f=folder: engine(recipe, seeds, steps, names, f / "session"),
-            }
-            latest: dict[str, float] = {}
-            plains = [kind for kind in best if kind.startswith("plain")]
-            slower = max(plains, key=lambda kind: best[kind]["runs"], default=None) if len(plains) == 2 else None
-            for kind, measure in kinds.items():
-                if kind == slower:
-                    continue
+    names = list(load_recipe(recipe).variants)[:3]
+    one, many, ours = "plain, 1 thread", f"plain, {cores()} threads", f"engine, {cores()} processes"
+    found: dict[str, list[dict]] = {one: [], many: [], ours: []}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "weights").mkdir()
+        load_recipe(recipe).prepare(folder / "weights")
+        for number in range(rounds):
+            for kind, results in found.items():
                 before = load()
-                found = measure()
-                latest[kind] = found["runs"]
+                if kind == ours:
+                    results.append(engine(recipe, seeds, steps, names, folder / f"session{number}"))
+                else:
+                    threads = 1 if kind == one else cores()
+                    results.append(plain(recipe, seeds, steps, names, threads, str(folder / "weights")))
                 print(
-                    f"round {number + 1}  {kind:22} {found['runs']:7.2f} s of training, {found['all']:7.2f} s in all"
-                    f"   (load before: {before:.1f})",
+                    f"round {number + 1}  {kind:22} {results[-1]['runs']:7.2f} s of training, "
+                    f"{results[-1]['all']:7.2f} s in all   (load before: {before:.1f})",
                     flush=True,
                 )
-                if kind not in best or found["runs"] < best[kind]["runs"]:
-                    best[kind] = found
-            pair = (
-                min(latest[kind] for kind in latest if kind.startswith("plain")),
-                latest[f"engine, {cores()} processes"],
-            )
-            ratios.append(pair[0] / pair[1])
-    one, many, ours = best.values()
-    sequential = min(one, many, key=lambda found: found["runs"])
-    runs = len(names) * seeds
-    print(f"{recipe}: {runs} runs of {steps} steps, best of {rounds} rounds")
-    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"  training  {sequential['runs'] / ours['runs']:.2f} x the plain sequential loop (bar: 1.8); rounds: {each}")
-    print(f"  in all    {min(one['all'], many['all']) / ours['all']:.2f} x, with imports and the start of servers")
-    print(f"  bit-equal to the plain loop with one thread: {one['losses'] == ours['losses']}")
+    print(
+        f"{recipe}: {len(names) * seeds} runs of {steps} steps; ratios of the best of {rounds} rounds, and of each round"
+    )
+    for kind in (one, many):
+        best = min(r["runs"] for r in found[kind]) / min(r["runs"] for r in found[ours])
+        each = ", ".join(f"{a['runs'] / b['runs']:.2f}" for a, b in zip(found[kind], found[ours]))
+        whole = min(r["all"] for r in found[kind]) / min(r["all"] for r in found[ours])
+        print(f"  {best:.2f} x the sequential loop ({kind}); rounds: {each}; {whole:.2f} x with imports and servers")
+    print(f"  bit-equal to the plain loop with one thread: {found[one][0]['losses'] == found[ours][0]['losses']}")
 
 
 def steps() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -86,6 +87,8 @@ def _serve(options: Job) -> int:
         except BaseException as error:
             sys.stderr.write(f"warm-up {target}: {type(error).__name__}: {error}" + "\n")
     sys.path[:] = path
+    gc.collect()
+    gc.freeze()  # a child's collector need not look at what was imported here: looking would copy its pages
     wake, woken = socket.socketpair()
     wake.setblocking(False)
     woken.setblocking(False)
