@@ -451,7 +451,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         if layer.library in layers.WEIGHTED and (not children or path.partition(".")[0] in children):
             kinds[layer.library.rpartition(".")[2]].append((path, following(program, layer)))
     rare = rare_heads(program)  # their bias is another rule's matter: zero would be wrong for them
-    spared = [spelled(path, self_name) for path, layer in submodules(module) if id(layer) in rare]
+    spared = [spelled(module, path, self_name) for path, layer in submodules(module) if id(layer) in rare]
     biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in spared if name)
     majority: dict[str, str] = {}
     for kind, uses in kinds.items():
@@ -501,15 +501,57 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
             wanted = scheme(activation, nn, "module.weight")
             if activation is None or wanted == majority[kind] or len(uses) == 1:
                 continue
-            name = spelled(path, self_name)
+            name = spelled(module, path, self_name)
             if name:
                 lines.append(scheme(activation, nn, f"{name}.weight"))
     return lines
 
 
-def spelled(path: str, self_name: str) -> str:
-    """`features.3` as it is written in the class: `self.features[3]`; "" when the path is too deep or dynamic."""
+def spelled(module: Instance, path: str, self_name: str) -> str:
+    """`features.3` as it is written in the class: `self.features[3]`; "" when the path is too deep or dynamic, or when
+    how many layers come before it may change from one model to the next."""
     parts = path.split(".")
     if len(parts) > 2 or not all(part.isidentifier() or part.isdigit() for part in parts):
         return ""
-    return self_name + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+    written, holder = self_name, module
+    for part in parts:
+        held = next((m for m in members(holder.fields.get(part)) if isinstance(m, Instance)), None)
+        if not part.isdigit():
+            written += f".{part}"
+        elif part == "0" or lists_its_layers(holder):
+            written += f"[{part}]"
+        elif held is not None and surely_last(holder, part, held):
+            written += "[-1]"
+        else:
+            return ""
+        if held is None:
+            return written if part is parts[-1] else ""
+        holder = held
+    return written
+
+
+def lists_its_layers(holder: Instance) -> bool:
+    """`nn.Sequential(a, b, c)` and `nn.ModuleList([a, b, c])`, not `nn.Sequential(*layers)`."""
+    call = holder.node
+    if not isinstance(call, cst.Call) or not call.args or any(arg.star for arg in call.args):
+        return False
+    if len(call.args) > 1 or "ModuleList" not in holder.library:
+        return not isinstance(call.args[0].value, cst.Name) or "Sequential" in holder.library
+    only = call.args[0].value
+    return isinstance(only, (cst.List, cst.Tuple)) and all(isinstance(each, cst.Element) for each in only.elements)
+
+
+def surely_last(holder: Instance, part: str, layer: Instance) -> bool:
+    """The layer is put at the end of the list on every path, right before the list becomes a module."""
+    if max((int(key) for key in map(str, holder.fields) if key.isdigit()), default=-1) != int(part):
+        return False
+    if layer.file is None or layer.file is not holder.file or layer.node is None or holder.node is None:
+        return False
+    tree = layer.file.tree
+    made, built = tree.statement_of(layer.node), tree.statement_of(holder.node)
+    block = tree.parent(built) if built is not None else None
+    if not isinstance(block, cst.IndentedBlock) or made is built or made is None or tree.parent(made) is not block:
+        return False
+    body = list(block.body)
+    between = body[body.index(made) + 1 : body.index(built)]  # type: ignore[arg-type]
+    return all(isinstance(each, cst.SimpleStatementLine) for each in between)
