@@ -13,7 +13,19 @@ from tricklint.program.events import Event
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.modules import FileModule
 from tricklint.program.program import Program
-from tricklint.program.values import Class, Const, Instance, Ref, Sequence, Tensor, Value, first, instances, join, members
+from tricklint.program.values import (
+    Class,
+    Const,
+    Instance,
+    Ref,
+    Sequence,
+    Tensor,
+    Value,
+    first,
+    instances,
+    join,
+    members,
+)
 
 # Operations that hand logits on as they are
 _THROUGH = frozenset(

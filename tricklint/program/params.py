@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
@@ -32,6 +33,10 @@ _FILLS = frozenset((
     "normal_", "uniform_", "fill_", "zero_", "copy_", "random_", "log_normal_", "exponential_", "cauchy_", "geometric_",
     "bernoulli_", "ones_", "constant_", "set_",
 ))  # fmt: skip
+
+
+# Methods of the program's own modules that give them other weights: `block.load_from(weights)`, `layer.init_weights()`
+_SETS_WEIGHTS = re.compile(r"(?:^|_)(?:load|init|initialize|initialise|reset|copy)(?:$|_)")
 
 
 class Attr(Value):
@@ -209,8 +214,8 @@ class Params:
             return value
         if name == "apply":
             return UNKNOWN
-        if name == "reset_parameters":
-            self.initialise(value, "reset_parameters", args, node)
+        if name == "reset_parameters" or _SETS_WEIGHTS.search(name):
+            self.initialise(value, name, args, node)
         return UNKNOWN
 
     def attr_method(self: Interpreter, value: Attr, name: str, args: list[Value]) -> Value:
