@@ -134,11 +134,7 @@ class EvalModeMissing(Rule):
             if before is not None and before.data.get("train") is not True:
                 continue
             for loop in forward.loops:
-                inside = [
-                    mode
-                    for mode in modes.events
-                    if any(each.serial == loop.serial for each in mode.loops) and modes.covers(mode, module)
-                ]
+                inside = [mode for mode in modes.in_loop[loop.serial] if modes.covers(mode, module)]
                 stops = [mode for mode in inside if mode.data.get("train") is False]
                 if not stops or len(stops) != len(inside) or stops[0].seq < forward.seq:
                     continue

@@ -76,6 +76,7 @@ Known from the weights' own cards: torchvision's accuracies hold for `weights.tr
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import libcst as cst
@@ -208,12 +209,14 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
             if enters(model, backbone) or fed_unchanged(model.notes.get("output"), backbone):
                 yield event, backbone, stats, inputs[0]
     # Scripts whose loop lies elsewhere: the one model that is optimised, and the loaders made beside it
+    trained_in: dict[str, list[Instance]] = defaultdict(list)
+    for model, events in program.trained.values():
+        for entry in {one.entry for one in events}:
+            trained_in[entry].append(model)
     for event in program.events("optimizer"):
         if not event.sure:
             continue
-        trained = [
-            model for model, events in program.trained.values() if any(one.entry == event.entry for one in events)
-        ]
+        trained = trained_in[event.entry]
         found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model, elsewhere)}
         if len(found) != 1:
             continue

@@ -10,7 +10,7 @@ import libcst as cst
 from tricklint.knowledge import layers
 from tricklint.program.events import Event
 from tricklint.program.modules import FileModule
-from tricklint.program.objects import owner_model, submodules
+from tricklint.program.objects import held, owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.values import Class, Const, Instance, ParamSet, Sequence, first, members
@@ -97,13 +97,7 @@ def trains_something(module: Instance) -> bool:
 
 def containers(program: Program, model: Instance) -> list[Instance]:
     """Trained modules that hold `model` (or a part of it) below them, `model` itself included when it is trained."""
-    found = []
-    for module, _ in program.trained.values():
-        for _, child in submodules(module):
-            if child is model or owner_model(child) is model:
-                found.append(module)
-                break
-    return found
+    return [module for module, _ in program.trained.values() if id(model) in held(module)]
 
 
 def has_new_layers(outer: Instance, model: Instance) -> bool:
@@ -123,7 +117,7 @@ def related(value: object, model: Instance, outer: list[Instance]) -> bool:
     for root in roots:
         if owner_model(root) is model or any(root is container for container in outer):
             return True
-        if any(child is model or owner_model(child) is model for _, child in submodules(root)):
+        if id(model) in held(root):
             return True
         if any(child is root for _, child in submodules(model)):
             return True
@@ -149,7 +143,7 @@ def without_grad(program: Program, model: Instance, outer: list[Instance]) -> bo
     for event in program.events("forward"):
         subject = event.subject
         if event.grad is False and event.data["root_grad"] is not False and isinstance(subject, Instance):
-            if any(owner_model(child) is model or child is model for _, child in submodules(subject)):
+            if id(model) in held(subject):
                 return True
     return False
 

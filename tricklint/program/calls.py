@@ -36,6 +36,7 @@ from tricklint.program.values import (
     join,
     members,
 )
+from tricklint.program.yields import ENDLESS, LONG, Yield
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -242,13 +243,26 @@ class Calls(Objects, Params, Library, Imports):
     # -- the program's own functions -----------------------------------------------------------------------------------
 
     def invoke(self: Interpreter, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:
-        from tricklint.program.interpreter import Frame
-
         running = sum(1 for frame in self.frames if frame.func is not None and frame.func.node is func.node)
         times = self.calls_of[id(func.node)] = self.calls_of.get(id(func.node), 0) + 1
-        if len(self.frames) > self.max_depth or running >= 2 or times > MAX_CALLS:
+        deep = len(self.frames) > (self.max_depth if self.spent < ENDLESS else self.depth_when_endless)
+        if deep or running >= 2 or times > MAX_CALLS:
             self.covered.add(id(func.node))
             return self.call_unknown(args, node, func.name)
+        known = self.yields.get(id(func.node))
+        if known is None:
+            known = self.yields[id(func.node)] = Yield(func)
+        elif known.barren and self.spent + self.steps > LONG:
+            return known.again(self, args, node)
+        before = self.fruits
+        result = self.follow(func, self_value, args, node)
+        known.learn(result, before != self.fruits)
+        return result
+
+    def follow(self: Interpreter, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:
+        """Run a function's body on these arguments."""
+        from tricklint.program.interpreter import Frame
+
         names = self.bind_arguments(func, self_value, args)
         frame = Frame(func, func.file, names, func.closure, len(self.path))
         frame.self = self_value

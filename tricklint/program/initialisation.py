@@ -152,11 +152,13 @@ class Initialisation:
 
     def loaded(self, layer: Instance) -> bool:
         """Whether a checkpoint is loaded into a module that holds the layer before it is trained."""
-        holders = {id(holder) for holder in self.holders(layer)}
-        for event in self.program.events("loaded"):
-            if id(event.subject) in holders and event.sure and not self._after_training(event):
-                return True
-        return False
+        return any(id(holder) in self._loads for holder in self.holders(layer))
+
+    @cached_property
+    def _loads(self) -> set[int]:
+        """Ids of the modules that a checkpoint is loaded into before they are trained."""
+        loads = self.program.events("loaded")
+        return {id(event.subject) for event in loads if event.sure and not self._after_training(event)}
 
     def too_late(self, event: Event) -> bool:
         """Whether training is over where `event` gives a model to an optimizer: it is built anew, to be loaded and tested."""

@@ -27,6 +27,7 @@ from tricklint.program.values import (
     Value,
     join,
 )
+from tricklint.program.yields import NOISE, Yield
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 _MISSING = object()
@@ -66,11 +67,15 @@ class Interpreter(Statements, Expressions, Calls):
     """State of one run over a project; the mixins hold statements, expressions and calls."""
 
     max_depth = 14
+    depth_when_endless = 5
 
     def __init__(self, project: Project, budget: int = 30_000) -> None:
         self.project = project
         self.budget = budget
         self.steps = 0
+        self.spent = 0  # steps of the entries before
+        self.fruits = 0  # events, and changes to what is neither a local name nor a plain list or dict
+        self.yields: dict[int, Yield] = {}  # what running a function has shown so far, by the id of its node
         self.frames: list[Frame] = []
         self.path: list[Step] = []
         self.loops: list[Loop] = []
@@ -80,6 +85,8 @@ class Interpreter(Statements, Expressions, Calls):
         self.entry = ""
         self.covered: set[int] = set()  # ids of function nodes that ran
         self.incomplete: set[str] = set()  # entries whose budget was spent
+        self.training: set[str] = set()  # entries that have begun to train
+        self.last_built: dict[int, Any] = {}  # the last instance of each class, by the class's id
         self.classes: list[Any] = []
         self.seq = 0
         self.forward_depth = 0
@@ -103,6 +110,8 @@ class Interpreter(Statements, Expressions, Calls):
         """The only way that names, attributes and items change."""
         if self.journal is not None:
             self.journal.append((fields, key, fields.get(key, _MISSING)))
+        if key != "items" and key != "open" and self.frames and fields is not self.frames[-1].locals:
+            self.fruits += 1
         fields[key] = value
 
     def tick(self) -> None:
@@ -117,8 +126,14 @@ class Interpreter(Statements, Expressions, Calls):
     def emit(self, kind: str, node: cst.CSTNode, subject: Value, **data: Any) -> Event | None:
         if self.silent:
             return None
+        if kind in ("backward", "trainer"):
+            self.training.add(self.entry)
+        elif kind == "built":
+            self.last_built[id(subject.cls)] = subject  # type: ignore[attr-defined]
         if kind in ("built", "loaded"):
             data["calls"] = self.call_sites()
+        if kind not in NOISE and not (kind in ("built", "building") and not subject.kind):  # type: ignore[attr-defined]
+            self.fruits += 1
         self.seq += 1
         event = Event(
             kind,

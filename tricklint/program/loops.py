@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -116,6 +117,11 @@ class Modes:
     def __init__(self, program: Program) -> None:
         self.events = program.events("mode")
         self._below: dict[int, set[int]] = {}
+        self._covering: dict[int, list[Event]] = {}
+        self.in_loop: dict[int, list[Event]] = defaultdict(list)  # by the serial number of the loop
+        for event in self.events:
+            for serial in {loop.serial for loop in event.loops}:
+                self.in_loop[serial].append(event)
 
     def covers(self, event: Event, module: Instance) -> bool:
         """Whether a mode event is about the whole of `module` (it, or a model that holds it)."""
@@ -132,8 +138,11 @@ class Modes:
     def last(self, module: Instance, at: Event) -> Event | None:
         """The mode event that holds for `module` when `at` happens: the last one before it that is not on another
         branch."""
-        for event in reversed(self.events):
-            if event.seq < at.seq and self.covers(event, module) and not contradict(event, at):
+        covering = self._covering.get(id(module))
+        if covering is None:
+            covering = self._covering[id(module)] = [event for event in self.events if self.covers(event, module)]
+        for event in reversed(covering):
+            if event.seq < at.seq and not contradict(event, at):
                 return event
         return None
 

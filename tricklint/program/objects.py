@@ -443,7 +443,7 @@ class Objects:
             return NONE
         if name == "load_state_dict":
             self.emit("loaded", node, module, weights=args.get(0, "state_dict"), strict=args.get(1, "strict"))
-            later = any(event.entry == self.entry and event.kind in ("backward", "trainer") for event in self.events)
+            later = self.entry in self.training
             for member in members(args.get(0, "state_dict")):
                 if isinstance(member, Instance) and member.kind == "checkpoint" and not later:
                     module.notes.setdefault("loaded", []).append((node, member, self.file, tuple(self.path)))
@@ -563,6 +563,14 @@ def _below(module: Instance, seen: set[int], path: str) -> Iterator[tuple[str, I
                         yield from _below(root, seen, below)
 
 
+def held(module: Instance) -> frozenset[int]:
+    """Ids of `module`, of all modules below it, and of the library models that those were taken from."""
+    if module.held is None:
+        below = submodules(module)
+        module.held = frozenset([id(child) for _, child in below] + [id(owner_model(child)) for _, child in below])
+    return module.held
+
+
 def owner_model(part: Instance) -> Instance:
     """The library model that a part was taken from, or the instance itself."""
     while "part_of" in part.notes:
@@ -570,4 +578,4 @@ def owner_model(part: Instance) -> Instance:
     return part
 
 
-__all__ = ["Any", "Objects", "owner_model", "submodules"]
+__all__ = ["Any", "Objects", "held", "owner_model", "submodules"]

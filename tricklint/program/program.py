@@ -68,6 +68,7 @@ class Program:
     def _enter(self, path: Path, name: str, run: Callable[[], object], budget: int = SCRIPT_BUDGET) -> int:
         """Run one entry from a clean state; returns the steps it took."""
         at = self.interpreter
+        at.spent += at.steps
         at.steps, at.entry, at.budget, at.calls_of = 0, name, budget, {}
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
         at.mixed = 0
@@ -137,7 +138,7 @@ class Program:
             return
         lightning = "lightning.LightningModule" in cls.libraries()
         with at.inside(Frame(None, module, module.names, (), 0)):
-            made = next((i for i in reversed(self._instances) if i.cls is cls), None)
+            made = at.last_built.get(id(cls))
             if made is None:
                 made_value = at.instantiate(cls, CallArgs(), cls.node)
                 if not isinstance(made_value, Instance):

@@ -167,7 +167,7 @@ class Obj(Value):
 class Instance(Obj):
     """What calling a class gives. `cls` is a `Class` of the program or a `Ref` to a library's class or factory."""
 
-    __slots__ = ("args", "below", "cls", "kind", "kwargs", "made_in", "notes", "open_kwargs", "seq")
+    __slots__ = ("args", "below", "cls", "held", "kind", "kwargs", "made_in", "notes", "open_kwargs", "seq")
 
     def __init__(self, cls: Value, node: cst.CSTNode | None, file: FileModule | None) -> None:
         super().__init__(node, file)
@@ -179,6 +179,7 @@ class Instance(Obj):
         self.notes: dict[str, Any] = {}  # facts about the object: written once, by effects
         self.made_in: Class | None = None  # the program's class whose method built it
         self.below: tuple[tuple[str, Instance], ...] | None = None  # the modules it holds, once the program was run
+        self.held: frozenset[int] | None = None  # their ids
         self.seq = 0
 
     @property

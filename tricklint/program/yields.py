@@ -1,0 +1,64 @@
+"""Functions that never show anything: in a long program they are run a few times, then taken as known.
+
+Large projects call the same helpers from every script (`scatter`, `is_compiling`); following them each time is what
+keeps an interpreter from reaching the training loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tricklint.program.values import UNKNOWN, Const, Dict, Func, Ref, Sequence, Tensor, Unknown, Value, members, same
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from tricklint.program.calls import CallArgs
+    from tricklint.program.interpreter import Interpreter
+
+LONG = 200_000  # steps of a whole program, from which on this saves time that somebody would notice
+ENDLESS = 1_000_000  # steps, from which on calls are followed less deep
+ENOUGH = 12  # runs
+NOISE = frozenset(("iterated", "handler"))  # events that say nothing by themselves
+_PLAIN = (Unknown, Const, Tensor, Sequence, Dict, Ref)
+
+
+class Yield:
+    """What running one function has shown: `barren` when it was run often, and nothing but its answer came of it."""
+
+    __slots__ = ("answer", "func", "runs", "useful")
+
+    def __init__(self, func: Func) -> None:
+        self.func = func  # keeps the node alive by whose id it is known
+        self.runs = 0
+        self.useful = False
+        self.answer: Value | None = None
+
+    @property
+    def barren(self) -> bool:
+        return not self.useful and self.runs >= ENOUGH
+
+    def learn(self, result: Value, changed: bool) -> None:
+        """`changed`: the run made an event, or wrote something that outlives it."""
+        if self.useful:
+            return
+        self.runs += 1
+        plain = all(isinstance(member, _PLAIN) for member in members(result))
+        if changed or not plain:
+            self.useful = True
+        elif self.answer is None:
+            self.answer = result
+        elif not isinstance(result, Tensor) and not same(self.answer, result):
+            # a number or a name that depends on the arguments
+            self.useful = any(isinstance(member, (Const, Ref)) for member in members(result))
+
+    def again(self, at: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
+        """The answer without another run."""
+        tensors = [member for value in args.all() for member in members(value) if isinstance(member, Tensor)]
+        if tensors and isinstance(self.answer, Tensor):
+            grad = any(tensor.grad for tensor in tensors)
+            return Tensor("unknown", tuple(args.all()), tensors[0].module, node, at.file, grad, name=self.func.name)
+        return self.answer if isinstance(self.answer, Const) else UNKNOWN
+
+
+__all__ = ["ENDLESS", "LONG", "NOISE", "Yield"]
