@@ -70,7 +70,8 @@ def backbones(program: Program) -> Iterator[Backbone]:
             if weights.library.endswith(_DOWNLOADS):
                 seen.add(id(model))
                 strict = first(event.data["strict"])
-                if isinstance(strict, Const) and not strict.value:  # some layers have no weights to load: they are new
+                whole = any(func.name == "from_pretrained" for func in event.stack)  # the class's own way to be loaded
+                if isinstance(strict, Const) and not strict.value and not whole:  # layers without weights to load are new
                     model.notes["new_head"] = True
                 yield Backbone(model, made, event, heads)
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away

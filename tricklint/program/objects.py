@@ -130,9 +130,11 @@ class Objects:
         return part
 
     def set_attribute(self: Interpreter, target: Value, name: str, value: Value, node: cst.CSTNode) -> None:
-        for member in members(target):
+        targets = members(target)
+        for member in targets:
             if isinstance(member, Instance):
-                self.set_instance_attribute(member, name, value, node)
+                own = of_one(member, targets, value) if len(targets) > 1 else value
+                self.set_instance_attribute(member, name, own, node)
             elif isinstance(member, (Namespace, Class)):
                 self.write(member.fields, name, value)
             elif isinstance(member, ParamSet):
@@ -170,7 +172,7 @@ class Objects:
             if isinstance(value, (Sequence, Dict)):
                 self.emit("plain_container", node, member, attribute=name, value=value)
             made_here = self.frame.self is member and self.frame.func is not None and self.frame.func.name == "__init__"
-            if not made_here or isinstance(member.cls, Ref):
+            if (not made_here or isinstance(member.cls, Ref)) and (old is None or not any(m is old for m in members(value))):
                 if any(isinstance(m, Instance) and m.kind == "module" for m in members(value)) or (
                     isinstance(first(value), Const) and isinstance(old, Instance)
                 ):
@@ -569,6 +571,18 @@ def held(module: Instance) -> frozenset[int]:
         below = submodules(module)
         module.held = frozenset([id(child) for _, child in below] + [id(owner_model(child)) for _, child in below])
     return module.held
+
+
+def of_one(model: Instance, models: tuple[Value, ...], value: Value) -> Value:
+    """What `model.x = wrapped(model.x)` gives to one of several models that `model` may be: not the others' parts."""
+    kept = [
+        part
+        for part in members(value)
+        if not isinstance(part, Instance)
+        or owner_model(part) in (model, part)
+        or not any(owner_model(part) is other for other in models)
+    ]
+    return join(*kept) if kept else value
 
 
 def owner_model(part: Instance) -> Instance:
