@@ -164,7 +164,7 @@ class SchedulerBeforeOptimizer(Rule):
         if tree.parent(other) is block:
             # what this round's rate is asked for keeps its answer
             body = list(block.body)
-            later = body[body.index(other) + 1 :]  # type: ignore[arg-type]
+            later = body[body.index(other) + 1 :]
             asks = [each for each in later if any(word in tree.code(each) for word in ("param_groups", "get_l"))]
             after: cst.CSTNode = asks[-1] if asks else other
         elif isinstance(loop, (cst.For, cst.While)) and tree.parent(block) is loop and not leaves_early(loop):
