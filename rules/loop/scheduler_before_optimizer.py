@@ -61,6 +61,7 @@ recipe, where both steps stand in one block (they are swapped) or the scheduler'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -77,6 +78,10 @@ from tricklint.source.tree import Tree, children, walk
 TORCH = "torch.optim.lr_scheduler."
 # More rounds than this are no epochs: a step size or patience above it is counted in batches
 FEW = 200
+
+
+# A search for a good learning rate goes through many; which one comes first is no matter
+_SEARCHES = re.compile(r"find|search|range_?test", re.IGNORECASE)
 
 
 class SchedulerBeforeOptimizer(Rule):
@@ -183,7 +188,7 @@ def library_of(scheduler: Instance) -> str:
     """PyTorch's class, also behind one of the program's own that makes its steps as PyTorch does."""
     if not isinstance(scheduler.cls, Class):
         return scheduler.library
-    if scheduler.cls.lookup("step") is not None:
+    if scheduler.cls.lookup("step") is not None or _SEARCHES.search(scheduler.cls.name):
         return ""
     return next((name for name in scheduler.cls.libraries() if name.startswith(TORCH)), "")
 

@@ -22,6 +22,9 @@ SCRIPT = """
     def build(width):
         return nn.Linear(width, width)
 
+    def choose(net):
+        return [{"params": net.parameters()}]
+
     def double(n):
         return n * 2
 
@@ -31,6 +34,7 @@ SCRIPT = """
         y = helper(model(x))
         asked = flag()
         built = build(8)
+        chosen = choose(model)
     small, large = double(2), double(4)
 """
 
@@ -48,6 +52,7 @@ def test_only_functions_without_effect_are_skipped(program, monkeypatch, long):
     assert often == 3 if long == 0 else often > 3
     assert ran.count("flag") == often
     assert ran.count("build") > 3  # it makes layers
+    assert ran.count("choose") > 3  # it picks parameters
     assert isinstance(names["y"], Tensor)
     assert names["y"].grad
     assert names["asked"] == Const(False)

@@ -235,3 +235,54 @@ def test_strip(text: str, kept: set[str]) -> None:
     space: dict[str, object] = {}
     exec(compile(tree, "f.py", "exec"), space)
     assert kept <= set(space) and ("model" in dropped) is ("model" in text)
+
+
+CHOSEN = """
+import os
+
+from torch import nn, optim
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class Net(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.first = nn.Linear(64, 256)
+        self.act = act
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.head(self.act(self.first(x)))
+
+
+def build():
+    return Net(ACTIVATIONS[os.environ.get("ACTIVATION_OF_A_TEST", "tanh")]())
+
+
+def train(loader, loss):
+    model = build()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss(model(x), y).backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_the_gain_of_a_fix_is_that_of_the_activation_that_really_follows(project: Path, trace: bool) -> None:
+    from tricklint.check import Options, run
+    from tricklint.settings import load
+
+    (project / "models.py").write_text(CHOSEN)
+    (project / "pyproject.toml").write_text(
+        '[tool.tricklint.models]\nnet = { factory = "models:build", input = [[2, 64]] }\n'
+        f"[tool.tricklint]\ntrace = {str(trace).lower()}\n"
+    )
+    report = run([project], load([project]), Options(cache=False))
+    assert not report.problems
+    fix = next(finding.fix for finding in report.findings if finding.code == "TRK501")
+    assert fix
+    written = "".join(edit.content for edit in fix.edits)
+    assert ('calculate_gain("tanh")' in written) is trace  # the source alone cannot know

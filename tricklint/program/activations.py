@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from tricklint.knowledge import layers
 from tricklint.program.objects import submodules
+from tricklint.program.traced_layers import traced_activation
 from tricklint.program.values import Class, Const, Dict, Instance, Sequence, Tensor, Union, Value, members
 
 if TYPE_CHECKING:
@@ -181,6 +182,9 @@ def following(program: Program, layer: Instance) -> Activation | None:
     "relu" stands for its smooth relatives too (ELU, GELU, SiLU …). "none": the output goes into the loss, another
     layer, a softmax, or out of the model as it is. None: not known, or several that ask for different gains.
     """
+    traced = traced_activation(program, layer)
+    if traced is not None:
+        return "none" if traced == "none" else _FUNCTIONS.get(traced.lower())  # type: ignore[return-value]
     graph = _graph_of(program)
     found: set[str | None] = set()
     for call in graph.calls.get(id(layer), []):

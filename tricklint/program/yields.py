@@ -20,7 +20,6 @@ LONG = 200_000  # steps of a whole program, from which on this saves time that s
 ENDLESS = 1_000_000  # steps, from which on calls are followed less deep
 ENOUGH = 12  # runs
 NOISE = frozenset(("iterated", "handler"))  # events that say nothing by themselves
-_PLAIN = (Unknown, Const, Tensor, Sequence, Dict, Ref)
 
 
 class Yield:
@@ -43,7 +42,7 @@ class Yield:
         if self.useful:
             return
         self.runs += 1
-        plain = all(isinstance(member, _PLAIN) for member in members(result))
+        plain = _says_nothing(result)
         if changed or not plain:
             self.useful = True
         elif self.answer is None:
@@ -59,6 +58,18 @@ class Yield:
             grad = any(tensor.grad for tensor in tensors)
             return Tensor("unknown", tuple(args.all()), tensors[0].module, node, at.file, grad, name=self.func.name)
         return self.answer if isinstance(self.answer, Const) else UNKNOWN
+
+
+def _says_nothing(value: object, depth: int = 3) -> bool:
+    """Neither a model, its parameters, an optimizer nor anything else that rules ask for, nor a container of such."""
+    for member in members(value) if isinstance(value, Value) else ():
+        if isinstance(member, (Sequence, Dict)):
+            items = member.items if isinstance(member, Sequence) else tuple(member.fields.values())
+            if not depth or not all(_says_nothing(item, depth - 1) for item in items):
+                return False
+        elif not isinstance(member, (Unknown, Const, Tensor, Ref)):
+            return False
+    return True
 
 
 __all__ = ["ENDLESS", "LONG", "NOISE", "Yield"]
