@@ -141,12 +141,17 @@ def escapes(program: Program, model: Instance, outer: list[Instance]) -> list[Ev
 
 def without_grad(program: Program, model: Instance, outer: list[Instance]) -> bool:
     """Whether the backbone runs under `no_grad` while the model around it trains."""
+    without: set[int] = program.remember("run without grad", lambda: _without_grad(program))
+    return id(model) in without
+
+
+def _without_grad(program: Program) -> set[int]:
+    """Ids of the modules that some forward runs under `no_grad` while the model around them trains."""
+    found: set[int] = set()
     for event in program.events("forward"):
-        subject = event.subject
-        if event.grad is False and event.data["root_grad"] is not False and isinstance(subject, Instance):
-            if id(model) in held(subject):
-                return True
-    return False
+        if event.grad is False and event.data["root_grad"] is not False and isinstance(event.subject, Instance):
+            found |= held(event.subject)
+    return found
 
 
 def learning_rate(optimizer: Instance) -> float | None:

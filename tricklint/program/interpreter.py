@@ -153,19 +153,21 @@ class Interpreter(Statements, Expressions, Calls):
 
     # -- branches ------------------------------------------------------------------------------------------------------
 
-    def fork(self, alternatives: Seq[tuple[Callable[[], int], Step]], decided: bool) -> int:
+    def fork(self, alternatives: Seq[tuple[Callable[[], int], Step | tuple[Step, ...]]], decided: bool) -> int:
         """Run every alternative from the same state and join what they leave behind.
 
-        The first alternative is the default path's when `decided`. Returns how the whole ends.
+        An alternative is what to run, and the step (or steps, the last its own) that leads there. The first one is the
+        default path's when `decided`. Returns how the whole ends.
         """
         outer = self.journal
         results: list[tuple[int, dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]], Step]] = []
         try:
-            for run, step in alternatives:
+            for run, steps in alternatives:
+                steps = steps if isinstance(steps, tuple) else (steps,)
                 log: list[tuple[dict[Any, Any], Any, Any]] = []
                 self.journal = log
                 length = len(self.path)
-                self.path.append(step)
+                self.path.extend(steps)
                 try:
                     status = run()
                 finally:
@@ -178,7 +180,7 @@ class Interpreter(Statements, Expressions, Calls):
                             fields.pop(key, None)
                         else:
                             fields[key] = old
-                results.append((status, finals, step))
+                results.append((status, finals, steps[-1]))
         finally:
             self.journal = outer
         live = [result for result in results if result[0] == FALL]
@@ -189,14 +191,19 @@ class Interpreter(Statements, Expressions, Calls):
                 frame.exits.append((list(finals.values()), all(at.taken is True for at in steps)))
         if not live:
             return results[0][0] if results[0][0] != RAISE else results[-1][0]
-        keys: dict[tuple[int, Any], tuple[dict[Any, Any], Any]] = {}
+        written: dict[tuple[int, Any], tuple[dict[Any, Any], Any, list[Any]]] = {}
         for _, finals, _ in live:
-            for ident, (fields, key, _) in finals.items():
-                keys.setdefault(ident, (fields, key))
+            for ident, (fields, key, value) in finals.items():
+                if ident in written:
+                    written[ident][2].append(value)
+                else:
+                    written[ident] = (fields, key, [value])
         sure = decided and live[0] is results[0]
-        for ident, (fields, key) in keys.items():
-            base = fields.get(key, _MISSING)
-            values = [finals[ident][2] if ident in finals else base for _, finals, _ in live]
+        default = live[0][1]
+        for ident, (fields, key, values) in written.items():
+            if len(values) < len(live):  # the others leave what was there before
+                base = fields.get(key, _MISSING)
+                values.insert(len(values) if ident in default else 0, base)
             merged = self._merge(values, sure)
             if merged is not _MISSING:
                 self.write(fields, key, merged)

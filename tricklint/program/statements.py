@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ class Statements:
     # -- small statements ----------------------------------------------------------------------------------------------
 
     def run_expr(self: Interpreter, node: cst.Expr) -> int:
-        self.eval(node.value)
+        if not isinstance(node.value, cst.SimpleString):  # a docstring
+            self.eval(node.value)
         if isinstance(node.value, cst.Call) and dotted_name(node.value.func) in _EXITS:
             return RAISE
         return FALL
@@ -268,6 +270,8 @@ class Statements:
                 return self.run(node.orelse)
             return self.run_body(node.orelse.body)
 
+        if verdict is None and pred is None and isinstance(node.orelse, cst.If):
+            return self.run_chain(node)
         if verdict is None:
             return self.fork(
                 ((then, Step(node, None, pred)), (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None))),
@@ -284,6 +288,29 @@ class Statements:
                 return status
             return self.fork(((then, Step(node, True)), (otherwise, Step(node.orelse or node.test, False))), True)
         return self.fork(((otherwise, Step(node.orelse or node.test, True)), (then, Step(node, False))), True)
+
+    def run_chain(self: Interpreter, node: cst.If) -> int:
+        """`if … elif … elif …` of which nothing is known: one fork, not one within the other, so that what the last of
+        forty models writes is joined once."""
+        alternatives: list[tuple[Callable[[], int], tuple[Step, ...]]] = []
+        passed: tuple[Step, ...] = ()
+        at = node
+        while True:
+            alternatives.append((lambda body=at.body: self.run_body(body), (*passed, Step(at, None))))  # type: ignore[misc]
+            passed = (*passed, Step(at.orelse or at.test, None))
+            rest = at.orelse
+            if isinstance(rest, cst.If) and not isinstance(rest.test, (cst.Name, cst.Integer)):
+                if not self.is_main_guard(rest.test) and self.truth(self.eval(rest.test)) == (None, None):
+                    at = rest
+                    continue
+            break
+        if isinstance(rest, cst.If):
+            alternatives.append((lambda: self.run(rest), passed))
+        elif rest is not None:
+            alternatives.append((lambda: self.run_body(rest.body), passed))
+        else:
+            alternatives.append((lambda: FALL, passed))
+        return self.fork(alternatives, False)
 
     def is_main_guard(self: Interpreter, test: cst.CSTNode) -> bool:
         return (
