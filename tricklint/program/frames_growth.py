@@ -17,7 +17,11 @@ from tricklint.program.frames_words import FRAME_MAKERS, FRAME_METHODS
 from tricklint.source.tree import Tree, walk
 
 Loop = cst.For | cst.While
-_GROWS = re.compile(r"\bconcat\s*\(|\.\s*_?append\s*\(|\.\s*(loc|at)\s*\[")
+# An assignment of what `concat` or `append` gives, or to a row
+_GROWS = re.compile(
+    r"=[\s(\\]*[\w.]*\bconcat\s*\(|=[\s(\\]*[\w.]+\s*\.\s*_?append\s*\(|\.\s*(?:loc|at)\s*\[(?:.*\]\s*=(?!=)|\s*$)",
+    re.MULTILINE,
+)
 _PANDAS = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:pandas|modin|geopandas|cudf)\b|,[ \t]*pandas\b", re.MULTILINE)
 
 
