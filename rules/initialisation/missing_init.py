@@ -131,6 +131,9 @@ class MissingInit(Rule):
                 for root in program_roots(group.params):
                     if root.library == "torch.nn.Sequential" and "part_of" not in root.notes:
                         sequentials.append((root, event))
+                    for outer in trained_in_parts(program, init, root):
+                        if outer not in (module for module, _ in by_class[outer.cls]):  # type: ignore[index]
+                            by_class[outer.cls].append((outer, event))  # type: ignore[index]
         flagged = {cls: made for cls, made in by_class.items() if self.unreached(program, init, cls, made)}
         inside: dict[int, set[Class]] = defaultdict(set)  # which flagged classes hold a module
         for cls, made in flagged.items():
@@ -156,7 +159,7 @@ class MissingInit(Rule):
         for module, event in made:
             if not program.complete(event) or module.notes.get("loss_class"):
                 return False
-            if init.too_late(event):
+            if init.too_late(event) or init.only_tested(module, event):
                 continue
             found = [layer for _, layer in owned(module) if not only_by_choice(program, module, layer)]
             if not found:
@@ -194,7 +197,7 @@ class MissingInit(Rule):
 
     def plain_sequential(self, program: Program, init: Initialisation, module: Instance) -> bool:
         found = [layer for _, layer in owned(module)]
-        if not found or module.made_in is not None or holds_pretrained(module):
+        if not found or is_module_class(module.made_in) or holds_pretrained(module):
             return False
         if len(init.holders(module)) > 1 or init.loaded(found[0]) or init.escapes(found[0], harmless):
             return False
@@ -395,6 +398,19 @@ def only_by_choice(program: Program, module: Instance, layer: Instance) -> bool:
         return False
     known = {id(step.node) for step in holder[0].path}
     return any(step.taken is False and id(step.node) not in known for step in built[0].path)
+
+
+def is_module_class(cls: Class | None) -> bool:
+    return cls is not None and (not cls.knows_bases or "torch.nn.Module" in cls.libraries())
+
+
+def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> Iterator[Instance]:
+    """The model around `part` all of whose own layers some optimizer is given, part by part: an actor and its critic."""
+    for outer in init.holders(part):
+        if outer is part or outer.cls is not part.made_in or program.trained_by(outer):
+            continue
+        if all(program.trained_by(layer) for _, layer in owned(outer)):
+            yield outer
 
 
 def program_roots(params: object) -> list[Instance]:

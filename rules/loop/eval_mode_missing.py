@@ -76,7 +76,7 @@ from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
 from tricklint.program.events import Event
 from tricklint.program.loops import Modes, Reach, contradict
-from tricklint.program.modes import behaves_differently, unfollowed_mode_call
+from tricklint.program.modes import behaves_differently, layer_name, unfollowed_mode_call
 from tricklint.program.values import Instance
 from tricklint.rule import Rule
 
@@ -112,10 +112,10 @@ class EvalModeMissing(Rule):
             seen.add(id(found.region.node))
             name = event.file.tree.code(event.node.func)  # type: ignore[attr-defined]
             message = (
-                f"{name} is evaluated in train mode: its {layer.label} layers still act as in training; "
+                f"{name} is evaluated in train mode: its {layer_name(layer)} layers still act as in training; "
                 f"call {name}.eval() first"
             )
-            evidence = [program.evidence(layer.file, layer.node, f"the {layer.label} layer")]
+            evidence = [program.evidence(layer.file, layer.node, f"the {layer_name(layer)} layer")]
             if mode is not None:
                 evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
             yield program.finding(self, event.file, event.node, message, evidence)
@@ -148,7 +148,7 @@ class EvalModeMissing(Rule):
                 seen.add(id(stop.node))
                 message = (
                     "the model stays in eval mode after this: from the next round of the loop on, it trains with its "
-                    f"{layer.label} layers switched off; call train() before training goes on"
+                    f"{layer_name(layer)} layers switched off; call train() before training goes on"
                 )
                 evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]
                 yield program.finding(self, stop.file, stop.node, message, evidence)

@@ -96,7 +96,8 @@ class SchedulerBeforeOptimizer(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         first_step: dict[int, Event] = {}
         for event in program.events("scheduler_step"):
-            first_step.setdefault(id(event.subject), event)
+            if all(rounds(loop.over) != 0 for loop in event.loops):  # `range(0, start_epoch)`, which starts at 0
+                first_step.setdefault(id(event.subject), event)
         steps: dict[int, list[Event]] = {}
         for event in program.events("step"):
             steps.setdefault(id(event.subject), []).append(event)

@@ -89,7 +89,7 @@ from tricklint.program.events import Event
 from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchanged
 from tricklint.program.objects import owner_model, submodules
 from tricklint.program.transfer import holds, optimised, published_name
-from tricklint.program.values import Const, Instance, Ref, Value, first, members
+from tricklint.program.values import Class, Const, Instance, Ref, Value, first, members
 from tricklint.rule import Rule
 
 # Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
@@ -269,14 +269,25 @@ def matters(program: Program, event: Event, model: Instance, backbone: Instance)
     alone = not event.entry.startswith("run ")  # a function nobody calls: the file's own optimizer speaks for it
     if any(other.entry == event.entry or (alone and other.file is event.file) for other in optimised(program, model)):
         return True
-    if model.notes.get("loaded") or backbone.notes.get("loaded"):
-        return True
+    if model.notes.get("loaded") or backbone.notes.get("loaded"):  # another training's weights: what fed that one counts
+        return any(optimised(program, other) for other in same_kind(program, model))
     replaced = any(
         isinstance(member, Instance) and owner_model(member) is backbone
         for other in program.events("head")
         for member in members(other.subject)
     )
     return model is backbone and not replaced and not backbone.notes.get("new_head")
+
+
+def same_kind(program: Program, model: Instance) -> list[Instance]:
+    """Models that the program builds as it builds `model`: of the same class, or at the same place."""
+    found = []
+    for event in program.events("built"):
+        made = event.subject
+        if isinstance(made, Instance) and made is not model:
+            if made.node is model.node if not isinstance(model.cls, Class) else made.cls is model.cls:
+                found.append(made)
+    return found
 
 
 def differs(image: Image, stats: InputStats) -> bool:

@@ -165,6 +165,12 @@ class Initialisation:
         trains = [step.seq for step in self.program.events("backward") if step.entry == event.entry]
         return bool(trains) and max(trains) < event.seq
 
+    def only_tested(self, module: Instance, event: Event) -> bool:
+        """Whether `event` gives a model to an optimizer in a script that loads it and trains nothing."""
+        if any(step.entry == event.entry for step in self.program.events("backward", "trainer")):
+            return False
+        return id(module) in self._loads
+
     def _after_training(self, event: Event) -> bool:
         return any(
             step.seq < event.seq and step.entry == event.entry for step in self.program.events("backward", "trainer")

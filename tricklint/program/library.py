@@ -673,10 +673,10 @@ class Library:
                     if isinstance(member, Instance) and member.kind == "module":
                         self.emit("trainer", node, member, framework=framework, trainer=value)
                         if framework == "lightning":
-                            self.run_lightning(member, node)
+                            self.run_lightning(member, args, node)
         return UNKNOWN
 
-    def run_lightning(self: Interpreter, model: Instance, node: cst.CSTNode) -> None:
+    def run_lightning(self: Interpreter, model: Instance, args: CallArgs, node: cst.CSTNode) -> None:
         """What `Trainer.fit` calls: the hooks that build optimizers, then one training and one validation step."""
         from tricklint.program.calls import CallArgs
         from tricklint.program.events import Loop
@@ -691,15 +691,39 @@ class Library:
                 if hook == "configure_optimizers":
                     model.notes["optimizers"] = result
         outer, grad = self.loops, self.grad
-        batch = Sequence("tuple", (Tensor("data"), Tensor("data")), True)
+        some = Sequence("tuple", (Tensor("data"), Tensor("data")), True)
+        given = self.lightning_batches(model, args, node)
         for hook, train in (("training_step", True), ("validation_step", False), ("test_step", False)):
             method = model.cls.lookup(hook)
             if isinstance(method, Func):
                 self.seq += 1
                 self.loops = [*outer, Loop(method.node, None, method.file, self.seq)]
                 self.grad = grad if train else False
-                self.invoke(method, model, CallArgs([batch, UNKNOWN]), node)
+                self.invoke(method, model, CallArgs([given if train and given is not None else some, UNKNOWN]), node)
         self.loops, self.grad = outer, grad
+
+    def lightning_batches(self: Interpreter, model: Instance, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        """A batch of the training loader that `Trainer.fit` is given, or that the data module or the model itself makes."""
+        from tricklint.program.calls import CallArgs
+
+        loader = args.get(1, "train_dataloaders") or args.kwargs.get("train_dataloader")
+        sources = [first(loader), first(args.kwargs.get("datamodule")), model]
+        for source in sources:
+            if not isinstance(source, Instance):
+                continue
+            made: Value | None = source if source.kind == "loader" else None
+            cls = source.cls if isinstance(source.cls, Class) else None
+            hook = cls.lookup("train_dataloader") if cls is not None else None
+            if cls is not None and isinstance(hook, Func):
+                prepare = cls.lookup("setup")
+                if source is not model and isinstance(prepare, Func):
+                    self.invoke(prepare, source, CallArgs([Const("fit")]), node)
+                made = self.invoke(hook, source, CallArgs(), node)
+            made = first(made)
+            if isinstance(made, Instance) and made.kind == "loader":
+                found = self.rounds(made, node)
+                return found[0] if found else None
+        return None
 
     def accelerator_method(self: Interpreter, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if name == "prepare":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import libcst as cst
@@ -9,7 +10,9 @@ import libcst as cst
 from tricklint.knowledge import layers
 from tricklint.program.events import Event
 from tricklint.program.objects import submodules
-from tricklint.program.values import Instance
+from tricklint.program.params import roots_of
+from tricklint.program.transfer import holds_norms
+from tricklint.program.values import Class, Instance
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -17,17 +20,29 @@ if TYPE_CHECKING:
 
 
 def behaves_differently(module: Instance) -> Instance | None:
-    """A dropout or batch norm layer below `module`, or None."""
+    """A dropout or batch norm layer below `module`, a library's model that has some, or None."""
+    whole = None
     for _, at in submodules(module):
         if at.library in layers.DROPOUT or at.library in layers.BATCH_NORM:
             return at
-    return None
+        if whole is None and "part_of" not in at.notes and holds_norms(at):
+            whole = at
+    return whole
+
+
+def layer_name(layer: Instance) -> str:
+    """What to call what `behaves_differently` found."""
+    return "batch norm" if "family" in layer.notes else layer.label
 
 
 def unfollowed_mode_call(program: Program, event: Event, name: str, anywhere: bool) -> bool:
     """Whether some `x.eval()` / `x.train()` in the files around an event was not followed to a model, so that it may be
-    the one looked for. With `anywhere`, any such call in a file of the program counts."""
-    known = {each.node for each in program.events("mode")}
+    the one looked for. With `anywhere`, any such call in a file of the program counts that was not followed to models of
+    other kinds alone."""
+    known: dict[cst.CSTNode, list[Event]] = defaultdict(list)
+    for each in program.events("mode"):
+        known[each.node].append(each)
+    kinds = {_kind(module) for module in _modules(event)}
     files = {event.file, *(func.file for func in event.stack)}
     if anywhere:
         files = set(program.project.loaded())
@@ -39,9 +54,21 @@ def unfollowed_mode_call(program: Program, event: Event, name: str, anywhere: bo
             if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in words:
                 if node.func.attr.value != name and (name == "eval" and not node.args):
                     continue
-                if anywhere or node not in known:
+                if node not in known:
+                    return True
+                if anywhere and any(not kinds.isdisjoint(map(_kind, _modules(each))) for each in known[node]):
                     return True
     return False
 
 
-__all__ = ["behaves_differently", "unfollowed_mode_call"]
+def _modules(event: Event) -> list[Instance]:
+    """The modules that an event is about, with all below them."""
+    return [module for root in roots_of(event.subject) for _, module in submodules(root)]
+
+
+def _kind(module: Instance) -> object:
+    """A class of the program, or the place where a library's module is built."""
+    return module.cls if isinstance(module.cls, Class) else module.node
+
+
+__all__ = ["behaves_differently", "layer_name", "unfollowed_mode_call"]

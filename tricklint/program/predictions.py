@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from tricklint.knowledge import layers
 from tricklint.program.values import Instance, Tensor, Union, Value
 
+# Where the libraries whose models return their classifier's output keep that classifier
+_CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear", "_fc")
+_IMAGE_MODELS = frozenset(("torchvision", "timm", "cadene", "efficientnet"))
+
 # Operations that change neither the values nor their meaning
 _SHAPES = frozenset((
     "view", "reshape", "squeeze", "unsqueeze", "flatten", "permute", "transpose", "contiguous", "float", "double",
@@ -64,7 +68,34 @@ def _of_module(value: Tensor, module: Instance, depth: int) -> list[Ending]:
         return [Ending("raw", value)]
     if name in layers.PASSIVE or name in layers.DROPOUT:
         return endings(value.inputs[0], depth + 1) if value.inputs else [Ending("other", value)]
+    head = _last_of(_new_classifier(module))
+    if head is not None:
+        return _of_module(Tensor("call", (), head, value.node, value.file), head, depth + 1)
     return [Ending("other", value)]
+
+
+def _new_classifier(model: Instance) -> Instance | None:
+    """What the program put in the place of a library model's classifier, `model.fc = nn.Sequential(…)`: its output is
+    the model's. None for models that return more than one tensor."""
+    if model.notes.get("family") not in _IMAGE_MODELS:
+        return None
+    if any(part in model.library for part in (".detection.", ".segmentation.", "inception", "googlenet")):
+        return None
+    values = [model.fields.get(name) for name in _CLASSIFIERS]
+    put = [value for value in values if isinstance(value, Instance) and "part_of" not in value.notes]
+    return put[0] if len(put) == 1 and put[0].kind == "module" else None
+
+
+def _last_of(head: Instance | None) -> Instance | None:
+    """The layer that a classifier ends in, behind what changes nothing (dropout, flattening)."""
+    if head is None or head.library != layers.NN + "Sequential":
+        return head
+    for child in reversed(list(head.fields.values())):
+        if not isinstance(child, Instance):
+            return None
+        if child.library not in layers.PASSIVE and child.library not in layers.DROPOUT:
+            return _last_of(child)
+    return None
 
 
 def only_ending(value: Value | None) -> Ending | None:

@@ -146,7 +146,7 @@ class Program:
                 made = made_value
                 made.notes["imagined"] = True
             if lightning:
-                at.run_lightning(made, cls.node)
+                at.run_lightning(made, CallArgs(), cls.node)
             for func in methods:
                 if id(func.node) in at.covered or func.name.startswith("__"):
                     continue

@@ -73,7 +73,7 @@ def batch_norms(root: Instance) -> list[Norms]:
     if owner is not root:  # a part of a library's model: `model.layer4`, `model.features`
         part = str(root.notes.get("path", ""))
         head = part.partition(".")[0]
-        if _holds_norms(owner) and head not in HEAD_NAMES and any(head.startswith(word) for word in _STAGES):
+        if holds_norms(owner) and head not in HEAD_NAMES and any(head.startswith(word) for word in _STAGES):
             found.append(Norms("", root))
         return found
     for path, module in submodules(root):
@@ -82,12 +82,13 @@ def batch_norms(root: Instance) -> list[Norms]:
         if module.library in layers.BATCH_NORM:
             if not _is(module, "track_running_stats", False):
                 found.append(Norms(path, module))
-        elif _holds_norms(module):
+        elif holds_norms(module):
             found.append(Norms(path, module))
     return found
 
 
-def _holds_norms(model: Instance) -> bool:
+def holds_norms(model: Instance) -> bool:
+    """Whether a library's model surely has BatchNorm layers."""
     if not model.library or "family" not in model.notes or "norm_layer" in model.kwargs:
         return False
     if model.notes["family"] in ("transformers", "monai") or ".detection." in model.library:
