@@ -52,7 +52,7 @@ def fixed_batches(program: Program) -> Iterator[FixedBatch]:
             continue
         for loader in _loaders_behind(program, back):
             made = by_loader.get(id(loader))
-            if made is None or made.entry != back.entry:
+            if made is None or (made.entry != back.entry and made.stack):  # a module's own serves all that import it
                 continue
             size = first(loader.notes.get("batch_size"))
             if (
@@ -69,6 +69,7 @@ def fixed_batches(program: Program) -> Iterator[FixedBatch]:
                 back.file,
                 *(func.file for func in back.stack),
                 *(func.file for func in made.stack),
+                *_optimizers_made(program, back),
             }
             texts = [each.tree.text for each in involved]
             if file in seen or any(_COPES.search(text) for text in texts) or not _on_cuda(program, involved):
@@ -135,6 +136,16 @@ def _steps(program: Program, back: Event) -> bool:
     if any(id(loop.node) in nodes for step in program.events("step") for loop in step.loops):
         return True
     return any(".step(" in loop.file.tree.code(loop.node) for loop in back.loops)
+
+
+def _optimizers_made(program: Program, back: Event) -> Iterator[FileModule]:
+    """The files of the optimizers that are stepped in the loop: the scripts that put the model on its device."""
+    nodes = {id(loop.node) for loop in back.loops}
+    for step in program.events("step"):
+        made = step.subject
+        if step.entry == back.entry and isinstance(made, Instance) and made.file is not None:
+            if any(id(loop.node) in nodes for loop in step.loops):
+                yield made.file
 
 
 def _guarded(back: Event, handlers: list[Event]) -> bool:

@@ -54,10 +54,21 @@ _OPTIMIZER_NAME = re.compile(r"^(?:self_)?(?:\w+_)?(?:optim|optimizer|optimiser|
 IMAGE_TRANSFORMS = ("torchvision.transforms.", "albumentations.", "timm.data.")
 _DATACLASS = frozenset(("dataclasses.dataclass", "pydantic.dataclasses.dataclass", "attr.s", "attrs.define", "attr.dataclass",
                         "chex.dataclass", "flax.struct.dataclass"))  # fmt: skip
+# Base classes whose annotated names are the constructor's parameters
+_FIELD_CLASSES = frozenset(("typing.NamedTuple", "pydantic.BaseModel", "pydantic.BaseSettings", "pydantic.v1.BaseModel",
+                            "pydantic.v1.BaseSettings", "pydantic_settings.BaseSettings", "transformers.TrainingArguments",
+                            "tap.Tap"))  # fmt: skip
 
 
 _KEEPS = frozenset(("append", "add", "update", "setdefault", "register", "_register", "register_module", "_do_register"))
 MAX_CALLS = 80  # of one function in one entry: enough for every layer of a deep net
+
+
+def _of_the_class(annotation: cst.BaseExpression) -> bool:
+    """`ClassVar[int]`: no field of its instances."""
+    at = annotation.value if isinstance(annotation, cst.Subscript) else annotation
+    name = at.attr if isinstance(at, cst.Attribute) else at
+    return isinstance(name, cst.Name) and name.value == "ClassVar"
 
 
 class CallArgs:
@@ -450,8 +461,7 @@ class Calls(Objects, Params, Library, Imports):
                     name = decorator.name if isinstance(decorator, Ref) else getattr(decorator, "library", "")
                     if name in _DATACLASS or name.endswith(".dataclass"):
                         return True
-            elif isinstance(at, Ref) and at.name in ("typing.NamedTuple", "pydantic.BaseModel", "pydantic.BaseSettings",
-                                                     "transformers.TrainingArguments", "tap.Tap"):  # fmt: skip
+            elif isinstance(at, Ref) and at.name in _FIELD_CLASSES:
                 return True
         return False
 
@@ -461,7 +471,7 @@ class Calls(Objects, Params, Library, Imports):
             for statement in at.node.body.body:
                 for small in getattr(statement, "body", ()) if isinstance(statement, cst.SimpleStatementLine) else ():
                     if isinstance(small, cst.AnnAssign) and isinstance(small.target, cst.Name):
-                        if small.target.value not in names:
+                        if small.target.value not in names and not _of_the_class(small.annotation.annotation):
                             names.append(small.target.value)
         for i, name in enumerate(names):
             passed = args.get(i, name)
