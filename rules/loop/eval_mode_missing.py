@@ -102,6 +102,8 @@ class EvalModeMissing(Rule):
             event, module = found.event, found.event.subject
             if found.why != "name" or not found.whole or found.region.loop is None or id(found.region.node) in seen:
                 continue
+            if framework_runs(event):
+                continue
             assert isinstance(module, Instance)
             layer = behaves_differently(module)
             mode = modes.last(module, event)
@@ -152,6 +154,12 @@ class EvalModeMissing(Rule):
                 )
                 evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]
                 yield program.finding(self, stop.file, stop.node, message, evidence)
+
+
+def framework_runs(event: Event) -> bool:
+    """Within a step of a Lightning module: the trainer sets the mode."""
+    owners = [func.owner for func in event.stack if func.owner is not None]
+    return any("lightning.LightningModule" in owner.libraries() for owner in owners)
 
 
 def copies_models(*events: Event) -> bool:
