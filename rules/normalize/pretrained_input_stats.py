@@ -248,11 +248,17 @@ def backbones(program: Program, model: Instance, elsewhere: set[int]) -> Iterato
         stats = input_stats(
             owner.notes["family"], published_name(owner) if owner.notes["family"] != "torchvision" else owner.library
         )
-        if stats is None or any(key in owner.kwargs for key in ("in_chans", "in_channels")):
+        said = [owner.kwargs[key] for key in ("in_chans", "in_channels") if key in owner.kwargs]
+        if stats is None or not all(map(three, said)):
             continue
         if not any(_first_layer(event, owner) for event in program.events("head")):
             yield owner, stats
             return
+
+
+def three(channels: Value) -> bool:
+    at = first(channels)
+    return isinstance(at, Const) and at.value == 3
 
 
 def _first_layer(event: Event, backbone: Instance) -> bool:
@@ -269,7 +275,7 @@ def matters(program: Program, event: Event, model: Instance, backbone: Instance)
     alone = not event.entry.startswith("run ")  # a function nobody calls: the file's own optimizer speaks for it
     if any(other.entry == event.entry or (alone and other.file is event.file) for other in optimised(program, model)):
         return True
-    if model.notes.get("loaded") or backbone.notes.get("loaded"):  # another training's weights: what fed that one counts
+    if model.notes.get("loaded") or backbone.notes.get("loaded"):  # what fed the training of those weights counts
         return any(optimised(program, other) for other in same_kind(program, model))
     replaced = any(
         isinstance(member, Instance) and owner_model(member) is backbone
