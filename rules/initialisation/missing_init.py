@@ -409,8 +409,14 @@ def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> 
     for outer in init.holders(part):
         if outer is part or outer.cls is not part.made_in or program.trained_by(outer):
             continue
-        if all(program.trained_by(layer) for _, layer in owned(outer)):
+        if all(program.trained_by(layer) for _, layer in owned(outer)) and not parts_loaded(program, outer):
             yield outer
+
+
+def parts_loaded(program: Program, module: Instance) -> bool:
+    """Whether weights are loaded into something below `module`: what is new beside them is a head."""
+    below = {id(child) for _, child in submodules(module)[1:]}
+    return any(id(event.subject) in below for event in program.events("loaded"))
 
 
 def program_roots(params: object) -> list[Instance]:
