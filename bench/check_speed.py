@@ -54,23 +54,28 @@ from tricklint.source.screen import quiet_parsing, screen, trigger_words
 from tricklint.source.text import Source
 from tricklint.universe import Universe
 
-paths = [Path(name) for name in sys.argv[1:]]
+scratch, paths = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
 settings = load(paths, isolated=True)
 rules = [rule for rule in discover() if rule.on_by_default and not rule.needs_trace]
 words = trigger_words(word for rule in rules for word in rule.triggers)
 every, passed = [], []
 for root in paths:
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.ipynb")]):
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
         try:
             source = Source.read(path)
         except Exception:
             continue
-        every.append(str(path))
+        name = str(path)
+        if source.is_notebook:  # what the parsers are given is the code of its cells
+            cells = scratch / f"notebook{len(every)}.py"
+            cells.write_text(source.text)
+            name = str(cells)
+        every.append(name)
         with quiet_parsing():
             if screen(source, words).hit:
-                passed.append(str(path))
+                passed.append(name)
 print(json.dumps([every, passed]))
 """
 
@@ -90,8 +95,8 @@ def floor(kind: str, files: list[str], scratch: Path) -> float:
     return float(done.stdout)
 
 
-def listed(paths: list[Path]) -> tuple[list[str], list[str]]:
-    _, done = cpu([sys.executable, "-c", LISTING, *map(str, paths)])
+def listed(paths: list[Path], scratch: Path) -> tuple[list[str], list[str]]:
+    _, done = cpu([sys.executable, "-c", LISTING, str(scratch), *map(str, paths)])
     if done.returncode:
         raise SystemExit(done.stderr)
     every, passed = json.loads(done.stdout)
@@ -124,7 +129,7 @@ def check(path: Path) -> tuple[float, int]:
 
 def sources(paths: list[Path], scratch: Path) -> None:
     for path in paths:
-        every, passed = listed([path])
+        every, passed = listed([path], scratch)
         ast_seconds = floor("ast", every, scratch)
         seconds, findings = check(path)
         print(f"{path.name}: {len(every)} files, {len(passed)} pass the screen, {findings} findings")
@@ -135,7 +140,7 @@ def training(paths: list[Path], scratch: Path) -> None:
     total, bound = 0.0, 0.0
     rows = []
     for path in paths:
-        every, passed = listed([path])
+        every, passed = listed([path], scratch)
         if not passed:
             continue
         limit = 1.6 * floor("libcst", passed, scratch) + 2 * floor("ast", every, scratch)
@@ -144,9 +149,20 @@ def training(paths: list[Path], scratch: Path) -> None:
         total, bound = total + seconds, bound + limit
     for ratio, name, seconds, limit, files, hit in sorted(rows, reverse=True)[:12]:
         print(f"    {ratio:5.2f} x   {seconds:6.1f} s of {limit:6.1f} s   {hit:4d} of {files:4d} files   {name}")
+    start_up = statistics.median(check(empty_project(scratch))[0] for _ in range(5))
     print(
         f"{len(rows)} repositories: check {total:.1f} s, 1.6 libcst + 2 ast {bound:.1f} s: {total / bound:.2f}   (bar 1)"
     )
+    work = total - len(rows) * start_up
+    print(f"    without the start of {len(rows)} processes ({1000 * start_up:.0f} ms each): {work / bound:.2f}")
+
+
+def empty_project(scratch: Path) -> Path:
+    """A folder with one line in it that passes the screen: what a check costs before it has read anything."""
+    folder = scratch / "empty"
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text("from torch import nn, optim\n")
+    return folder
 
 
 def start(repeats: int = 15) -> None:

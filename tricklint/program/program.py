@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SCRIPT_BUDGET = 30_000
 ENTRY_BUDGET = 4_000
 REST_BUDGET = 8_000
+TEST_BUDGET = 2_000  # a file of unit tests whole: what it trains is no recipe
 
 
 class Program:
@@ -99,13 +100,14 @@ class Program:
         """Functions and classes that nothing has called: each is an entry of its own. What builds models comes before
         the models, which then run as they are built: functions, plain classes, Lightning modules, modules."""
         at = self.interpreter
+        whole: dict[Path, int] = {}
         left: dict[Path, int] = {}
         entries: list[tuple[int, Path, FileModule, Func | Class]] = []
         for path in paths:
             module = self.project.module(path)
             if module is None:
                 continue
-            left[path] = REST_BUDGET
+            whole[path] = left[path] = TEST_BUDGET if _is_unit_test(module) else REST_BUDGET
             for value in list(module.names.values()):
                 if isinstance(value, Func) and value.file is module and isinstance(value.node, cst.FunctionDef):
                     entries.append((0, path, module, value))
@@ -123,7 +125,7 @@ class Program:
                 else:
                     self._run_class(module, value)
 
-            left[path] -= self._enter(path, f"{path.name}: {value.name}", run, ENTRY_BUDGET)
+            left[path] -= self._enter(path, f"{path.name}: {value.name}", run, min(ENTRY_BUDGET, whole[path]))
 
     def _run_function(self, module: FileModule, func: Func) -> None:
         at = self.interpreter
@@ -356,6 +358,11 @@ class Program:
                 if module is not None:
                     found.extend(frame_loops(module.tree, foreign))
         return found
+
+
+def _is_unit_test(module: FileModule) -> bool:
+    stem = module.path.stem
+    return (stem.startswith("test_") or stem.endswith("_test")) and "def test" in module.source.text
 
 
 def takes_nothing(cls: Class) -> bool:
