@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH = 100
+DEFAULT = ["docs/img/check.svg", "--", "check", "fixtures/pills"]
 
 
 def main() -> None:
-    target, _, *arguments = sys.argv[1:]
+    target, _, *arguments = sys.argv[1:] if len(sys.argv) > 3 else DEFAULT
     env = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH)}
     run = subprocess.run([sys.executable, "-m", "tricklint", *arguments], capture_output=True, text=True, env=env)
     if run.returncode == 2:
