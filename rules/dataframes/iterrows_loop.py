@@ -58,16 +58,17 @@ def image_paths(df: pd.DataFrame, root: str) -> list[str]:
 
 ## Fix level
 safe where the code shows that every value and its type stay the same: the value is used as text in a way that
-raises for anything else, or the frame comes from `read_csv` or is written out (unique names, no nullable dtypes) and
-the value is only compared with a literal, or the row is known to hold text. Columns are taken where their names are
+raises for anything else, it is only compared with a literal in a file that does not speak of nullable columns, or the
+row is known to hold text and the frame comes from `read_csv` or is written out (unique names, no nullable dtypes). Columns are taken where their names are
 known to be unique, named tuples where they are not: they also agree on a frame without rows or with a name that
 stands twice. Only a column that is not there at all, in a frame without rows, is an error now and was none before.
 
 Else unsafe, and the reason says what may differ. `iterrows()` hands out NumPy scalars, upcast to a common type,
 when all columns are numbers, and pandas 3 turns None into nan in a row of nothing but text; columns and named
 tuples give each column's own Python values. A column name that stands twice gives a Series in a row, after the fix
-an error or the first of the two. Where values become keys, two NaN may be one key or two. And a condition on a
-missing value of a nullable column, which is nan in pandas 3's rows beside text, raises on the column's `pd.NA`.
+an error or the first of the two. Where values become keys, two NaN may be one key or two. And in a file that speaks
+of nullable columns (`convert_dtypes`, "Int64", `read_parquet` …) a condition may meet a missing value: nan in pandas 3's
+rows beside text, `pd.NA` in the column, which raises. A nullable frame that comes from elsewhere is not seen.
 
 No fix where the row escapes or is changed, where the frame is written to inside the loop, where loop variables are
 used after it, where columns are not named by literals, and where a sum would round in another order.

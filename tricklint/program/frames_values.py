@@ -14,6 +14,7 @@ Python number that the column gives. pandas 3 also turns None into nan in a row 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -42,10 +43,22 @@ def inexact_reads(loop: RowLoop) -> list[Read]:
     return found
 
 
+# Nullable columns have to be asked for, or come with a file that says so
+_NULLABLE = re.compile(
+    r"convert_dtypes|dtype_backend|\bNA\b|Dtype\(|[\"'](?:U?Int\d+|Float\d+|boolean|string)\b|pyarrow|polars|"
+    r"\bread_(?:parquet|feather|orc|gbq|sql)"
+)
+
+
+def has_condition(loop: RowLoop) -> bool:
+    """Whether a value of a row is only asked whether it equals a literal, somewhere in the loop."""
+    return any(_is_condition(loop.tree, read.node) for read in loop.reads)
+
+
 def meets_missing(loop: RowLoop) -> bool:
     """Whether a condition may meet the missing value of a nullable column: beside text columns it is nan in pandas 3's
-    rows, which equals nothing, and NA in the column, which is an error."""
-    return not loop.origin.plain and any(_is_condition(loop.tree, read.node) for read in loop.reads)
+    rows, which equals nothing, and NA in the column, which is an error. Only where the file speaks of such columns."""
+    return has_condition(loop) and not loop.origin.plain and _NULLABLE.search(loop.tree.text) is not None
 
 
 def repeatable_columns(loop: RowLoop) -> list[str | int]:
