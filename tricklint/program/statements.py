@@ -296,7 +296,7 @@ class Statements:
         passed: tuple[Step, ...] = ()
         at = node
         while True:
-            alternatives.append((lambda body=at.body: self.run_body(body), (*passed, Step(at, None))))  # type: ignore[misc]
+            alternatives.append((lambda body=at.body: self.run_body(body), (*passed, Step(at, None))))
             passed = (*passed, Step(at.orelse or at.test, None))
             rest = at.orelse
             if isinstance(rest, cst.If) and not isinstance(rest.test, (cst.Name, cst.Integer)):
