@@ -155,7 +155,8 @@ class MissingInit(Rule):
     ) -> bool:
         if not cls.knows_bases or any(name.startswith("transformers.") for name in cls.libraries()):
             return False
-        any_layers = False
+        scratch: set[int] = set()  # where the models that start anew are built, and where those that are loaded
+        loaded: set[int] = set()
         for module, event in made:
             if not program.complete(event) or module.notes.get("loss_class"):
                 return False
@@ -164,11 +165,14 @@ class MissingInit(Rule):
             found = [layer for _, layer in owned(module) if not only_by_choice(program, module, layer)]
             if not found:
                 continue
-            any_layers = True
             if any(True for layer in found for _ in init.reaching(layer)) and not self.missed(program, init, module):
                 return False
-            if init.loaded(found[0]) or init.escapes(found[0], harmless):
+            if init.escapes(found[0], harmless):
                 return False
+            if init.loaded(found[0]):  # a later stage goes on from a checkpoint: the first one may still start anew
+                loaded.add(id(module.node))
+                continue
+            scratch.add(id(module.node))
             if holds_pretrained(module):
                 recurrent = sum(child.library in layers.RECURRENT for _, child in submodules(module))
                 if len(found) + recurrent < 2:
@@ -177,7 +181,7 @@ class MissingInit(Rule):
                     return False
             elif any(part_of_small_head(outer) for outer in init.holders(module) if outer is not module):
                 return False
-        return any_layers
+        return bool(scratch) and not scratch & loaded
 
     @staticmethod
     def missed(program: Program, init: Initialisation, module: Instance) -> list[str]:
@@ -212,11 +216,12 @@ class MissingInit(Rule):
         made: list[tuple[Instance, Event]],
         inside: dict[int, set[Class]],
     ) -> Finding:
-        module, event = next(((m, e) for m, e in made if any(owned(m))), made[0])
+        init = Initialisation.of(program)
+        module, event = next(((m, e) for m, e in made if any(owned(m)) and not goes_on(init, m, e)), made[0])
         kinds = sorted({layer.library.rpartition(".")[2] for _, layer in owned(module)})
         deep = deep_and_plain(module)
         message = f"{cls.name} is trained from scratch and its {' and '.join(kinds)} layers keep PyTorch's default init"
-        missed = self.missed(program, Initialisation.of(program), module)
+        missed = self.missed(program, init, module)
         if missed:
             message = f"the initialisation of {cls.name} misses its {' and '.join(missed)} layers: they keep PyTorch's default"
         deep = deep and not missed
@@ -333,6 +338,12 @@ class MissingInit(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
+
+
+def goes_on(init: Initialisation, module: Instance, event: Event) -> bool:
+    """Whether `event` trains a model further that a checkpoint was loaded into."""
+    loaded = any(init.loaded(layer) for _, layer in owned(module))
+    return loaded and not init.too_late(event) and not init.only_tested(module, event)
 
 
 def tells_kinds(chosen: ParamSet) -> bool:
