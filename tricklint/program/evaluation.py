@@ -180,9 +180,7 @@ def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event],
 
 def _is_unit_test(event: Event) -> bool:
     """`def test_shapes()` in test_pool.py is about the code: its name does not say that a model is evaluated."""
-    path = event.file.path
-    pytest_file = path.name.startswith("test_") or path.stem.endswith("_test")
-    return pytest_file and function_name(event).startswith("test")
+    return event.file.holds_unit_tests and function_name(event).startswith("test")
 
 
 def _in_one_function(mode: Event, event: Event) -> bool:

@@ -23,7 +23,6 @@ from tricklint.program.values import (
     Value,
     first,
     instances,
-    join,
     members,
 )
 
@@ -122,7 +121,8 @@ def _new_head(model: Instance) -> Iterator[Instance]:
         return
     for name in HEAD_NAMES:
         for head in instances(model.fields.get(name), "module"):
-            for layer in (head, *reversed(list(instances(join(*head.fields.values()), "module")))) if head.fields else (head,):
+            inside = [layer for value in head.fields.values() for layer in instances(value, "module")]
+            for layer in (head, *reversed(inside)):
                 if layer.library in layers.WEIGHTED and "part_of" not in layer.notes:
                     yield layer
                     return

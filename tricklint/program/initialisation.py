@@ -162,19 +162,23 @@ class Initialisation:
 
     def too_late(self, event: Event) -> bool:
         """Whether training is over where `event` gives a model to an optimizer: it is built anew, to be loaded and tested."""
-        trains = [step.seq for step in self.program.events("backward") if step.entry == event.entry]
-        return bool(trains) and max(trains) < event.seq
+        return self._last_backward.get(event.entry, event.seq) < event.seq
 
     def only_tested(self, module: Instance, event: Event) -> bool:
         """Whether `event` gives a model to an optimizer in a script that loads it and trains nothing."""
-        if any(step.entry == event.entry for step in self.program.events("backward", "trainer")):
-            return False
-        return id(module) in self._loads
+        return event.entry not in self._training_begins and id(module) in self._loads
 
     def _after_training(self, event: Event) -> bool:
-        return any(
-            step.seq < event.seq and step.entry == event.entry for step in self.program.events("backward", "trainer")
-        )
+        return self._training_begins.get(event.entry, event.seq) < event.seq
+
+    @cached_property
+    def _training_begins(self) -> dict[str, int]:
+        """The place in time of each entry's first training step."""
+        return {step.entry: step.seq for step in reversed(self.program.events("backward", "trainer"))}
+
+    @cached_property
+    def _last_backward(self) -> dict[str, int]:
+        return {step.entry: step.seq for step in self.program.events("backward")}
 
     def escapes(self, layer: Instance, harmless: object) -> bool:
         holders = {id(holder) for holder in self.holders(layer)} | {id(layer)}

@@ -1232,7 +1232,7 @@ def _x_timm_optimizer(self: Interpreter, name: str, args: CallArgs, node: cst.CS
     made = self.plain(name, args, node)
     made.kind = "optimizer"
     target = args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
-    options = dict(args.kwargs.items())
+    options = dict(args.kwargs)
     made.notes.update(
         row=optimizers.OptimizerRow(0.0, 3), name=name, options=options, params=target, factory=True, own=False,
         open=args.open_kwargs, groups=self.groups_of(target),

@@ -39,6 +39,11 @@ class FileModule:
     def is_package(self) -> bool:
         return self.path.name == "__init__.py"
 
+    @property
+    def holds_unit_tests(self) -> bool:
+        stem = self.path.stem
+        return (stem.startswith("test_") or stem.endswith("_test")) and "def test" in self.source.text
+
     def __repr__(self) -> str:
         return f"FileModule({self.path.name})"
 

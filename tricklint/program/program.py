@@ -107,7 +107,7 @@ class Program:
             module = self.project.module(path)
             if module is None:
                 continue
-            whole[path] = left[path] = TEST_BUDGET if _is_unit_test(module) else REST_BUDGET
+            whole[path] = left[path] = TEST_BUDGET if module.holds_unit_tests else REST_BUDGET
             for value in list(module.names.values()):
                 if isinstance(value, Func) and value.file is module and isinstance(value.node, cst.FunctionDef):
                     entries.append((0, path, module, value))
@@ -227,6 +227,10 @@ class Program:
             found[event.kind].append(event)
         return found
 
+    @cached_property
+    def _by_kinds(self) -> dict[tuple[str, ...], list[Event]]:
+        return {}
+
     def remember(self, what: str, work_out: Callable[[], Any]) -> Any:
         """An answer that several rules need, worked out once a program."""
         if what not in self._answers:
@@ -249,8 +253,10 @@ class Program:
         """Events of the given kinds, in the order in which they happen."""
         if len(kinds) == 1:
             return self._by_kind.get(kinds[0], [])
-        found = [event for kind in kinds for event in self._by_kind.get(kind, [])]
-        return sorted(found, key=lambda event: event.seq)
+        if kinds not in self._by_kinds:
+            found = [event for kind in kinds for event in self._by_kind.get(kind, [])]
+            self._by_kinds[kinds] = sorted(found, key=lambda event: event.seq)
+        return self._by_kinds[kinds]
 
     def complete(self, event: Event) -> bool:
         """The entry that an event belongs to was followed to its end."""
@@ -358,11 +364,6 @@ class Program:
                 if module is not None:
                     found.extend(frame_loops(module.tree, foreign))
         return found
-
-
-def _is_unit_test(module: FileModule) -> bool:
-    stem = module.path.stem
-    return (stem.startswith("test_") or stem.endswith("_test")) and "def test" in module.source.text
 
 
 def takes_nothing(cls: Class) -> bool:

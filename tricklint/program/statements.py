@@ -264,11 +264,7 @@ class Statements:
             return self.run_body(node.body)
 
         def otherwise() -> int:
-            if node.orelse is None:
-                return FALL
-            if isinstance(node.orelse, cst.If):
-                return self.run(node.orelse)
-            return self.run_body(node.orelse.body)
+            return self.run_orelse(node)
 
         if verdict is None and pred is None and isinstance(node.orelse, cst.If):
             return self.run_chain(node)
@@ -304,13 +300,16 @@ class Statements:
                     at = rest
                     continue
             break
-        if isinstance(rest, cst.If):
-            alternatives.append((lambda: self.run(rest), passed))
-        elif rest is not None:
-            alternatives.append((lambda: self.run_body(rest.body), passed))
-        else:
-            alternatives.append((lambda: FALL, passed))
+        alternatives.append((lambda: self.run_orelse(at), passed))
         return self.fork(alternatives, False)
+
+    def run_orelse(self: Interpreter, node: cst.If) -> int:
+        """What runs when the test does not hold: `elif`, `else` or nothing."""
+        if node.orelse is None:
+            return FALL
+        if isinstance(node.orelse, cst.If):
+            return self.run(node.orelse)
+        return self.run_body(node.orelse.body)
 
     def is_main_guard(self: Interpreter, test: cst.CSTNode) -> bool:
         return (
