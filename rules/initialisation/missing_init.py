@@ -165,7 +165,7 @@ class MissingInit(Rule):
             found = [layer for _, layer in owned(module) if not only_by_choice(program, module, layer)]
             if not found:
                 continue
-            if any(True for layer in found for _ in init.reaching(layer)) and not self.missed(program, init, module):
+            if init.reaches_any(found) and not self.missed(program, init, module):
                 return False
             if init.escapes(found[0], harmless):
                 return False
@@ -189,7 +189,7 @@ class MissingInit(Rule):
         by_kind: dict[str, list[Instance]] = defaultdict(list)
         for _, layer in owned(module):
             by_kind[layer.library].append(layer)
-        reached = {kind for kind, found in by_kind.items() if any(True for layer in found for _ in init.reaching(layer))}
+        reached = {kind for kind, found in by_kind.items() if init.reaches_any(found)}
         events = [event for kind in reached for layer in by_kind[kind] for event in init.reaching(layer)]
         if not events or not all(isinstance(e.subject, ParamSet) and tells_kinds(e.subject) for e in events):
             return []
@@ -205,7 +205,7 @@ class MissingInit(Rule):
             return False
         if len(init.holders(module)) > 1 or init.loaded(found[0]) or init.escapes(found[0], harmless):
             return False
-        return not any(True for layer in found for _ in init.reaching(layer))
+        return not init.reaches_any(found)
 
     # -- findings --------------------------------------------------------------------------------------------------------
 
@@ -309,7 +309,7 @@ class MissingInit(Rule):
 
         def taken(part: Instance) -> bool:
             weighted = [child for _, child in submodules(part) if child.library in layers.WEIGHTED]
-            return holds_pretrained(part) or any(True for layer in weighted for _ in init.reaching(layer))
+            return holds_pretrained(part) or init.reaches_any(weighted)
 
         if not taken(module) and not foreign_parts(module):
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import libcst as cst
@@ -149,6 +149,10 @@ class Initialisation:
                             yield event
                 else:
                     yield event
+
+    def reaches_any(self, layers: Iterable[Instance]) -> bool:
+        """Whether some init event sets (or may set) the weight of one of the layers."""
+        return any(True for layer in layers for _ in self.reaching(layer))
 
     def loaded(self, layer: Instance) -> bool:
         """Whether a checkpoint is loaded into a module that holds the layer before it is trained."""
