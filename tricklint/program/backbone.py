@@ -10,7 +10,7 @@ import libcst as cst
 from tricklint.knowledge import layers
 from tricklint.program.events import Event
 from tricklint.program.modules import FileModule
-from tricklint.program.objects import held, owner_model, submodules
+from tricklint.program.objects import held, modules_below, owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.values import Class, Const, Instance, ParamSet, Sequence, first, members
@@ -103,7 +103,7 @@ def containers(program: Program, model: Instance) -> list[Instance]:
 
 def has_new_layers(outer: Instance, model: Instance) -> bool:
     """Whether `outer` owns weight layers that are not part of any pretrained model."""
-    inside = {id(child) for _, child in submodules(model)}
+    inside = modules_below(model)
     for _, child in submodules(outer):
         if id(child) in inside or owner_model(child) is not child:
             continue

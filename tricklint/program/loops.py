@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.program.events import Event, Loop
-from tricklint.program.objects import submodules
+from tricklint.program.objects import modules_below
 from tricklint.program.values import Const, Dict, Instance, ParamSet, Sequence, Tensor, Union, Value, members
 from tricklint.source.tree import walk
 
@@ -105,10 +105,6 @@ def flow(*values: Value | None) -> Iterator[Tensor]:
 
 
 # -- train and eval mode ---------------------------------------------------------------------------------------------
-
-
-def modules_below(module: Instance) -> set[int]:
-    return {id(inner) for _, inner in submodules(module)}
 
 
 class Modes:

@@ -565,11 +565,16 @@ def _below(module: Instance, seen: set[int], path: str) -> Iterator[tuple[str, I
                         yield from _below(root, seen, below)
 
 
+def modules_below(module: Instance) -> set[int]:
+    """Ids of `module` and of all modules below it."""
+    return {id(below) for _, below in submodules(module)}
+
+
 def held(module: Instance) -> frozenset[int]:
     """Ids of `module`, of all modules below it, and of the library models that those were taken from."""
     if module.held is None:
-        below = submodules(module)
-        module.held = frozenset([id(child) for _, child in below] + [id(owner_model(child)) for _, child in below])
+        owners = {id(owner_model(below)) for _, below in submodules(module)}
+        module.held = frozenset(modules_below(module) | owners)
     return module.held
 
 
@@ -592,4 +597,4 @@ def owner_model(part: Instance) -> Instance:
     return part
 
 
-__all__ = ["Any", "Objects", "held", "owner_model", "submodules"]
+__all__ = ["Any", "Objects", "held", "modules_below", "owner_model", "submodules"]

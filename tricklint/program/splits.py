@@ -10,7 +10,7 @@ import libcst as cst
 
 from tricklint.program.decay import effective_decay, speaks_of_vectors
 from tricklint.program.library import Group
-from tricklint.program.objects import submodules
+from tricklint.program.objects import modules_below, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.slots import Slot, picks, picks_anywhere, slots
 from tricklint.program.values import Dict, Instance, ParamSet, Pred, Sequence, Tensor, Union, Value, first
@@ -105,7 +105,7 @@ def _part(optimizer: Instance, group: Group) -> Part:
 
 def _frozen(program: Program, root: Instance) -> bool:
     """The code may freeze some of the model's parameters."""
-    mine = {id(module) for _, module in submodules(root)}
+    mine = modules_below(root)
     for event in program.events("froze"):
         if event.data["value"] is not True:
             if isinstance(event.subject, Tensor) and any(

@@ -9,7 +9,7 @@ from tricklint.knowledge import layers
 from tricklint.knowledge.backbones import has_batch_norm
 from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.program.events import Event
-from tricklint.program.objects import owner_model, submodules
+from tricklint.program.objects import modules_below, owner_model, submodules
 from tricklint.program.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.values import Const, Instance, ParamSet, Pred, Value, first
@@ -165,7 +165,7 @@ def freezes(program: Program) -> Iterator[Freeze]:
 def holds(outer: Instance, inner: Instance) -> bool:
     """`inner` is `outer`, one of its submodules, or a part of one."""
     owner: Instance | None = inner
-    ids = {id(module) for _, module in submodules(outer)}
+    ids = modules_below(outer)
     while owner is not None:
         if id(owner) in ids:
             return True

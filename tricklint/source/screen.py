@@ -76,9 +76,8 @@ def _may_be_deep(text: str) -> bool:
         return True
     if len(lines) < _MANY_LINES:
         return False
-    goes_on = _GOES_ON
-    ends = sum([line[-1:] in goes_on for line in lines])
-    begins = sum([line.lstrip()[:1] in goes_on for line in lines])
+    ends = sum([line[-1:] in _GOES_ON for line in lines])
+    begins = sum([line.lstrip()[:1] in _GOES_ON for line in lines])
     return max(ends, begins, text.count("elif ")) > _MANY_LINES
 
 

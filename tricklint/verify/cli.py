@@ -352,13 +352,13 @@ def _replay(report: Any, findings: Sequence[Any], root: Path, command: Any, sett
     from tricklint.verify import variants as building
     from tricklint.verify.conduct import new_folder
     from tricklint.verify.plan import Plan
-    from tricklint.verify.proofs import BATCH
+    from tricklint.verify.proofs import provable
     from tricklint.verify.stats import seeds_needed
     from tricklint.verify.workspace import Project
 
     console = _console()
     fixable = [f for f in findings if f.fix is not None]
-    memory = [f for f in findings if f.code in building.MEMORY and (f.fix is not None or f.code == BATCH)]
+    loops, memory = provable(findings)
     if not fixable and not memory:
         many = f"{len(findings)} findings, none has a fix" if findings else "no findings"
         console.print(f"nothing to verify: {many}", highlight=False)
@@ -389,7 +389,6 @@ def _replay(report: Any, findings: Sequence[Any], root: Path, command: Any, sett
         tuple(notes),
     )
     folder = new_folder(options.output or root)
-    loops = [f for f in fixable if f.code in building.LOOPS]
     _replay_plan(folder, project, command, plan, (loops, memory, edits_of), settings, options, console)
 
 
@@ -493,7 +492,7 @@ def _resume(options: Options) -> None:
     from tricklint import settings as configuration
     from tricklint.verify.conduct import latest_folder
     from tricklint.verify.plan import Plan
-    from tricklint.verify.proofs import BATCH
+    from tricklint.verify.proofs import provable
     from tricklint.verify.replay import Command
     from tricklint.verify.workspace import Project
 
@@ -528,9 +527,7 @@ def _resume(options: Options) -> None:
 
     report = run([root], settings)
     asked = about.get("proven", [])
-    findings = [f for f in report.findings if f.code in asked and (f.fix is not None or f.code == BATCH)]
-    loops = [f for f in findings if f.code in building.LOOPS]
-    memory = [f for f in findings if f.code in building.MEMORY]
-    edits_of = building.maker(project, findings, report.sources)
+    loops, memory = provable([f for f in report.findings if f.code in asked])
+    edits_of = building.maker(project, [*loops, *memory], report.sources)
     proven = (loops, memory, edits_of)
     return _replay_plan(folder, project, command, plan, proven, settings, options, _console())

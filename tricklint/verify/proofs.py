@@ -13,10 +13,17 @@ from tricklint.verify.engines import Engine, Job, Payload
 from tricklint.verify.plan import BASELINE, Plan, Task, Variant
 from tricklint.verify.replay import ReplayWork
 from tricklint.verify.stats import Verdict
-from tricklint.verify.variants import Maker, diff_of
+from tricklint.verify.variants import LOOPS, MEMORY, Maker, diff_of
 
 BATCH = "TRK301"
 SHORT = 0.6  # of what a step keeps: the whole batch does not fit, half of it does
+
+
+def provable(findings: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """The findings that are proven by timing a loop, and those by counting memory: fixes, and batches without one."""
+    loops = [f for f in findings if f.code in LOOPS and f.fix is not None]
+    memory = [f for f in findings if f.code in MEMORY and (f.fix is not None or f.code == BATCH)]
+    return loops, memory
 
 
 @dataclass
