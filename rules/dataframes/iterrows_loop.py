@@ -95,9 +95,9 @@ from tricklint.rules.dataframes import rewrites
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix.build import Edits
 from tricklint.program import Program
-from tricklint.program.frames import RowLoop, Use
-from tricklint.program.frames_body import Body, body_of
-from tricklint.program.frames_values import inexact_reads, makes_keys, meets_missing, repeatable_columns
+from tricklint.dataframes.loops import RowLoop, Use
+from tricklint.dataframes.body import Body, body_of
+from tricklint.dataframes.values import inexact_reads, makes_keys, meets_missing, repeatable_columns
 from tricklint.rule import Rule
 
 _ADVICE = {

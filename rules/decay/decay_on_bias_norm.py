@@ -75,8 +75,8 @@ from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots
-from tricklint.program.events import Event
-from tricklint.program.values import Instance
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 LONGEST_LINE = 120

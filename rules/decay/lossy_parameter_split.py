@@ -107,11 +107,11 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.knowledge import layers
 from tricklint.program import Program
-from tricklint.program.events import Event
-from tricklint.program.modules import FileModule
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.modules import FileModule
 from tricklint.program.slots import Slot, slots
 from tricklint.program.splits import Split, lost, missed_norms, nones, origin, split_of, twice, whole_names
-from tricklint.program.values import Instance, ParamSet, Pred, Sequence
+from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 

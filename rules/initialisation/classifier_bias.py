@@ -94,7 +94,7 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.heads import Imbalance, rare_heads
-from tricklint.program.values import Instance
+from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 

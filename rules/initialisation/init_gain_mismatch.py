@@ -80,8 +80,8 @@ from tricklint.program import Program
 from tricklint.program.activations import Activation, following, rescaled
 from tricklint.program.gains import RIGHT_GAIN, Declared, agreement, declared
 from tricklint.program.inits import WeightInit, weight_inits
-from tricklint.program.modules import FileModule
-from tricklint.program.values import Class, Instance
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.values import Class, Instance
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 

@@ -100,12 +100,12 @@ from tricklint.fix import build
 from tricklint.knowledge import frameworks, layers
 from tricklint.program import Program
 from tricklint.program.activations import following
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.heads import rare_heads
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
-from tricklint.program.modules import FileModule
-from tricklint.program.objects import submodules
-from tricklint.program.values import Class, Func, Instance, ParamSet, Ref, Unknown, members
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.values import Class, Func, Instance, ParamSet, Ref, Unknown, members
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 
@@ -431,7 +431,7 @@ def parts_loaded(program: Program, module: Instance) -> bool:
 
 
 def program_roots(params: object) -> list[Instance]:
-    from tricklint.program.params import roots_of
+    from tricklint.interpreter.params import roots_of
 
     return roots_of(params)  # type: ignore[arg-type]
 

@@ -79,7 +79,7 @@ from tricklint.program import Program
 from tricklint.program.activations import Activation, feeds, following
 from tricklint.program.inits import WeightInit, constant, weight_inits
 from tricklint.program.slots import picks_anywhere, slots
-from tricklint.program.values import Class, Instance, ParamSet, first, number
+from tricklint.interpreter.values import Class, Instance, ParamSet, first, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 

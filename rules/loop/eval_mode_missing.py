@@ -74,10 +74,10 @@ from collections.abc import Iterator
 from tricklint.finding import Finding, Severity
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.loops import Modes, Reach, contradict
 from tricklint.program.modes import behaves_differently, layer_name, unfollowed_mode_call
-from tricklint.program.values import Instance
+from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")

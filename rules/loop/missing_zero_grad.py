@@ -66,11 +66,11 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.loops import contains
-from tricklint.program.objects import modules_below
-from tricklint.program.params import roots_of
-from tricklint.program.values import Class, Instance
+from tricklint.interpreter.objects import modules_below
+from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Class, Instance
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 

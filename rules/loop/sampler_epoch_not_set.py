@@ -72,9 +72,9 @@ import libcst as cst
 
 from tricklint.finding import Finding, Severity
 from tricklint.program import Program
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.loaders import loaders_of
-from tricklint.program.values import Const, Instance, first, members
+from tricklint.interpreter.values import Const, Instance, first, members
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 

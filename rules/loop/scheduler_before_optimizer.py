@@ -69,9 +69,9 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event, Loop
+from tricklint.interpreter.events import Event, Loop
 from tricklint.program.loaders import loaders_of
-from tricklint.program.values import Class, Const, Instance, Sequence, Value, first, members, number
+from tricklint.interpreter.values import Class, Const, Instance, Sequence, Value, first, members, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, children, walk
 

@@ -59,10 +59,10 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
-from tricklint.program.modules import FileModule
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.modules import FileModule
 from tricklint.program.predictions import Ending, only_ending
-from tricklint.program.values import Instance, Value
+from tricklint.interpreter.values import Instance, Value
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 

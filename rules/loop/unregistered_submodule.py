@@ -82,9 +82,9 @@ from collections.abc import Iterator
 from tricklint.finding import Finding, Severity
 from tricklint.program import Program
 from tricklint.program.evaluation import holds_weights
-from tricklint.program.objects import modules_below
-from tricklint.program.params import roots_of
-from tricklint.program.values import Dict, Instance, Sequence, Value, members
+from tricklint.interpreter.objects import modules_below
+from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Dict, Instance, Sequence, Value, members
 from tricklint.rule import Rule
 
 

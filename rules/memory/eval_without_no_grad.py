@@ -68,7 +68,7 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.evaluation import Evaluation, evaluations
-from tricklint.program.imports import alias_of
+from tricklint.interpreter.imports import alias_of
 from tricklint.rule import Rule
 
 

@@ -120,8 +120,8 @@ from tricklint.fix import build
 from tricklint.knowledge import layers
 from tricklint.program import Program
 from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plain_step
-from tricklint.program.objects import submodules
-from tricklint.program.values import Const, Instance, first
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.values import Const, Instance, first
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 

@@ -85,11 +85,11 @@ from tricklint.finding import Finding, Severity
 from tricklint.knowledge import images
 from tricklint.knowledge.backbones import InputStats, input_stats
 from tricklint.program import Program
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchanged
-from tricklint.program.objects import owner_model, submodules
+from tricklint.interpreter.objects import owner_model, submodules
 from tricklint.program.transfer import holds, optimised, published_name
-from tricklint.program.values import Class, Const, Instance, Ref, Value, first, members
+from tricklint.interpreter.values import Class, Const, Instance, Ref, Value, first, members
 from tricklint.rule import Rule
 
 # Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
@@ -231,7 +231,7 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
 
 
 def _batch(loader: Instance) -> Value:
-    from tricklint.program.values import Tensor
+    from tricklint.interpreter.values import Tensor
 
     return Tensor("data", (), None, loader.node, loader.file, loader=loader, key=0)
 

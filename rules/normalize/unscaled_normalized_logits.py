@@ -89,9 +89,9 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.knowledge.alpha import alpha_low, highest, reachable, rounded_scale
 from tricklint.program import Program
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.normalise import Cosine, cosine_behind
-from tricklint.program.values import Tensor, Value, first
+from tricklint.interpreter.values import Tensor, Value, first
 from tricklint.rule import Rule
 
 

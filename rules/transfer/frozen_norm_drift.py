@@ -87,9 +87,9 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.norm_drift import trained_in_train_mode
-from tricklint.program.objects import owner_model
+from tricklint.interpreter.objects import owner_model
 from tricklint.program.transfer import (
     Freeze,
     Norms,
@@ -101,7 +101,7 @@ from tricklint.program.transfer import (
     takes_in,
     whole,
 )
-from tricklint.program.values import Instance
+from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 

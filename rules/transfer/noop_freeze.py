@@ -55,10 +55,10 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.params import roots_of
 from tricklint.program.transfer import freezes, holds, whole
-from tricklint.program.values import Class, Func, Instance, ParamSet
+from tricklint.interpreter.values import Class, Func, Instance, ParamSet
 from tricklint.rule import Rule
 
 _READ = re.compile(r"\bself\.requires?_grad\b(?!_)(?!\s*=[^=])")

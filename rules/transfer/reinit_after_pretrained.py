@@ -72,10 +72,10 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Severity
 from tricklint.program import Program
-from tricklint.program.events import Event
-from tricklint.program.modules import FileModule
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.modules import FileModule
 from tricklint.program.reinit import overwritten
-from tricklint.program.values import ParamSet
+from tricklint.interpreter.values import ParamSet
 from tricklint.rule import Rule
 
 

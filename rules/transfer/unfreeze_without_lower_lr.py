@@ -91,13 +91,13 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
-from tricklint.program.objects import submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.policy import advice
 from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws
 from tricklint.program.transfer import is_pretrained
-from tricklint.program.values import Instance, members
+from tricklint.interpreter.values import Instance, members
 from tricklint.rule import Rule
 
 SMALL = 1e-4  # the rate at which pretrained networks are usually fine-tuned

@@ -77,8 +77,8 @@ from tricklint.knowledge import frameworks
 from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
-from tricklint.program.events import Event
-from tricklint.program.values import Class, Instance
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Class, Instance
 from tricklint.rule import Rule
 
 TRANSFORMER_LR = 1e-4
@@ -166,8 +166,8 @@ class UnfrozenBackbone(Rule):
     def holds_backbone(event: Event, model: Instance) -> bool:
         """Whether the optimizer is given the backbone's own parameters, not the head's or filtered ones alone."""
         from tricklint.program.decay import param_sets
-        from tricklint.program.objects import submodules
-        from tricklint.program.params import roots_of
+        from tricklint.interpreter.objects import submodules
+        from tricklint.interpreter.params import roots_of
 
         optimizer = event.subject
         assert isinstance(optimizer, Instance)

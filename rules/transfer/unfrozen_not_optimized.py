@@ -88,8 +88,8 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.program.events import Event
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.params import roots_of
 from tricklint.program.thaw import (
     covers,
     has_layers,
@@ -102,7 +102,7 @@ from tricklint.program.thaw import (
     trains_on,
 )
 from tricklint.program.transfer import holds
-from tricklint.program.values import Instance, members
+from tricklint.interpreter.values import Instance, members
 from tricklint.rule import Rule
 
 

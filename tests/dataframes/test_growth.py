@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tricklint.rules.dataframes.row_append_loop import mend
 
-from tricklint.program.frames_growth import frame_growths
+from tricklint.dataframes.growth import frame_growths
 from tricklint.source.tree import Tree
 
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)

@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tricklint.rules.dataframes.iterrows_loop import IterrowsLoop, judge
 
 from tricklint.finding import FixLevel
-from tricklint.program.frames import RowLoop, frame_loops
-from tricklint.program.frames_values import has_condition, makes_keys
+from tricklint.dataframes.loops import RowLoop, frame_loops
+from tricklint.dataframes.values import has_condition, makes_keys
 from tricklint.source.tree import Tree, walk
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "iterrows-loop"

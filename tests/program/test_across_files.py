@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tricklint.program.params import roots_of
+from tricklint.interpreter.params import roots_of
 from tricklint.program.slots import picks_anywhere, slots
-from tricklint.program.values import Class, Instance, Ref
+from tricklint.interpreter.values import Class, Instance, Ref
 
 MODELS = """
     import torch.nn as nn

@@ -9,7 +9,7 @@ import pytest
 from tricklint.knowledge import layers
 from tricklint.program import Program
 from tricklint.program.activations import following
-from tricklint.program.values import Instance
+from tricklint.interpreter.values import Instance
 
 HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n"
 TAIL = """

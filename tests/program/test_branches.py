@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tricklint.program.decay import effective_decay
-from tricklint.program.values import Const, Instance, Union, Unknown, first, number
+from tricklint.interpreter.values import Const, Instance, Union, Unknown, first, number
 
 HEAD = "import torch\nimport torch.nn as nn\n"
 OPTIMIZER = "optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1, weight_decay={decay})\n"

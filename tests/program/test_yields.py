@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tricklint.program import calls, yields
-from tricklint.program.values import Const, Tensor
+from tricklint.interpreter.values import Const, Tensor
 
 SCRIPT = """
     import torch

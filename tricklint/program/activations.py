@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from tricklint.knowledge import layers
-from tricklint.program.objects import submodules
+from tricklint.interpreter.objects import submodules
 from tricklint.program.traced_layers import traced_activation
-from tricklint.program.values import Class, Const, Dict, Instance, Sequence, Tensor, Union, Value, members
+from tricklint.interpreter.values import Class, Const, Dict, Instance, Sequence, Tensor, Union, Value, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

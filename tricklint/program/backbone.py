@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
-from tricklint.program.modules import FileModule
-from tricklint.program.objects import held, modules_below, owner_model, submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.objects import held, modules_below, owner_model, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.values import Class, Const, Instance, ParamSet, Sequence, first, members
+from tricklint.interpreter.values import Class, Const, Instance, ParamSet, Sequence, first, members
 
 _DOWNLOADS = ("load_url", "load_state_dict_from_url")
 

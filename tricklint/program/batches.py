@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.loaders import feeding, loaders_of
 from tricklint.program.loops import TRAINING, contains, speaks_of
-from tricklint.program.values import Const, Instance, first, members
+from tricklint.interpreter.values import Const, Instance, first, members
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
+    from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
 _CUDA = re.compile(r"\bcuda\b|\.cuda\(|is_cuda|use_cuda")

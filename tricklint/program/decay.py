@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tricklint.knowledge import layers
-from tricklint.program.library import Group
-from tricklint.program.objects import submodules
-from tricklint.program.params import roots_of
+from tricklint.libraries.library import Group
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.slots import picks, slots
-from tricklint.program.values import Class, Const, Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.interpreter.values import Class, Const, Instance, ParamSet, Pred, Sequence, Value, first, members, number
 
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
 _VECTOR_WORDS = ("bias", "norm", "bn", "ln", "gain", "beta", "gamma", "scale", "gn")

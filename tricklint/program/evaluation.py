@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.loops import (
     EVALUATION,
     TRAINING,
@@ -23,8 +23,8 @@ from tricklint.program.loops import (
     region_of,
     speaks_of,
 )
-from tricklint.program.objects import submodules
-from tricklint.program.values import Class, Instance, ParamSet, Tensor, members
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.values import Class, Instance, ParamSet, Tensor, members
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    from tricklint.program.values import Dict, Sequence
+    from tricklint.interpreter.values import Dict, Sequence
 
     if isinstance(value, Tensor):
         yield value

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.program.modules import FileModule
-from tricklint.program.objects import owner_model
-from tricklint.program.params import roots_of
-from tricklint.program.values import Instance, ParamSet, Tensor, Value, first, number
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.objects import owner_model
+from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Instance, ParamSet, Tensor, Value, first, number
 
 _SAME = frozenset(
     ("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean")

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tricklint.program.values import Const, Instance, Value, first
+from tricklint.interpreter.values import Const, Instance, Value, first
 
 if TYPE_CHECKING:
-    from tricklint.program.events import Event
+    from tricklint.interpreter.events import Event
 
 # torch.nn.init.calculate_gain (SELU: what its documentation asks for, so that the net normalises itself)
 RIGHT_GAIN = {"relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "tanh": 5 / 3, "sigmoid": 1.0, "selu": 1.0, "none": 1.0}

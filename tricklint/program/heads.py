@@ -9,11 +9,11 @@ import libcst as cst
 
 from tricklint.knowledge import layers
 from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.initialisation import Initialisation
-from tricklint.program.modules import FileModule
+from tricklint.interpreter.modules import FileModule
 from tricklint.program.program import Program
-from tricklint.program.values import (
+from tricklint.interpreter.values import (
     Class,
     Const,
     Instance,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.knowledge import images
-from tricklint.program.calls import IMAGE_TRANSFORMS, CallArgs
-from tricklint.program.interpreter import BudgetSpent, Frame
-from tricklint.program.objects import owner_model
-from tricklint.program.params import roots_of
+from tricklint.interpreter.calls import IMAGE_TRANSFORMS, CallArgs
+from tricklint.interpreter.interpreter import BudgetSpent, Frame
+from tricklint.interpreter.objects import owner_model
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.values import (
+from tricklint.interpreter.values import (
     UNKNOWN,
     Class,
     Const,
@@ -34,7 +34,7 @@ from tricklint.program.values import (
 )
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
+    from tricklint.interpreter.modules import FileModule
 
 _DEPTH = 60
 _ALBUMENTATIONS_MEAN = (0.485, 0.456, 0.406)
@@ -247,7 +247,7 @@ class ImageFlow:
 
 
 def _opened() -> Value:
-    from tricklint.program.values import Ref
+    from tricklint.interpreter.values import Ref
 
     return Ref("PIL.Image.open")
 

@@ -9,11 +9,11 @@ from functools import cached_property
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
-from tricklint.program.objects import owner_model, submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.objects import owner_model, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.values import Class, Const, Dict, Instance, ParamSet, Pred, Sequence, Value, first, members
+from tricklint.interpreter.values import Class, Const, Dict, Instance, ParamSet, Pred, Sequence, Value, first, members
 
 # Bases of torch.nn layers that isinstance tests name
 _BASES = {
@@ -249,7 +249,7 @@ def _asks_for_weights(value: Value) -> bool:
 
 def deep_and_plain(module: Instance) -> bool:
     """At least eight weight layers in one module tree, with no norm among them and no addition in its forward."""
-    from tricklint.program.values import Tensor
+    from tricklint.interpreter.values import Tensor
 
     kinds = [child.library for _, child in submodules(module)]
     if sum(kind in layers.WEIGHTED for kind in kinds) < 8 or any(kind in layers.NORM for kind in kinds):

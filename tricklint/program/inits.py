@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.slots import Slot, picks, slots
-from tricklint.program.values import Instance, ParamSet, Pred, Tensor, Value, first, members, number
+from tricklint.interpreter.values import Instance, ParamSet, Pred, Tensor, Value, first, members, number
 
 if TYPE_CHECKING:
     from tricklint.program.program import Program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tricklint.program.loops import flow
-from tricklint.program.values import Instance, Value, members
+from tricklint.interpreter.values import Instance, Value, members
 
 
 def loaders_of(over: Value | None, depth: int = 0) -> Iterator[Instance]:

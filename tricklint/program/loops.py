@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.program.events import Event, Loop
-from tricklint.program.objects import modules_below
-from tricklint.program.values import Const, Dict, Instance, ParamSet, Sequence, Tensor, Union, Value, members
+from tricklint.interpreter.events import Event, Loop
+from tricklint.interpreter.objects import modules_below
+from tricklint.interpreter.values import Const, Dict, Instance, ParamSet, Sequence, Tensor, Union, Value, members
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
+    from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
 # Names that say "this is not for training", as whole words of an identifier

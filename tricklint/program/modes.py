@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
-from tricklint.program.objects import submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.transfer import holds_norms
-from tricklint.program.values import Class, Instance
+from tricklint.interpreter.values import Class, Instance
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
+from tricklint.interpreter.events import Event
 from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, optimised, touches
-from tricklint.program.values import Instance, ParamSet, Pred, members
+from tricklint.interpreter.values import Instance, ParamSet, Pred, members
 
 
 def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
@@ -79,7 +79,7 @@ def _put_back(program: Program, train: Event, modes: list[Event], norms: Norms) 
 
 
 def _overrides_train(event: Event) -> bool:
-    from tricklint.program.values import Class
+    from tricklint.interpreter.values import Class
 
     return any(
         isinstance(root.cls, Class)

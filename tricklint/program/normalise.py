@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import libcst as cst
 
-from tricklint.program.modules import FileModule
-from tricklint.program.values import Const, Instance, ParamSet, Sequence, Tensor, Value, first, number
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.values import Const, Instance, ParamSet, Sequence, Tensor, Value, first, number
 
 _DEPTH = 80
 # What leaves the values as they are

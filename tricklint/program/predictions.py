@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tricklint.knowledge import layers
-from tricklint.program.values import Instance, Tensor, Union, Value
+from tricklint.interpreter.values import Instance, Tensor, Union, Value
 
 # Where the libraries whose models return their classifier's output keep that classifier
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear", "_fc")

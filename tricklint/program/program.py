@@ -13,13 +13,13 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix
 from tricklint.program import starts
-from tricklint.program.calls import CallArgs
-from tricklint.program.events import Event
-from tricklint.program.interpreter import BudgetSpent, Frame, Interpreter
-from tricklint.program.modules import FileModule, Project
-from tricklint.program.objects import submodules
-from tricklint.program.params import roots_of
-from tricklint.program.values import UNKNOWN, Class, Const, Func, Instance, Value, members
+from tricklint.interpreter.calls import CallArgs
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.interpreter import BudgetSpent, Frame, Interpreter
+from tricklint.interpreter.modules import FileModule, Project
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import UNKNOWN, Class, Const, Func, Instance, Value, members
 from tricklint.source.tree import Tree
 
 if TYPE_CHECKING:
@@ -354,7 +354,7 @@ class Program:
 
     def row_loops(self) -> list[Any]:
         """Loops over `DataFrame.iterrows()` in the files the inquiry starts from."""
-        from tricklint.program.frames import foreign_in, frame_loops
+        from tricklint.dataframes.loops import foreign_in, frame_loops
 
         foreign = foreign_in((path, source.text) for path, source in self.sources.items())
         found = []
@@ -405,7 +405,7 @@ DEBUG = False
 
 def plain(value: Value) -> Any:
     """The Python value of constants and containers of them; `_NO` for anything else."""
-    from tricklint.program.values import Dict, Sequence, first
+    from tricklint.interpreter.values import Dict, Sequence, first
 
     at = first(value)
     if isinstance(at, Const):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from tricklint.knowledge import layers
 from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.program.events import Event
-from tricklint.program.objects import owner_model, submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.objects import owner_model, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import freezes, holds, optimised, whole
-from tricklint.program.values import Instance, members
+from tricklint.interpreter.values import Instance, members
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Event
-from tricklint.program.modules import FileModule
-from tricklint.program.objects import owner_model, submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.objects import owner_model, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import holds
-from tricklint.program.values import Instance, ParamSet, Pred
+from tricklint.interpreter.values import Instance, ParamSet, Pred
 
 # What the published models of a family are made of
 _CONVOLUTIONAL = ("torchvision", "timm", "smp", "efficientnet", "cadene", "hub")

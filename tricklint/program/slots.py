@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import libcst as cst
 
 from tricklint.knowledge import layers, parts
-from tricklint.program.objects import owner_model
-from tricklint.program.params import Attr
-from tricklint.program.values import (
+from tricklint.interpreter.objects import owner_model
+from tricklint.interpreter.params import Attr
+from tricklint.interpreter.values import (
     Class,
     Const,
     Instance,

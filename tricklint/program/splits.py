@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.program.decay import effective_decay, speaks_of_vectors
-from tricklint.program.library import Group
-from tricklint.program.objects import modules_below, submodules
-from tricklint.program.params import roots_of
+from tricklint.libraries.library import Group
+from tricklint.interpreter.objects import modules_below, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.slots import Slot, picks, picks_anywhere, slots
-from tricklint.program.values import Dict, Instance, ParamSet, Pred, Sequence, Tensor, Union, Value, first
+from tricklint.interpreter.values import Dict, Instance, ParamSet, Pred, Sequence, Tensor, Union, Value, first
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
+    from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
 _NAME_TESTS = ("name_contains", "name_startswith", "name_endswith", "name_in", "name_equals", "name_in_unknown")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import libcst as cst
 
 from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.program.events import Event, Loop
-from tricklint.program.library import Group
-from tricklint.program.objects import owner_model, submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event, Loop
+from tricklint.libraries.library import Group
+from tricklint.interpreter.objects import owner_model, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import Freeze, freezes, holds, whole
-from tricklint.program.values import Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence, Value, first, members, number
 from tricklint.source.tree import walk
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.program.evaluation import evaluations
-from tricklint.program.events import Event, Loop
+from tricklint.interpreter.events import Event, Loop
 from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import contains, flow
-from tricklint.program.values import Tensor, members
+from tricklint.interpreter.values import Tensor, members
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
+    from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
 

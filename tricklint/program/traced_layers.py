@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tricklint.program.objects import submodules
-from tricklint.program.values import Class, Instance
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.values import Class, Instance
 
 if TYPE_CHECKING:
     from tricklint.program.program import Program

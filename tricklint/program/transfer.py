@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from tricklint.knowledge import layers
 from tricklint.knowledge.backbones import has_batch_norm
 from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.program.events import Event
-from tricklint.program.objects import modules_below, owner_model, submodules
-from tricklint.program.params import roots_of
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.objects import modules_below, owner_model, submodules
+from tricklint.interpreter.params import roots_of
 from tricklint.program.program import Program
-from tricklint.program.values import Const, Instance, ParamSet, Pred, Value, first
+from tricklint.interpreter.values import Const, Instance, ParamSet, Pred, Value, first
 
 _NORM_WORDS = ("bn", "norm", "downsample")
 # Words in a parameter's name that take in a whole stage of a backbone, its norms included

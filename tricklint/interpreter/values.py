@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
+    from tricklint.interpreter.modules import FileModule
 
 
 class Value:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tricklint.program.values import UNKNOWN, Const, Dict, Func, Ref, Sequence, Tensor, Unknown, Value, members, same
+from tricklint.interpreter.values import UNKNOWN, Const, Dict, Func, Ref, Sequence, Tensor, Unknown, Value, members, same
 
 if TYPE_CHECKING:
     import libcst as cst
 
-    from tricklint.program.calls import CallArgs
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.calls import CallArgs
+    from tricklint.interpreter.interpreter import Interpreter
 
 LONG = 200_000  # steps of a whole program, from which on this saves time that somebody would notice
 ENDLESS = 1_000_000  # steps, from which on calls are followed less deep

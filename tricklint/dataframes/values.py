@@ -19,9 +19,9 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.program.frames import Read, RowLoop
-from tricklint.program.frames_scope import Comprehension, qualified
-from tricklint.program.frames_words import TEXT_CALLS, TEXT_METHODS
+from tricklint.dataframes.loops import Read, RowLoop
+from tricklint.dataframes.scope import Comprehension, qualified
+from tricklint.dataframes.words import TEXT_CALLS, TEXT_METHODS
 from tricklint.source.tree import Tree, children, walk
 
 _COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)

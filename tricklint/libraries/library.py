@@ -9,8 +9,8 @@ import libcst as cst
 
 from tricklint.knowledge import frameworks, layers, optimizers, pretrained, tensors
 from tricklint.knowledge.names import canonical
-from tricklint.program.params import Attr, type_names
-from tricklint.program.values import (
+from tricklint.interpreter.params import Attr, type_names
+from tricklint.interpreter.values import (
     FALSE,
     NONE,
     UNKNOWN,
@@ -40,8 +40,8 @@ from tricklint.program.values import (
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
-    from tricklint.program.calls import CallArgs
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.calls import CallArgs
+    from tricklint.interpreter.interpreter import Interpreter
 
 
 @dataclass(slots=True, eq=False)
@@ -440,7 +440,7 @@ class Library:
 
     def restored(self: Interpreter, cls: Class, args: CallArgs, node: cst.CSTNode) -> Value:
         """A Lightning module as its checkpoint describes it: arguments that are not given come from there."""
-        from tricklint.program.calls import CallArgs as Args
+        from tricklint.interpreter.calls import CallArgs as Args
 
         given = Args([], {k: v for k, v in args.kwargs.items() if k not in ("checkpoint_path", "map_location", "strict")})
         given.open_kwargs = True
@@ -629,7 +629,7 @@ class Library:
                 inner = first(arg)
                 classes = inner.items if isinstance(inner, Sequence) else (inner,)
                 for cls in classes:
-                    from tricklint.program.calls import CallArgs as Args
+                    from tricklint.interpreter.calls import CallArgs as Args
 
                     if isinstance(cls, (Class, Ref)):
                         made_items.append(self.call(cls, Args(), node))  # type: ignore[arg-type]
@@ -678,8 +678,8 @@ class Library:
 
     def run_lightning(self: Interpreter, model: Instance, args: CallArgs, node: cst.CSTNode) -> None:
         """What `Trainer.fit` calls: the hooks that build optimizers, then one training and one validation step."""
-        from tricklint.program.calls import CallArgs
-        from tricklint.program.events import Loop
+        from tricklint.interpreter.calls import CallArgs
+        from tricklint.interpreter.events import Loop
 
         if not isinstance(model.cls, Class) or model.notes.get("fitted"):
             return
@@ -704,7 +704,7 @@ class Library:
 
     def lightning_batches(self: Interpreter, model: Instance, args: CallArgs, node: cst.CSTNode) -> Value | None:
         """A batch of the training loader that `Trainer.fit` is given, or that the data module or the model itself makes."""
-        from tricklint.program.calls import CallArgs
+        from tricklint.interpreter.calls import CallArgs
 
         loader = args.get(1, "train_dataloaders") or args.kwargs.get("train_dataloader")
         sources = [first(loader), first(args.kwargs.get("datamodule")), model]
@@ -836,7 +836,7 @@ def _b_list(kind: str) -> Any:
 def _b_filter(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
     if len(args.positional) < 2:
         return UNKNOWN
-    from tricklint.program.calls import CallArgs as Args
+    from tricklint.interpreter.calls import CallArgs as Args
 
     func, over = args.positional[0], args.positional[1]
     if (sets := one_of_several_sets(over)) is not None:
@@ -855,7 +855,7 @@ def _b_filter(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
 
 
 def _b_map(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
-    from tricklint.program.calls import CallArgs as Args
+    from tricklint.interpreter.calls import CallArgs as Args
 
     if len(args.positional) < 2:
         return UNKNOWN
@@ -919,7 +919,7 @@ def _b_getattr(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
     if len(args.positional) < 2:
         return UNKNOWN
     target, key = args.positional[0], first(args.positional[1])
-    from tricklint.program.imports import ModuleValue
+    from tricklint.interpreter.imports import ModuleValue
 
     found: Value = UNKNOWN
     if isinstance(target, ModuleValue):
@@ -976,7 +976,7 @@ def _b_vars(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
         if isinstance(member, Namespace):
             made.fields.update(member.fields)
             return made
-        from tricklint.program.imports import ModuleValue
+        from tricklint.interpreter.imports import ModuleValue
 
         if isinstance(member, ModuleValue):
             return ModuleValue(member.module, as_dict=True)
@@ -1343,7 +1343,7 @@ def _m_step(self: Interpreter, value: Instance, args: CallArgs, node: cst.CSTNod
     self.emit("step", node, value)
     for closure in args.positional[:1]:
         if isinstance(first(closure), Func):
-            from tricklint.program.calls import CallArgs as Args
+            from tricklint.interpreter.calls import CallArgs as Args
 
             self.call(closure, Args(), node)
     return UNKNOWN

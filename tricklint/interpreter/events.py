@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 if TYPE_CHECKING:
-    from tricklint.program.modules import FileModule
-    from tricklint.program.values import Func, Pred, Value
+    from tricklint.interpreter.modules import FileModule
+    from tricklint.interpreter.values import Func, Pred, Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

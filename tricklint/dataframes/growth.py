@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.program.frames_scope import binds, dotted, imports_of, qualified, scope_of, uses
-from tricklint.program.frames_words import FRAME_MAKERS, FRAME_METHODS
+from tricklint.dataframes.scope import binds, dotted, imports_of, qualified, scope_of, uses
+from tricklint.dataframes.words import FRAME_MAKERS, FRAME_METHODS
 from tricklint.source.tree import Tree, walk
 
 Loop = cst.For | cst.While

@@ -13,13 +13,13 @@ from typing import Any
 
 import libcst as cst
 
-from tricklint.program.calls import Calls
-from tricklint.program.events import Event, Loop, Step
-from tricklint.program.expressions import Expressions
-from tricklint.program.imports import Deferred
-from tricklint.program.modules import FileModule, Project
-from tricklint.program.statements import Statements
-from tricklint.program.values import (
+from tricklint.interpreter.calls import Calls
+from tricklint.interpreter.events import Event, Loop, Step
+from tricklint.interpreter.expressions import Expressions
+from tricklint.interpreter.imports import Deferred
+from tricklint.interpreter.modules import FileModule, Project
+from tricklint.interpreter.statements import Statements
+from tricklint.interpreter.values import (
     UNKNOWN,
     Const,
     Func,
@@ -27,7 +27,7 @@ from tricklint.program.values import (
     Value,
     join,
 )
-from tricklint.program.yields import NOISE, Yield
+from tricklint.interpreter.yields import NOISE, Yield
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 _MISSING = object()

@@ -6,8 +6,8 @@ import enum
 
 import libcst as cst
 
-from tricklint.program.frames import RowLoop
-from tricklint.program.frames_scope import dotted, names_of, variables
+from tricklint.dataframes.loops import RowLoop
+from tricklint.dataframes.scope import dotted, names_of, variables
 
 _COLLECTING = frozenset("append add extend appendleft update setdefault insert put".split())
 # In a longer body a row with named fields reads better than a loop variable for each column.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.values import (
+from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
     Bound,
@@ -32,8 +32,8 @@ from tricklint.program.values import (
 )
 
 if TYPE_CHECKING:
-    from tricklint.program.calls import CallArgs
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.calls import CallArgs
+    from tricklint.interpreter.interpreter import Interpreter
 
 PARAM_METHODS = frozenset(("parameters", "named_parameters"))
 MODULE_METHODS = frozenset(("modules", "named_modules", "children", "named_children"))
@@ -58,7 +58,7 @@ class Objects:
             if isinstance(inherited, Func):
                 if any(isinstance(d, Ref) and d.name in ("builtins.property", "functools.cached_property")
                        for d in inherited.decorators):  # fmt: skip
-                    from tricklint.program.calls import CallArgs
+                    from tricklint.interpreter.calls import CallArgs
 
                     return self.invoke(inherited, value, CallArgs(), node)
                 return Bound(value, inherited, name)
@@ -152,7 +152,7 @@ class Objects:
             elif isinstance(member, Tensor) and name == "requires_grad":
                 self.emit("froze", node, member, value=self.truth(value)[0], pred=None)
             else:
-                from tricklint.program.imports import ModuleValue
+                from tricklint.interpreter.imports import ModuleValue
 
                 if isinstance(member, ModuleValue):
                     self.write(member.module.names, name, value)
@@ -208,7 +208,7 @@ class Objects:
         if isinstance(value.cls, Class):
             method = value.cls.lookup("__getitem__")
             if isinstance(method, Func):
-                from tricklint.program.calls import CallArgs
+                from tricklint.interpreter.calls import CallArgs
 
                 return self.invoke(method, value, CallArgs([index]), node)
             at = first(index)
@@ -333,7 +333,7 @@ class Objects:
                     module.notes["running"] = True
                     self.forward_depth += 1
                     outer_loops = self.loops
-                    from tricklint.program.calls import CallArgs as Args
+                    from tricklint.interpreter.calls import CallArgs as Args
 
                     fresh = Args(
                         [Tensor("input", (v,), None, node, self.file) if not isinstance(v, (Const, Instance, Sequence, Dict))
@@ -363,7 +363,7 @@ class Objects:
         return made
 
     def run_children(self: Interpreter, module: Instance, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool) -> Value:
-        from tricklint.program.calls import CallArgs
+        from tricklint.interpreter.calls import CallArgs
 
         at: Value = inputs[0] if inputs else UNKNOWN
         memo = module.notes.get("output")
@@ -433,7 +433,7 @@ class Objects:
         if name == "apply":
             func = args.get(0, "fn")
             if func is not None:
-                from tricklint.program.calls import CallArgs as Args
+                from tricklint.interpreter.calls import CallArgs as Args
 
                 element = ParamSet(module, "module", (), True, node=node)
                 self.call(func, Args([element]), node)

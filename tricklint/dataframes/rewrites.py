@@ -16,9 +16,9 @@ import libcst as cst
 from tricklint.finding import Edit
 from tricklint.fix import build
 from tricklint.fix.build import Edits
-from tricklint.program.frames import Read, RowLoop
-from tricklint.program.frames_scope import names_of, scope_of, uses, variables
-from tricklint.program.frames_values import elements
+from tricklint.dataframes.loops import Read, RowLoop
+from tricklint.dataframes.scope import names_of, scope_of, uses, variables
+from tricklint.dataframes.values import elements
 
 # Names that a named tuple has already: a column called so cannot be read as its attribute.
 _TUPLE_NAMES = frozenset(("count", "index", "Index"))
@@ -317,7 +317,7 @@ def _in_place_of(loop: RowLoop, statement: cst.For, end: int, code: str) -> Edit
 
 def _is_list(loop: RowLoop, holder: cst.Name) -> bool:
     """Whether the only values that the scope gives to a name are lists written out."""
-    from tricklint.program.frames_scope import is_stored
+    from tricklint.dataframes.scope import is_stored
 
     scope = scope_of(loop.tree, loop.owner)
     region = scope.body if isinstance(scope, (cst.FunctionDef, cst.Lambda)) else scope
@@ -365,7 +365,7 @@ def _named_by_author(loop: RowLoop, labels: list[str]) -> tuple[Mapping[str, str
 
 def _only_there(loop: RowLoop, target: cst.Name) -> bool:
     """Whether the loop binds the name in this place only, and the iterated expression does not use it."""
-    from tricklint.program.frames_scope import is_stored
+    from tricklint.dataframes.scope import is_stored
 
     assert isinstance(loop.loop, cst.For)
     stored = [use for use in uses(loop.loop.body, target.value) if is_stored(loop.tree, use)]
@@ -391,7 +391,7 @@ def to_itertuples(loop: RowLoop) -> Edits | None:
         # zip keeps the author's name for the label, also where the body assigns it
         source, names = f"zip({frame}.index, {frame}.itertuples(index=False))", [_index_code(loop) or "_", row]
     elif loop.index is None or isinstance(loop.index, cst.Name):
-        from tricklint.program.frames_scope import is_stored
+        from tricklint.dataframes.scope import is_stored
 
         if any(is_stored(tree, use) for use in loop.index_uses):
             return None

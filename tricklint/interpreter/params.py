@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.program.values import (
+from tricklint.interpreter.values import (
     UNKNOWN,
     Bound,
     Class,
@@ -25,7 +25,7 @@ from tricklint.program.values import (
 )
 
 if TYPE_CHECKING:
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.interpreter import Interpreter
 
 
 # Methods that give a parameter new values; others (`clamp_`, `mul_`, `add_`) change the ones it has
@@ -169,7 +169,7 @@ class Params:
 
     def paramset_method(self: Interpreter, value: ParamSet, name: str, args: list[Value], node: cst.Call) -> Value | None:
         """A method of a symbolic name, parameter or module."""
-        from tricklint.program.values import Test
+        from tricklint.interpreter.values import Test
 
         if value.names:
             texts = strings(args[0]) if args else None

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import libcst as cst
 
-from tricklint.program.frames_scope import binds, dotted, is_stored, qualified, scope_of, uses
-from tricklint.program.frames_words import PLAIN_READER_ARGUMENTS, READERS, READING_METHODS, SAME_COLUMNS
+from tricklint.dataframes.scope import binds, dotted, is_stored, qualified, scope_of, uses
+from tricklint.dataframes.words import PLAIN_READER_ARGUMENTS, READERS, READING_METHODS, SAME_COLUMNS
 from tricklint.source.tree import Tree
 
 _TEXT_DTYPES = ("str", "object", "'str'", '"str"', "'object'", '"object"')

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import libcst as cst
 
-from tricklint.program.frames_origin import Origin, origin_of
-from tricklint.program.frames_scope import dotted, imports_of, is_stored, names_of, scope_of, uses
-from tricklint.program.frames_words import PASSING_CALLS, SERIES_NAMES
+from tricklint.dataframes.origin import Origin, origin_of
+from tricklint.dataframes.scope import dotted, imports_of, is_stored, names_of, scope_of, uses
+from tricklint.dataframes.words import PASSING_CALLS, SERIES_NAMES
 from tricklint.source.tree import Tree, walk
 
 METHOD = "iterrows"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from tricklint.knowledge.frameworks import star_owner
 from tricklint.knowledge.names import canonical
-from tricklint.program.modules import FileModule
-from tricklint.program.values import UNKNOWN, Class, Const, Func, Ref, Unknown, Value, join
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.values import UNKNOWN, Class, Const, Func, Ref, Unknown, Value, join
 
 if TYPE_CHECKING:
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.interpreter import Interpreter
 
 _BUILTINS = frozenset(dir(builtins))
 DYNAMIC_LIMIT = 48
@@ -58,7 +58,7 @@ class Imports:
         """`value`, imported now if that was deferred."""
         if not isinstance(value, Deferred):
             return value
-        from tricklint.program.interpreter import Frame
+        from tricklint.interpreter.interpreter import Frame
 
         scope[name] = PENDING  # an import that comes back to itself
         with self.inside(Frame(None, value.importer, value.importer.names, (), len(self.path))):
@@ -89,7 +89,7 @@ class Imports:
 
     def run_file(self: Interpreter, path) -> FileModule | None:  # type: ignore[no-untyped-def]
         """Run a file once, as an import would."""
-        from tricklint.program.interpreter import FALL, Frame
+        from tricklint.interpreter.interpreter import FALL, Frame
 
         module = self.project.module(path)
         if module is None:
@@ -126,7 +126,7 @@ class Imports:
         self.file.star_libraries.extend(module.star_libraries)
         self.file.star_exports.append(module)
         listed = module.names.get("__all__")
-        from tricklint.program.values import Sequence
+        from tricklint.interpreter.values import Sequence
 
         names = None
         if isinstance(listed, Sequence) and not listed.open:
@@ -192,7 +192,7 @@ class Imports:
 
     def dynamic_member(self: Interpreter, value: ModuleValue, index: Value) -> Value:
         """`models.__dict__[args.arch]`, `getattr(models, name)`: every callable it may be when the name is unknown."""
-        from tricklint.program.values import first
+        from tricklint.interpreter.values import first
 
         at = first(index)
         names = value.module.names

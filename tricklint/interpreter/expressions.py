@@ -9,9 +9,9 @@ import libcst as cst
 
 from tricklint.knowledge import layers
 from tricklint.knowledge.names import canonical
-from tricklint.program.events import Step
-from tricklint.program.params import Attr
-from tricklint.program.values import (
+from tricklint.interpreter.events import Step
+from tricklint.interpreter.params import Attr
+from tricklint.interpreter.values import (
     FALSE,
     NONE,
     TRUE,
@@ -42,7 +42,7 @@ from tricklint.program.values import (
 )
 
 if TYPE_CHECKING:
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.interpreter import Interpreter
 
 _ARITHMETIC: dict[str, Any] = {
     "Add": operator.add,
@@ -131,7 +131,7 @@ class Expressions:
         if isinstance(value, Instance):
             return self.instance_attribute(value, name, node)
         if isinstance(value, Namespace):
-            from tricklint.program.library import CONFIG_METHODS
+            from tricklint.libraries.library import CONFIG_METHODS
 
             return value.fields.get(name) or (Bound(value, None, name) if name in CONFIG_METHODS else UNKNOWN)
         if isinstance(value, Class):
@@ -164,7 +164,7 @@ class Expressions:
             return Bound(value, None, name)
         if isinstance(value, Attr):  # `m.__class__.__name__`, then a method of that name
             return Attr(value.of, "classname") if name in ("__name__", "__qualname__") else Bound(value, None, name)
-        from tricklint.program.calls import ModuleValue
+        from tricklint.interpreter.calls import ModuleValue
 
         if isinstance(value, ModuleValue):
             return self.module_attribute(value, name)
@@ -222,7 +222,7 @@ class Expressions:
             return Ref(canonical(f"{value.name[: -len('.__dict__')]}.{index.value}"))
         if isinstance(value, Ref) and value.name.endswith("__dict__"):
             return Ref(value.name[: -len(".__dict__")] + ".<dynamic>")
-        from tricklint.program.calls import ModuleValue
+        from tricklint.interpreter.calls import ModuleValue
 
         if isinstance(value, ModuleValue) and value.as_dict:
             return self.dynamic_member(value, index)
@@ -503,7 +503,7 @@ class Expressions:
         return made
 
     def eval_comprehension(self: Interpreter, node: Any) -> Value:
-        from tricklint.program.interpreter import Frame
+        from tricklint.interpreter.interpreter import Frame
 
         frame = self.frame
         inner = Frame(frame.func, frame.file, {}, (frame.locals, *frame.closure), len(self.path))
@@ -546,7 +546,7 @@ class Expressions:
         known = isinstance(over, Sequence) and not over.open and len(over.items) <= 24
         if not known:
             opened[0] = True
-        from tricklint.program.events import Loop
+        from tricklint.interpreter.events import Loop
 
         outer = self.loops
         for element in rounds:

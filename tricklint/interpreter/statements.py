@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from tricklint.knowledge import layers
-from tricklint.program.events import Loop, Step
-from tricklint.program.modules import FileModule
-from tricklint.program.values import (
+from tricklint.interpreter.events import Loop, Step
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.values import (
     UNKNOWN,
     Bound,
     Class,
@@ -34,7 +34,7 @@ from tricklint.program.values import (
 )
 
 if TYPE_CHECKING:
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.interpreter import Interpreter
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 UNROLL = 24
@@ -524,7 +524,7 @@ class Statements:
         return member if isinstance(member, Unknown_types) else UNKNOWN
 
     def run_class_body(self: Interpreter, made: Class, node: cst.ClassDef) -> None:
-        from tricklint.program.interpreter import Frame
+        from tricklint.interpreter.interpreter import Frame
 
         frame = Frame(None, self.file, made.fields, self.closure(), len(self.path))
         with self.inside(frame):

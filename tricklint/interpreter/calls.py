@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from tricklint.knowledge.names import canonical
-from tricklint.program.imports import Imports, ModuleValue
-from tricklint.program.library import Library
-from tricklint.program.objects import Objects
-from tricklint.program.params import Params
-from tricklint.program.values import (
+from tricklint.interpreter.imports import Imports, ModuleValue
+from tricklint.libraries.library import Library
+from tricklint.interpreter.objects import Objects
+from tricklint.interpreter.params import Params
+from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
     Bound,
@@ -36,11 +36,11 @@ from tricklint.program.values import (
     join,
     members,
 )
-from tricklint.program.yields import ENDLESS, LONG, Yield
+from tricklint.interpreter.yields import ENDLESS, LONG, Yield
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
-    from tricklint.program.interpreter import Interpreter
+    from tricklint.interpreter.interpreter import Interpreter
 
 MODULE_BASES = frozenset(
     (
@@ -272,7 +272,7 @@ class Calls(Objects, Params, Library, Imports):
 
     def follow(self: Interpreter, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:
         """Run a function's body on these arguments."""
-        from tricklint.program.interpreter import Frame
+        from tricklint.interpreter.interpreter import Frame
 
         names = self.bind_arguments(func, self_value, args)
         frame = Frame(func, func.file, names, func.closure, len(self.path))
@@ -358,7 +358,7 @@ class Calls(Objects, Params, Library, Imports):
     def default_of(self: Interpreter, param: cst.Param, func: Func) -> Value:
         if param.default is None:
             return UNKNOWN
-        from tricklint.program.interpreter import Frame
+        from tricklint.interpreter.interpreter import Frame
 
         self.frames.append(Frame(None, func.file, {}, func.closure, len(self.path)))
         try:
