@@ -90,14 +90,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import libcst as cst
-from tricklint.rules.dataframes import rewrites
 
+from tricklint.dataframes import rewrites
+from tricklint.dataframes.body import Body, body_of
+from tricklint.dataframes.loops import RowLoop, Use
+from tricklint.dataframes.values import inexact_reads, makes_keys, meets_missing, repeatable_columns
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix.build import Edits
 from tricklint.program import Program
-from tricklint.dataframes.loops import RowLoop, Use
-from tricklint.dataframes.body import Body, body_of
-from tricklint.dataframes.values import inexact_reads, makes_keys, meets_missing, repeatable_columns
 from tricklint.rule import Rule
 
 _ADVICE = {

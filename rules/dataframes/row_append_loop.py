@@ -65,11 +65,11 @@ from dataclasses import replace
 
 import libcst as cst
 
+from tricklint.dataframes.growth import FrameGrowth, frame_growths, may_grow, reads_between
+from tricklint.dataframes.scope import dotted, is_stored, names_of, scope_of, uses
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
-from tricklint.dataframes.growth import FrameGrowth, frame_growths, may_grow, reads_between
-from tricklint.dataframes.scope import dotted, is_stored, names_of, scope_of, uses
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 

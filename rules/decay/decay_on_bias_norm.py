@@ -72,11 +72,13 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Instance
+from tricklint.libraries.events import Froze, GroupOptionSet, OptimizerBuilt, OptimizerLoaded
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
 from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots
-from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 LONGEST_LINE = 120
@@ -93,10 +95,10 @@ class DecayOnBiasNorm(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        for event in program.events("optimizer"):
+        for event in program.events(OptimizerBuilt):
             optimizer = event.subject
             assert isinstance(optimizer, Instance)
-            if id(event.node) in seen or (optimizer.notes.get("factory") and not optimizer.notes["groups"]):
+            if id(event.node) in seen or (optimizer.fact(OptimizerFacts).factory and not optimizer.fact(OptimizerFacts).groups):
                 continue
             groups = decayed_groups(optimizer)
             groups = [group for group in groups if any(has_vectors(root) for root in roots(group.sets))]
@@ -112,7 +114,7 @@ class DecayOnBiasNorm(Rule):
         how = "its default weight decay" if group.implied else "weight_decay"
         owner = models[0].label or "the model"
         message = f"{label} applies {how} {group.decay:g} to the biases and norms of {owner} as well as to its weights"
-        if optimizer.notes.get("factory"):
+        if optimizer.fact(OptimizerFacts).factory:
             message = (
                 f"{label} is handed bare parameters, so it cannot tell biases and norms apart: "
                 f"weight decay {group.decay:g} applies to all of them"
@@ -128,7 +130,7 @@ class DecayOnBiasNorm(Rule):
     def mend(self, program: Program, event: Event, optimizer: Instance) -> Fix | None:
         tree = event.file.tree
         call = event.node
-        if not isinstance(call, cst.Call) or optimizer.notes.get("own") or optimizer.notes.get("factory"):
+        if not isinstance(call, cst.Call) or optimizer.fact(OptimizerFacts).own or optimizer.fact(OptimizerFacts).factory:
             return None
         argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), None)
         if argument is None:
@@ -138,7 +140,7 @@ class DecayOnBiasNorm(Rule):
         model = named_source(argument.value, optimizer)
         if model is None or build.repeated(tree, call):
             return None
-        if any(root.notes.get("flat") for root in roots([s for s in param_sets(optimizer.notes["params"]) if s is not None])):
+        if any(root.fact(ModuleFacts).flat for root in roots([s for s in param_sets(optimizer.fact(OptimizerFacts).params) if s is not None])):
             return None  # a sharded model's parameters are flat: their shapes say nothing
         source = tree.code(model)
         scope = next((up for up in tree.ancestors(call) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
@@ -165,9 +167,9 @@ class DecayOnBiasNorm(Rule):
         if before is None:
             return None
         level, reason = FixLevel.RECIPE, "biases and norms are no longer decayed"
-        if any(e.subject is optimizer for e in program.events("group_option")):
+        if any(e.subject is optimizer for e in program.events(GroupOptionSet)):
             level, reason = FixLevel.UNSAFE, "later code sets an option of a param group by its number"
-        elif any(e.subject is optimizer for e in program.events("optimizer_loaded")):
+        elif any(e.subject is optimizer for e in program.events(OptimizerLoaded)):
             level, reason = FixLevel.UNSAFE, "an optimizer state is loaded, and saved states have the old param groups"
         return Fix(
             level,
@@ -179,19 +181,19 @@ class DecayOnBiasNorm(Rule):
 
 def thawed(program: Program, optimizer: Instance) -> bool:
     """Whether some code unfreezes parameters that the optimizer holds: those that are frozen now must stay in it."""
-    held = roots([s for s in param_sets(optimizer.notes["params"]) if s is not None])
+    held = roots([s for s in param_sets(optimizer.fact(OptimizerFacts).params) if s is not None])
     return any(
-        event.data["value"] is not False and any(related(event.subject, root, [root]) for root in held)
-        for event in program.events("froze")
+        event.value is not False and any(related(event.subject, root, [root]) for root in held)
+        for event in program.events(Froze)
     )
 
 
 def named_source(argument: cst.BaseExpression, optimizer: Instance) -> cst.BaseExpression | None:
     """The model expression whose `named_parameters()` give what `argument` gives: `net` of `net.parameters()`,
     `filter(lambda p: p.requires_grad, net.parameters())`, `[p for p in net.parameters() if p.requires_grad]`."""
-    if any(group.options for group in optimizer.notes["groups"]):
+    if any(group.options for group in optimizer.fact(OptimizerFacts).groups):
         return None
-    sets = list(param_sets(optimizer.notes["params"]))
+    sets = list(param_sets(optimizer.fact(OptimizerFacts).params))
     if not sets or any(
         pset is None or any(pred.op != "requires_grad" or pred.negated for pred in pset.preds) for pset in sets
     ):

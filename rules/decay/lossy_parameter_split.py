@@ -105,13 +105,14 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.knowledge import layers
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence
+from tricklint.knowledge import layers
+from tricklint.libraries.events import OptimizerBuilt
+from tricklint.program import Program
 from tricklint.program.slots import Slot, slots
 from tricklint.program.splits import Split, lost, missed_norms, nones, origin, split_of, twice, whole_names
-from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 
@@ -127,7 +128,7 @@ class LossyParameterSplit(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        for event in program.events("optimizer"):
+        for event in program.events(OptimizerBuilt):
             optimizer = event.subject
             if not isinstance(optimizer, Instance) or not event.possible:
                 continue

@@ -76,12 +76,13 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.values import Class, Instance
+from tricklint.libraries.events import WeightsLoaded
 from tricklint.program import Program
 from tricklint.program.activations import Activation, following, rescaled
 from tricklint.program.gains import RIGHT_GAIN, Declared, agreement, declared
 from tricklint.program.inits import WeightInit, weight_inits
-from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Class, Instance
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 
@@ -128,7 +129,7 @@ class InitGainMismatch(Rule):
         if program.trained_by(layer):
             return True
         in_class = any(isinstance(func.owner, Class) for event in place.events for func in event.stack)
-        return in_class and not program.events("loaded")
+        return in_class and not program.events(WeightsLoaded)
 
     def report(
         self, program: Program, place: WeightInit, wrong: list[tuple[Declared, Activation, Instance]], pedantic: bool

@@ -97,15 +97,17 @@ import libcst as cst
 
 from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.knowledge import frameworks, layers
-from tricklint.program import Program
-from tricklint.program.activations import following
 from tricklint.interpreter.events import Event
-from tricklint.program.heads import rare_heads
-from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.values import Class, Func, Instance, ParamSet, Ref, Unknown, members
+from tricklint.knowledge import frameworks, layers
+from tricklint.libraries.events import OptimizerBuilt, WeightsLoaded
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.program import Program
+from tricklint.program.activations import following
+from tricklint.program.heads import rare_heads
+from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 
@@ -122,18 +124,18 @@ class MissingInit(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         init = Initialisation.of(program)
         by_class: dict[Class, list[tuple[Instance, Event]]] = defaultdict(list)
-        sequentials: list[tuple[Instance, Event]] = []
+        sequentials: list[tuple[Instance, OptimizerBuilt]] = []
         for module, events in program.trained.values():
             if isinstance(module.cls, Class):
                 by_class[module.cls].append((module, events[0]))
-        for event in program.events("optimizer"):
-            for group in event.subject.notes["groups"]:  # type: ignore[attr-defined]
+        for built in program.events(OptimizerBuilt):
+            for group in built.subject.fact(OptimizerFacts).groups:
                 for root in program_roots(group.params):
-                    if root.library == "torch.nn.Sequential" and "part_of" not in root.notes:
-                        sequentials.append((root, event))
+                    if root.library == "torch.nn.Sequential" and root.fact(ModuleFacts).part_of is None:
+                        sequentials.append((root, built))
                     for outer in trained_in_parts(program, init, root):
                         if outer not in (module for module, _ in by_class[outer.cls]):  # type: ignore[index]
-                            by_class[outer.cls].append((outer, event))  # type: ignore[index]
+                            by_class[outer.cls].append((outer, built))  # type: ignore[index]
         flagged = {cls: made for cls, made in by_class.items() if self.unreached(program, init, cls, made)}
         inside: dict[int, set[Class]] = defaultdict(set)  # which flagged classes hold a module
         for cls, made in flagged.items():
@@ -158,7 +160,7 @@ class MissingInit(Rule):
         scratch: set[int] = set()  # where the models that start anew are built, and where those that are loaded
         loaded: set[int] = set()
         for module, event in made:
-            if not program.complete(event) or module.notes.get("loss_class"):
+            if not program.complete(event) or module.fact(ModuleFacts).loss_class:
                 return False
             if init.too_late(event) or init.only_tested(module, event):
                 continue
@@ -229,7 +231,7 @@ class MissingInit(Rule):
             message += "; it is deep and has neither norm layers nor skips, so the signal dies out"
         trained = event.subject
         label = trained.label if isinstance(trained, Instance) else "it"
-        what = f"{label} trains it here" if event.kind == "optimizer" else "it is trained here"
+        what = f"{label} trains it here" if isinstance(event, OptimizerBuilt) else "it is trained here"
         evidence: list[Evidence | None] = [
             program.evidence(module.file, module.node, f"{cls.name} is built here")
             if not isinstance(module.node, (cst.ClassDef, cst.FunctionDef))
@@ -248,10 +250,10 @@ class MissingInit(Rule):
             severity=Severity.WARNING if deep else Severity.ADVICE,
         )
 
-    def report_sequential(self, program: Program, module: Instance, event: Event) -> Finding:
+    def report_sequential(self, program: Program, module: Instance, event: OptimizerBuilt) -> Finding:
         assert module.file is not None and module.node is not None
         message = "this Sequential is trained from scratch and its layers keep PyTorch's default init"
-        evidence = [program.evidence(event.file, event.node, f"{event.subject.label} trains it here")]  # type: ignore[attr-defined]
+        evidence = [program.evidence(event.file, event.node, f"{event.subject.label} trains it here")]
         return program.finding(
             self, module.file, module.node, message, evidence, self.mend_sequential(program, module),
             severity=Severity.WARNING if deep_and_plain(module) else Severity.ADVICE,
@@ -284,7 +286,7 @@ class MissingInit(Rule):
         if cls.lookup(name) is not None:
             return None
         uses = [following(program, layer) for _, layer in submodules(module) if layer.library in layers.WEIGHTED]
-        if all(activation is None for activation in uses) and module.notes.get("output") is None:
+        if all(activation is None for activation in uses) and module.fact(ModuleFacts).output is None:
             return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
         call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
@@ -394,7 +396,7 @@ def part_of_small_head(outer: Instance) -> bool:
     """Whether all that is new in a model around a pretrained net is a layer or two: its head."""
     if not holds_pretrained(outer):
         return False
-    new = [child for _, child in submodules(outer) if child.library in layers.WEIGHTED and "part_of" not in child.notes]
+    new = [child for _, child in submodules(outer) if child.library in layers.WEIGHTED and child.fact(ModuleFacts).part_of is None]
     return len(new) < 3
 
 
@@ -427,7 +429,7 @@ def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> 
 def parts_loaded(program: Program, module: Instance) -> bool:
     """Whether weights are loaded into something below `module`: what is new beside them is a head."""
     below = {id(child) for _, child in submodules(module)[1:]}
-    return any(id(event.subject) in below for event in program.events("loaded"))
+    return any(id(event.subject) in below for event in program.events(WeightsLoaded))
 
 
 def program_roots(params: object) -> list[Instance]:

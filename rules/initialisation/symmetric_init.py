@@ -75,11 +75,12 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
+from tricklint.interpreter.values import Class, Instance, ParamSet, first, number
+from tricklint.libraries.events import Froze, WeightsLoaded
 from tricklint.program import Program
 from tricklint.program.activations import Activation, feeds, following
 from tricklint.program.inits import WeightInit, constant, weight_inits
 from tricklint.program.slots import picks_anywhere, slots
-from tricklint.interpreter.values import Class, Instance, ParamSet, first, number
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 
@@ -123,8 +124,8 @@ class SymmetricInit(Rule):
     def frozen(program: Program, layer: Instance) -> bool:
         """The code may freeze the weights: a fixed filter."""
         weight = next((slot for slot in slots(layer) if slot.name == "weight"), None)
-        for event in program.events("froze"):
-            if event.data["value"] is True or weight is None:
+        for event in program.events(Froze):
+            if event.value is True or weight is None:
                 continue
             subject = event.subject
             if isinstance(subject, ParamSet) and picks_anywhere(subject, weight) != 0:
@@ -137,7 +138,7 @@ class SymmetricInit(Rule):
         if program.trained_by(layer):
             return True
         in_class = any(isinstance(func.owner, Class) for event in place.events for func in event.stack)
-        return in_class and not program.events("loaded")
+        return in_class and not program.events(WeightsLoaded)
 
     def report(self, program: Program, place: WeightInit, wrong: list[tuple[float, Instance]]) -> Finding:
         event = place.events[0]

@@ -72,12 +72,13 @@ import re
 from collections.abc import Iterator
 
 from tricklint.finding import Finding, Severity
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Instance
+from tricklint.libraries.events import Backward, Forward
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
-from tricklint.interpreter.events import Event
 from tricklint.program.loops import Modes, Reach, contradict
 from tricklint.program.modes import behaves_differently, layer_name, unfollowed_mode_call
-from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
@@ -107,7 +108,7 @@ class EvalModeMissing(Rule):
             assert isinstance(module, Instance)
             layer = behaves_differently(module)
             mode = modes.last(module, event)
-            if layer is None or (mode is not None and mode.data.get("train") is not True):
+            if layer is None or (mode is not None and mode.train is not True):
                 continue
             if unfollowed_mode_call(program, event, "eval", anywhere=mode is None):
                 continue
@@ -125,7 +126,7 @@ class EvalModeMissing(Rule):
     def trained_in_eval_mode(self, program: Program) -> Iterator[Finding]:
         modes, reach = Modes(program), Reach(program)
         seen: set[int] = set()
-        for forward in program.events("forward"):
+        for forward in program.events(Forward):
             module = forward.subject
             if forward.node not in reach.nodes or not isinstance(module, Instance) or not forward.loops:
                 continue
@@ -133,11 +134,11 @@ class EvalModeMissing(Rule):
             if layer is None:
                 continue
             before = modes.last(module, forward)
-            if before is not None and before.data.get("train") is not True:
+            if before is not None and before.train is not True:
                 continue
             for loop in forward.loops:
                 inside = [mode for mode in modes.in_loop[loop.serial] if modes.covers(mode, module)]
-                stops = [mode for mode in inside if mode.data.get("train") is False]
+                stops = [mode for mode in inside if mode.train is False]
                 if not stops or len(stops) != len(inside) or stops[0].seq < forward.seq:
                     continue
                 stop = stops[0]
@@ -145,7 +146,7 @@ class EvalModeMissing(Rule):
                     continue
                 if unfollowed_mode_call(program, forward, "train", anywhere=False) or copies_models(forward, stop):
                     continue
-                if not any(loop.node is each.node for back in program.events("backward") for each in back.loops):
+                if not any(loop.node is each.node for back in program.events(Backward) for each in back.loops):
                     continue
                 seen.add(id(stop.node))
                 message = (

@@ -65,12 +65,14 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
-from tricklint.program.loops import contains
 from tricklint.interpreter.objects import modules_below
 from tricklint.interpreter.params import roots_of
 from tricklint.interpreter.values import Class, Instance
+from tricklint.libraries.events import Backward, GradsCleared, Stepped
+from tricklint.libraries.facts import OptimizerFacts
+from tricklint.program import Program
+from tricklint.program.loops import contains
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 
@@ -90,11 +92,11 @@ class MissingZeroGrad(Rule):
     triggers = ("backward",)
 
     def check(self, program: Program) -> Iterator[Finding]:
-        cleared = {id(event.subject) for event in program.events("zero_grad")}
-        known = {event.node for event in program.events("zero_grad")}
-        backwards = [event for event in program.events("backward") if not event.data.get("partial")]
+        cleared = {id(event.subject) for event in program.events(GradsCleared)}
+        known = {event.node for event in program.events(GradsCleared)}
+        backwards = [event for event in program.events(Backward) if not event.partial]
         seen: set[int] = set()
-        for step in program.events("step"):
+        for step in program.events(Stepped):
             optimizer = step.subject
             if not isinstance(optimizer, Instance) or id(optimizer) in cleared or id(step.node) in seen:
                 continue
@@ -119,16 +121,16 @@ class MissingZeroGrad(Rule):
     def reached(self, program: Program, optimizer: Instance) -> bool:
         """`model.zero_grad()` on a model that holds the optimizer's parameters, or other optimizers that hold them all."""
         held: set[int] = set()
-        groups = optimizer.notes.get("groups", ())
+        groups = optimizer.fact(OptimizerFacts).groups
         for group in groups:
             for root in roots_of(group.params):
                 held |= modules_below(root)
         others: set[int] = set()
-        for event in program.events("zero_grad"):
+        for event in program.events(GradsCleared):
             subject = event.subject
             if not isinstance(subject, Instance):
                 return True
-            for group in subject.notes.get("groups", ()) if subject.kind == "optimizer" else ():
+            for group in subject.fact(OptimizerFacts).groups if subject.kind == "optimizer" else ():
                 for root in roots_of(group.params):
                     others |= modules_below(root)
             if subject.kind in ("module", "loss") and (modules_below(subject) & held or not held):
@@ -137,7 +139,7 @@ class MissingZeroGrad(Rule):
                 return True
         return bool(held) and held <= others
 
-    def backward_of(self, step: Event, backwards: list[Event]) -> Event | None:
+    def backward_of(self, step: Event, backwards: list[Backward]) -> Event | None:
         """The backward pass of the round that the step is made in."""
         mine = {id(loop.node) for loop in step.loops}
         found = [
@@ -168,7 +170,7 @@ class MissingZeroGrad(Rule):
         """A new optimizer or model each round has no old gradients."""
         shared = [loop for loop in step.loops if any(loop.node is other.node for other in back.loops)]
         inner = shared[-1]
-        made = [optimizer, *(root for group in optimizer.notes.get("groups", ()) for root in roots_of(group.params))]
+        made = [optimizer, *(root for group in optimizer.fact(OptimizerFacts).groups for root in roots_of(group.params))]
         return any(
             each.file is inner.file
             and each.node is not None

@@ -71,10 +71,12 @@ from collections.abc import Iterator
 import libcst as cst
 
 from tricklint.finding import Finding, Severity
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
-from tricklint.program.loaders import loaders_of
 from tricklint.interpreter.values import Const, Instance, first, members
+from tricklint.libraries.events import Backward, EpochSet, SamplerBuilt
+from tricklint.libraries.facts import LoaderFacts
+from tricklint.program import Program
+from tricklint.program.loaders import loaders_of
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 
@@ -90,9 +92,9 @@ class SamplerEpochNotSet(Rule):
     triggers = ("DistributedSampler",)
 
     def check(self, program: Program) -> Iterator[Finding]:
-        told = {id(member) for event in program.events("set_epoch") for member in members(event.subject)}
+        told = {id(member) for event in program.events(EpochSet) for member in members(event.subject)}
         seen: set[int] = set()
-        for event in program.events("sampler"):
+        for event in program.events(SamplerBuilt):
             sampler = event.subject
             if not isinstance(sampler, Instance) or sampler.library not in _SAMPLERS:
                 continue
@@ -122,12 +124,12 @@ class SamplerEpochNotSet(Rule):
 
     def trained_with(self, program: Program, sampler: Instance) -> Event | None:
         """The backward pass of a training loop over the sampler's loader that stands in a loop over epochs."""
-        for back in program.events("backward"):
+        for back in program.events(Backward):
             if len(back.loops) < 2:
                 continue
             for at, loop in enumerate(back.loops):
                 if at and any(
-                    sampler is m for loader in loaders_of(loop.over) for m in members(loader.notes.get("sampler"))
+                    sampler is m for loader in loaders_of(loop.over) for m in members(loader.fact(LoaderFacts).sampler)
                 ):
                     return back
         return None
@@ -138,7 +140,7 @@ class SamplerEpochNotSet(Rule):
 
     def set_elsewhere(self, program: Program, event: Event, back: Event) -> bool:
         """A `set_epoch` call in these files was not followed to its sampler, so it may be this one's."""
-        known = {each.node for each in program.events("set_epoch")}
+        known = {each.node for each in program.events(EpochSet)}
         for file in {event.file, back.file, *(loop.file for loop in back.loops), *(func.file for func in back.stack)}:
             if "set_epoch" in file.tree.text:
                 for node in walk(file.tree.module):

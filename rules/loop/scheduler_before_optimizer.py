@@ -68,10 +68,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
 from tricklint.interpreter.events import Event, Loop
-from tricklint.program.loaders import loaders_of
 from tricklint.interpreter.values import Class, Const, Instance, Sequence, Value, first, members, number
+from tricklint.libraries.events import SchedulerStepped, Stepped
+from tricklint.libraries.facts import SchedulerFacts
+from tricklint.program import Program
+from tricklint.program.loaders import loaders_of
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, children, walk
 
@@ -94,19 +96,19 @@ class SchedulerBeforeOptimizer(Rule):
     triggers = ("lr_scheduler",)
 
     def check(self, program: Program) -> Iterator[Finding]:
-        first_step: dict[int, Event] = {}
-        for event in program.events("scheduler_step"):
+        first_step: dict[int, SchedulerStepped] = {}
+        for event in program.events(SchedulerStepped):
             if all(rounds(loop.over) != 0 for loop in event.loops):  # `range(0, start_epoch)`, which starts at 0
                 first_step.setdefault(id(event.subject), event)
         steps: dict[int, list[Event]] = {}
-        for event in program.events("step"):
-            steps.setdefault(id(event.subject), []).append(event)
+        for step in program.events(Stepped):
+            steps.setdefault(id(step.subject), []).append(step)
         seen: set[int] = set()
         for event in first_step.values():
             scheduler = event.subject
-            if not isinstance(scheduler, Instance) or not library_of(scheduler).startswith(TORCH) or id(event.node) in seen:
+            if not library_of(scheduler).startswith(TORCH) or id(event.node) in seen:
                 continue
-            mine = [step for made in members(scheduler.notes.get("optimizer")) for step in steps.get(id(made), [])]
+            mine = [step for made in members(scheduler.fact(SchedulerFacts).optimizer) for step in steps.get(id(made), [])]
             if not mine or not program.complete(event):
                 continue
             found = self.too_early(program, event, scheduler, mine) or self.too_often(program, event, scheduler, mine)
@@ -114,8 +116,8 @@ class SchedulerBeforeOptimizer(Rule):
                 seen.add(id(event.node))
                 yield found
 
-    def too_early(self, program: Program, event: Event, scheduler: Instance, steps: list[Event]) -> Finding | None:
-        args = event.data["args"]
+    def too_early(self, program: Program, event: SchedulerStepped, scheduler: Instance, steps: list[Event]) -> Finding | None:
+        args = event.args
         if args.positional or args.kwargs or args.open or args.open_kwargs:
             return None
         step = min(steps, key=lambda each: each.seq)

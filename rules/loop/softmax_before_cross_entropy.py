@@ -58,11 +58,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.program.predictions import Ending, only_ending
 from tricklint.interpreter.values import Instance, Value
+from tricklint.libraries.events import LossComputed
+from tricklint.program import Program
+from tricklint.program.predictions import Ending, only_ending
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 
@@ -100,8 +101,8 @@ class SoftmaxBeforeCrossEntropy(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        for event in program.events("loss"):
-            wrong = WRONG.get(event.data.get("type", ""))
+        for event in program.events(LossComputed):
+            wrong = WRONG.get(event.type)
             if wrong is None:
                 continue
             ending = only_ending(prediction(event))
@@ -118,10 +119,10 @@ class SoftmaxBeforeCrossEntropy(Rule):
             fix = self.mend(program, event, ending)
             yield program.finding(self, file, node, wrong[ending.kind], evidence, fix)
 
-    def mend(self, program: Program, event: Event, ending: Ending) -> Fix | None:
+    def mend(self, program: Program, event: LossComputed, ending: Ending) -> Fix | None:
         if ending.kind == "raw":
             return self.other_loss(program, event)
-        if event.data["type"] == "nll":
+        if event.type == "nll":
             return self.log_softmax(ending)
         return self.without(event, ending)
 
@@ -133,7 +134,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
             if subject.file is None or subject.node is None:
                 return None
             file, node = subject.file, subject.node
-            for other in program.events("loss"):
+            for other in program.events(LossComputed):
                 found = only_ending(prediction(other)) if other.subject is subject else None
                 if other.subject is subject and (found is None or found.kind != "raw"):
                     return None
@@ -218,12 +219,12 @@ def without_statement(tree: Tree, call: cst.Call, code: str) -> build.Edits | No
     return build.remove_statement(tree, line)
 
 
-def prediction(event: Event) -> Value | None:
+def prediction(event: LossComputed) -> Value | None:
     """The first argument of a loss."""
-    given = event.data.get("positional") or ()
+    given = event.positional or ()
     if given:
-        return given[0]  # type: ignore[no-any-return]
-    return event.data.get("kwargs", {}).get("input")  # type: ignore[no-any-return]
+        return given[0]
+    return event.kwargs.get("input")
 
 
 def place(event: Event, ending: Ending) -> tuple[FileModule, cst.CSTNode]:

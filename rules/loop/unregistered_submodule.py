@@ -80,11 +80,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tricklint.finding import Finding, Severity
-from tricklint.program import Program
-from tricklint.program.evaluation import holds_weights
+from tricklint.interpreter.events import Built
 from tricklint.interpreter.objects import modules_below
 from tricklint.interpreter.params import roots_of
 from tricklint.interpreter.values import Dict, Instance, Sequence, Value, members
+from tricklint.libraries.events import GroupAdded, OptimizerBuilt, PlainContainer
+from tricklint.libraries.facts import OptimizerFacts, from_library
+from tricklint.program import Program
+from tricklint.program.evaluation import holds_weights
 from tricklint.rule import Rule
 
 
@@ -98,18 +101,18 @@ class UnregisteredSubmodule(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         optimised: set[int] = set()
-        for event in program.events("optimizer", "group_added"):
-            for group in event.subject.notes.get("groups", ()):  # type: ignore[attr-defined]
+        for event in program.events(OptimizerBuilt, GroupAdded):
+            for group in event.subject.fact(OptimizerFacts).groups:
                 for root in roots_of(group.params):
                     optimised |= modules_below(root)
         registered: set[int] = set()
-        for event in program.events("built"):
-            if isinstance(event.subject, Instance) and event.subject.kind == "module":
-                registered |= modules_below(event.subject) - {id(event.subject)}
+        for made in program.events(Built):
+            if made.subject.kind == "module":
+                registered |= modules_below(made.subject) - {id(made.subject)}
         seen: set[int] = set()
-        for event in program.events("plain_container"):
-            owner, attribute = event.subject, event.data["attribute"]
-            if not isinstance(owner, Instance) or id(event.node) in seen or not program.complete(event):
+        for put in program.events(PlainContainer):
+            owner, attribute = put.subject, put.attribute
+            if id(put.node) in seen or not program.complete(put):
                 continue
             kept = owner.fields.get(attribute)
             layers = [
@@ -117,13 +120,13 @@ class UnregisteredSubmodule(Rule):
                 for layer in held(kept)
                 if id(layer) not in registered
                 and id(layer) not in optimised
-                and not layer.notes.keys() & {"external", "part_of", "family"}
+                and not from_library(layer)
                 and holds_weights(layer)
                 and not given(owner, layer)
             ]
             if not layers:
                 continue
-            seen.add(id(event.node))
+            seen.add(id(put.node))
             kind = "ModuleDict" if isinstance(kept, Dict) else "ModuleList"
             plain = "dict" if isinstance(kept, Dict) else "list"
             message = (
@@ -133,7 +136,7 @@ class UnregisteredSubmodule(Rule):
             evidence = [
                 program.evidence(layer.file, layer.node, f"a {layer.label} layer is made here") for layer in layers[:2]
             ]
-            yield program.finding(self, event.file, event.node, message, evidence)
+            yield program.finding(self, put.file, put.node, message, evidence)
 
 
 def held(value: object) -> Iterator[Instance]:

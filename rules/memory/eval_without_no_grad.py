@@ -66,9 +66,9 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
+from tricklint.interpreter.imports import alias_of
 from tricklint.program import Program
 from tricklint.program.evaluation import Evaluation, evaluations
-from tricklint.interpreter.imports import alias_of
 from tricklint.rule import Rule
 
 

@@ -117,11 +117,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.knowledge import layers
-from tricklint.program import Program
-from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plain_step
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.values import Const, Instance, first
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Forward, LossComputed
+from tricklint.program import Program
+from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plain_step
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 
@@ -283,14 +284,14 @@ def binds(tree: Tree, function: cst.FunctionDef, name: str) -> bool:
 
 def mean_loss(program: Program, found: FixedBatch) -> bool:
     """The loss is one of PyTorch's that average over the batch (no class weights, no other reduction)."""
-    for event in program.events("loss"):
+    for event in program.events(LossComputed):
         if event.file is not found.backward.file or event.entry != found.backward.entry:
             continue
         if not any(loop.node is found.backward.loops[-1].node for loop in event.loops):
             continue
-        given = event.subject.kwargs if isinstance(event.subject, Instance) else event.data.get("kwargs", {})
+        given = event.subject.kwargs if isinstance(event.subject, Instance) else event.kwargs
         if isinstance(event.subject, Instance) and (
-            not event.data.get("type") or event.subject.args or event.subject.open_kwargs
+            not event.type or event.subject.args or event.subject.open_kwargs
         ):
             return False
         if "weight" in given or "ignore_index" in given:
@@ -302,7 +303,7 @@ def mean_loss(program: Program, found: FixedBatch) -> bool:
 
 def normed(program: Program, found: FixedBatch) -> bool:
     loop = found.backward.loops[-1].node
-    for event in program.events("forward"):
+    for event in program.events(Forward):
         if isinstance(event.subject, Instance) and any(each.node is loop for each in event.loops):
             if any(at.library in layers.BATCH_NORM for _, at in submodules(event.subject)):
                 return True

@@ -84,6 +84,7 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.knowledge.alpha import alpha_low, rounded_scale
+from tricklint.libraries.events import LossComputed
 from tricklint.program import Program
 from tricklint.program.features import Classifier, classifier_behind
 from tricklint.rule import Rule
@@ -102,10 +103,10 @@ class MissingFeatureNormalization(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         p = getattr(getattr(program.settings, "normalize", None), "p", 0.9)
         seen: set[int] = set()
-        for event in program.events("loss"):
-            if event.data.get("type") != "cross_entropy" or not event.possible or event.grad is False:
+        for event in program.events(LossComputed):
+            if event.type != "cross_entropy" or not event.possible or event.grad is False:
                 continue
-            inputs = event.data.get("inputs") or ()
+            inputs = event.inputs or ()
             found = classifier_behind(inputs[0] if inputs else None)
             if found is None or id(found.node) in seen:
                 continue

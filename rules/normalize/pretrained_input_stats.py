@@ -82,14 +82,16 @@ from collections.abc import Iterator
 import libcst as cst
 
 from tricklint.finding import Finding, Severity
+from tricklint.interpreter.events import Built, Event
+from tricklint.interpreter.objects import owner_model, submodules
+from tricklint.interpreter.values import Class, Const, Instance, Ref, Value, first, members
 from tricklint.knowledge import images
 from tricklint.knowledge.backbones import InputStats, input_stats
+from tricklint.libraries.events import Forward, HeadReplaced, LearnerBuilt, LoaderBuilt, OptimizerBuilt
+from tricklint.libraries.facts import CallFacts, ModuleFacts
 from tricklint.program import Program
-from tricklint.interpreter.events import Event
 from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchanged
-from tricklint.interpreter.objects import owner_model, submodules
 from tricklint.program.transfer import holds, optimised, published_name
-from tricklint.interpreter.values import Class, Const, Instance, Ref, Value, first, members
 from tricklint.rule import Rule
 
 # Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
@@ -124,13 +126,13 @@ class PretrainedInputStats(Rule):
             if node is None or file is None or told in seen:
                 continue
             seen.add(told)
-            name = published_name(backbone) or f"this {backbone.notes['family']} model"
+            name = published_name(backbone) or f"this {backbone.fact(ModuleFacts).family} model"
             wanted = f"mean {_show(stats.mean)} and std {_show(stats.std)}" if stats.mean else "mean and std"
             message = f"{name}'s weights expect images normalised with {stats.name} {wanted}, but {what(image)}"
             evidence = [
                 program.evidence(backbone.file, backbone.node, f"the pretrained {published_name(backbone) or 'model'} is built here"),
                 program.evidence(event.file, event.node, "the images reach the model here")
-                if event.node is not node and event.kind == "forward"
+                if event.node is not node and isinstance(event, Forward)
                 else None,
             ]
             yield program.finding(self, file, node, message, evidence)
@@ -138,7 +140,7 @@ class PretrainedInputStats(Rule):
 
     def fastai(self, program: Program) -> Iterator[Finding]:
         """fastai v1 normalises only when the data block says `.normalize(…)`; v2 does it by itself."""
-        for event in program.events("learner"):
+        for event in program.events(LearnerBuilt):
             learner = event.subject
             assert isinstance(learner, Instance)
             if learner.library not in ("fastai.vision.create_cnn", "fastai.vision.cnn_learner") or not event.sure:
@@ -152,7 +154,7 @@ class PretrainedInputStats(Rule):
             ):
                 continue
             steps = data_block(first(learner.kwargs.get("data") or _at(learner, 0)))
-            if not steps or any("normalize" in step.notes.get("methods", ()) for step in steps):
+            if not steps or any("normalize" in step.fact(CallFacts).methods for step in steps):
                 continue
             step = next((step for step in steps if step.library.endswith(".transform")), steps[0])
             node, file = step.node, step.file
@@ -183,9 +185,9 @@ def data_block(value: Value | None) -> list[Instance]:
     steps: list[Instance] = []
     while isinstance(value, Instance):
         steps.append(value)
-        if "of" not in value.notes:
+        if value.fact(CallFacts).of is None:
             break
-        value = value.notes["of"]
+        value = value.fact(CallFacts).of
     if not steps or not steps[-1].library.startswith("fastai.vision."):
         return []
     start = steps[-1].library[len("fastai.vision.") :].partition(".")[0]
@@ -194,40 +196,38 @@ def data_block(value: Value | None) -> list[Instance]:
 
 def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]:
     """Forwards of pretrained vision models (or of models around one), with the value that reaches its first layer."""
-    outer = [event for event in program.events("forward") if event.data.get("depth") == 0 and event.possible]
+    outer = [event for event in program.events(Forward) if event.depth == 0 and event.possible]
     ran: set[tuple[str, int]] = set()
-    elsewhere = {id(event.subject) for event in program.events("built") if not event.sure}
+    elsewhere = {id(event.subject) for event in program.events(Built) if not event.sure}
     for event in outer:
         model = event.subject
-        if not isinstance(model, Instance):
-            continue
         for backbone, stats in backbones(program, model, elsewhere):
             ran.add((event.entry, id(backbone)))
-            inputs = event.data["inputs"]
+            inputs = event.inputs
             if not inputs or not matters(program, event, model, backbone):
                 continue
-            if enters(model, backbone) or fed_unchanged(model.notes.get("output"), backbone):
+            if enters(model, backbone) or fed_unchanged(model.fact(ModuleFacts).output, backbone):
                 yield event, backbone, stats, inputs[0]
     # Scripts whose loop lies elsewhere: the one model that is optimised, and the loaders made beside it
     trained_in: dict[str, list[Instance]] = defaultdict(list)
     for model, events in program.trained.values():
         for entry in {one.entry for one in events}:
             trained_in[entry].append(model)
-    for event in program.events("optimizer"):
-        if not event.sure:
+    for built in program.events(OptimizerBuilt):
+        if not built.sure:
             continue
-        trained = trained_in[event.entry]
+        trained = trained_in[built.entry]
         found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model, elsewhere)}
         if len(found) != 1:
             continue
         backbone, stats = next(iter(found.values()))
         around = [m for m in trained if holds(m, backbone)]
-        if (event.entry, id(backbone)) in ran or not any(owner_model(m) is backbone for m in around) or len(around) > 1:
+        if (built.entry, id(backbone)) in ran or not any(owner_model(m) is backbone for m in around) or len(around) > 1:
             continue
-        for made in program.events("loader"):
+        for made in program.events(LoaderBuilt):
             loader = made.subject
-            if made.entry == event.entry and made.sure and isinstance(loader, Instance):
-                yield event, backbone, stats, _batch(loader)
+            if made.entry == built.entry and made.sure and isinstance(loader, Instance):
+                yield built, backbone, stats, _batch(loader)
 
 
 def _batch(loader: Instance) -> Value:
@@ -243,15 +243,15 @@ def backbones(program: Program, model: Instance, elsewhere: set[int]) -> Iterato
     """
     for _, module in submodules(model):
         owner = owner_model(module)
-        if owner.notes.get("pretrained") is not True or "family" not in owner.notes or id(owner) in elsewhere:
+        if owner.fact(ModuleFacts).pretrained is not True or not owner.fact(ModuleFacts).family or id(owner) in elsewhere:
             continue
         stats = input_stats(
-            owner.notes["family"], published_name(owner) if owner.notes["family"] != "torchvision" else owner.library
+            owner.fact(ModuleFacts).family, published_name(owner) if owner.fact(ModuleFacts).family != "torchvision" else owner.library
         )
         said = [owner.kwargs[key] for key in ("in_chans", "in_channels") if key in owner.kwargs]
         if stats is None or not all(map(three, said)):
             continue
-        if not any(_first_layer(event, owner) for event in program.events("head")):
+        if not any(_first_layer(event, owner) for event in program.events(HeadReplaced)):
             yield owner, stats
             return
 
@@ -261,9 +261,9 @@ def three(channels: Value) -> bool:
     return isinstance(at, Const) and at.value == 3
 
 
-def _first_layer(event: Event, backbone: Instance) -> bool:
+def _first_layer(event: HeadReplaced, backbone: Instance) -> bool:
     """The event replaces the first convolution: what it expects is no longer known."""
-    attribute = str(event.data.get("attribute", ""))
+    attribute = str(event.attribute)
     return any(
         isinstance(member, Instance) and owner_model(member) is backbone and attribute in images.FIRST_LAYERS
         for member in members(event.subject)
@@ -275,20 +275,20 @@ def matters(program: Program, event: Event, model: Instance, backbone: Instance)
     alone = not event.entry.startswith("run ")  # a function nobody calls: the file's own optimizer speaks for it
     if any(other.entry == event.entry or (alone and other.file is event.file) for other in optimised(program, model)):
         return True
-    if model.notes.get("loaded") or backbone.notes.get("loaded"):  # what fed the training of those weights counts
+    if model.fact(ModuleFacts).loads or backbone.fact(ModuleFacts).loads:  # what fed the training of those weights counts
         return any(optimised(program, other) for other in same_kind(program, model))
     replaced = any(
         isinstance(member, Instance) and owner_model(member) is backbone
-        for other in program.events("head")
+        for other in program.events(HeadReplaced)
         for member in members(other.subject)
     )
-    return model is backbone and not replaced and not backbone.notes.get("new_head")
+    return model is backbone and not replaced and not backbone.fact(ModuleFacts).new_head
 
 
 def same_kind(program: Program, model: Instance) -> list[Instance]:
     """Models that the program builds as it builds `model`: of the same class, or at the same place."""
     found = []
-    for event in program.events("built"):
+    for event in program.events(Built):
         made = event.subject
         if isinstance(made, Instance) and made is not model:
             if made.node is model.node if not isinstance(model.cls, Class) else made.cls is model.cls:

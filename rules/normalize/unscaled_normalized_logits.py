@@ -87,11 +87,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.knowledge.alpha import alpha_low, highest, reachable, rounded_scale
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
-from tricklint.program.normalise import Cosine, cosine_behind
 from tricklint.interpreter.values import Tensor, Value, first
+from tricklint.knowledge.alpha import alpha_low, highest, reachable, rounded_scale
+from tricklint.libraries.events import LossComputed
+from tricklint.program import Program
+from tricklint.program.normalise import Cosine, cosine_behind
 from tricklint.rule import Rule
 
 
@@ -107,8 +108,8 @@ class UnscaledNormalizedLogits(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         p = getattr(getattr(program.settings, "normalize", None), "p", 0.9)
         seen: set[int] = set()
-        for event in program.events("loss"):
-            if event.data.get("type") not in ("cross_entropy", "nll") or not event.possible or event.grad is False:
+        for event in program.events(LossComputed):
+            if event.type not in ("cross_entropy", "nll") or not event.possible or event.grad is False:
                 continue
             cosine = cosine_behind(logits_of(event))
             if cosine is None or id(cosine.node) in seen:
@@ -168,11 +169,11 @@ class UnscaledNormalizedLogits(Rule):
         )
 
 
-def logits_of(event: Event) -> Value | None:
+def logits_of(event: LossComputed) -> Value | None:
     """What a cross-entropy takes as logits; for NLL what went into `log_softmax`."""
-    inputs = event.data.get("inputs") or ()
-    value = inputs[0] if inputs else (event.data.get("kwargs") or {}).get("input")
-    if event.data.get("type") == "cross_entropy":
+    inputs = event.inputs or ()
+    value = inputs[0] if inputs else (event.kwargs or {}).get("input")
+    if event.type == "cross_entropy":
         return value
     at = first(value)
     for _ in range(8):

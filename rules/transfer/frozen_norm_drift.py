@@ -86,10 +86,13 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
-from tricklint.interpreter.events import Event
-from tricklint.program.norm_drift import trained_in_train_mode
+from tricklint.interpreter.events import Built, Event
 from tricklint.interpreter.objects import owner_model
+from tricklint.interpreter.values import Instance
+from tricklint.libraries.events import ModeSet, TrainerGiven
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program import Program
+from tricklint.program.norm_drift import trained_in_train_mode
 from tricklint.program.transfer import (
     Freeze,
     Norms,
@@ -101,7 +104,6 @@ from tricklint.program.transfer import (
     takes_in,
     whole,
 )
-from tricklint.interpreter.values import Instance
 from tricklint.rule import Rule
 
 
@@ -117,7 +119,7 @@ class FrozenNormDrift(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
         every = list(freezes(program))
-        unsure = {id(event.subject) for event in program.events("built") if not event.sure}
+        unsure = {id(event.subject) for event in program.events(Built) if not event.sure}
         for freeze in every:
             if freeze.on is not False or not freeze.event.sure or id(freeze.event.node) in seen:
                 continue
@@ -137,7 +139,7 @@ class FrozenNormDrift(Rule):
         event = freeze.event
         owner = owner_model(norms.holder)
         label = published_name(owner) or owner.label or "the backbone"
-        if train.kind == "trainer":
+        if isinstance(train, TrainerGiven):
             how = "the trainer runs it in training mode"
         else:
             how = "train() puts them in training mode"
@@ -155,7 +157,7 @@ class FrozenNormDrift(Rule):
         """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
         call, tree = train.node, train.file.tree
         if (
-            train.kind != "mode"
+            not isinstance(train, ModeSet)
             or not isinstance(call, cst.Call)
             or not isinstance(call.func, cst.Attribute)
             or call.args
@@ -188,7 +190,7 @@ class FrozenNormDrift(Rule):
 def frozen_norms(root: Instance, freeze: Freeze) -> list[Norms]:
     """Pretrained norms below `root` that exist when it is frozen and that the freeze takes in."""
     loaded = is_pretrained(root)
-    if root.notes.get("copied"):  # a teacher or a momentum encoder: its copy is what is trained
+    if root.fact(ModuleFacts).copied:  # a teacher or a momentum encoder: its copy is what is trained
         return []
     return [
         norms

@@ -54,11 +54,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.params import roots_of
-from tricklint.program.transfer import freezes, holds, whole
 from tricklint.interpreter.values import Class, Func, Instance, ParamSet
+from tricklint.libraries.events import FreezeMissed
+from tricklint.program import Program
+from tricklint.program.transfer import freezes, holds, whole
 from tricklint.rule import Rule
 
 _READ = re.compile(r"\bself\.requires?_grad\b(?!_)(?!\s*=[^=])")
@@ -75,7 +76,7 @@ class NoopFreeze(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        events = program.events("noop_freeze")
+        events = program.events(FreezeMissed)
         for event in events:
             if (
                 id(event.node) in seen
@@ -86,9 +87,9 @@ class NoopFreeze(Rule):
             seen.add(id(event.node))
             yield self.report(program, event)
 
-    def says_something(self, program: Program, event: Event, events: list[Event]) -> bool:
+    def says_something(self, program: Program, event: FreezeMissed, events: list[FreezeMissed]) -> bool:
         """False for an attribute the class itself reads, and for a line that only repeats what is so already."""
-        subject, on, misspelt = event.subject, event.data["value"], event.data["attribute"] == "require_grad"
+        subject, on, misspelt = event.subject, event.value, event.attribute == "require_grad"
         roots = roots_of(subject)
         for root in roots:
             if isinstance(root.cls, Class) and self.is_own(root.cls, event):
@@ -104,7 +105,7 @@ class NoopFreeze(Rule):
                 for each in frozen
             )
         meant = any(
-            other.data["value"] is False and set(map(id, roots_of(other.subject))) & set(map(id, roots))
+            other.value is False and set(map(id, roots_of(other.subject))) & set(map(id, roots))
             for other in events
         )
         return meant or any(
@@ -116,9 +117,9 @@ class NoopFreeze(Rule):
             return True
         return any(isinstance(at, Class) and _READ.search(at.file.tree.code(at.node)) is not None for at in cls.mro())
 
-    def report(self, program: Program, event: Event) -> Finding:
-        subject, attribute = event.subject, event.data["attribute"]
-        word = "freezes" if event.data["value"] is False else "unfreezes"
+    def report(self, program: Program, event: FreezeMissed) -> Finding:
+        subject, attribute = event.subject, event.attribute
+        word = "freezes" if event.value is False else "unfreezes"
         if isinstance(subject, ParamSet) and subject.kind == "param":
             message = f"`{attribute}` is no attribute of a parameter (requires_grad is): this line {word} nothing"
         else:

@@ -71,11 +71,12 @@ from collections.abc import Iterator
 import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Severity
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.program.reinit import overwritten
 from tricklint.interpreter.values import ParamSet
+from tricklint.libraries.events import Initialised
+from tricklint.program import Program
+from tricklint.program.reinit import overwritten
 from tricklint.rule import Rule
 
 
@@ -89,7 +90,7 @@ class ReinitAfterPretrained(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        for event in program.events("init"):
+        for event in program.events(Initialised):
             subject = event.subject
             if not isinstance(subject, ParamSet) or not event.sure or subject.node is None or id(subject.node) in seen:
                 continue
@@ -99,7 +100,7 @@ class ReinitAfterPretrained(Rule):
                 continue
             seen.add(id(subject.node))
             node = subject.node.iter if isinstance(subject.node, (cst.For, cst.CompFor)) else subject.node
-            scheme = str(event.data.get("scheme", ""))
+            scheme = str(event.scheme)
             message = f"{scheme} over all of the model overwrites the pretrained weights of {lost.label}"
             evidence: list[Evidence | None] = [program.evidence(lost.file, lost.node, "the weights are loaded here")]
             if event.node is not subject.node:

@@ -90,14 +90,23 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Instance, members
+from tricklint.libraries.events import (
+    GroupAdded,
+    GroupOptionSet,
+    OptimizerBuilt,
+    OptimizerLoaded,
+    SchedulerBuilt,
+    Stepped,
+)
+from tricklint.libraries.facts import SchedulerFacts
+from tricklint.program import Program
 from tricklint.program.policy import advice
 from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws
 from tricklint.program.transfer import is_pretrained
-from tricklint.interpreter.values import Instance, members
 from tricklint.rule import Rule
 
 SMALL = 1e-4  # the rate at which pretrained networks are usually fine-tuned
@@ -137,7 +146,7 @@ class UnfreezeWithoutLowerLr(Rule):
         first = before[-1]
         after = [
             event
-            for event in program.events("optimizer")
+            for event in program.events(OptimizerBuilt)
             if event.entry == at.entry and event.seq > at.seq and related(program, event, model)
             and (event.sure or (event.possible and at.inside(event)))
             and stepped(program, event, at, before=False)
@@ -168,16 +177,16 @@ class UnfreezeWithoutLowerLr(Rule):
     def lowered(self, program: Program, optimizers: tuple[Event, Event], at: Event) -> bool:
         """Something else may set the rate: a scheduler, a param group's option, a loaded state."""
         subjects = [event.subject for event in optimizers]
-        for event in program.events("scheduler", "group_option", "optimizer_loaded", "group_added"):
+        for event in program.events(SchedulerBuilt, GroupOptionSet, OptimizerLoaded, GroupAdded):
             of = (
-                event.subject.notes.get("optimizer")
-                if event.kind == "scheduler" and isinstance(event.subject, Instance)
+                event.subject.fact(SchedulerFacts).optimizer
+                if isinstance(event, SchedulerBuilt) and isinstance(event.subject, Instance)
                 else event.subject
             )
             if any(member is subject for member in members(of) for subject in subjects):
                 return True
             if (
-                event.kind == "scheduler"
+                isinstance(event, SchedulerBuilt)
                 and event.entry == at.entry
                 and not any(isinstance(m, Instance) for m in members(of))
             ):
@@ -208,7 +217,7 @@ def highest_rate(optimizer: Instance) -> float | None:
 
 
 def stepped(program: Program, optimizer: Event, at: Event, before: bool) -> bool:
-    for step in program.events("step"):
+    for step in program.events(Stepped):
         mine = step.entry == at.entry and any(member is optimizer.subject for member in members(step.subject))
         if mine and ((step.seq < at.seq) is before or shares_loop(step, at)):
             return True

@@ -73,12 +73,14 @@ import libcst as cst
 
 from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
+from tricklint.interpreter.events import Built, Event, Made
+from tricklint.interpreter.values import Class, Instance
 from tricklint.knowledge import frameworks
+from tricklint.libraries.events import GroupAdded, GroupOptionSet, OptimizerBuilt, TrainerGiven
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
-from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Class, Instance
 from tricklint.rule import Rule
 
 TRANSFORMER_LR = 1e-4
@@ -117,10 +119,8 @@ class UnfrozenBackbone(Rule):
 
     @staticmethod
     def finetuning_callback(program: Program) -> bool:
-        for event in program.events("made", "built"):
+        for event in program.events(Made, Built):
             made = event.subject
-            if not isinstance(made, Instance):
-                continue
             names = (made.library, *(made.cls.libraries() if isinstance(made.cls, Class) else ()))
             if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names):
                 return True
@@ -130,48 +130,48 @@ class UnfrozenBackbone(Rule):
         """The event that trains every parameter of the backbone at the head's rate, or None when that is not so."""
         model = backbone.model
         outer = bb.containers(program, model)
-        if not outer or model.notes.get("peft") or any(container.notes.get("peft") for container in outer):
+        if not outer or model.fact(ModuleFacts).peft or any(container.fact(ModuleFacts).peft for container in outer):
             return None
         training = [
             event for container in outer for event in program.trained_by(container) if program.complete(event)
         ]
         if not training or not program.complete(backbone.built):
             return None
-        new_head = bool(backbone.heads) or bool(model.notes.get("new_head"))
+        new_head = bool(backbone.heads) or bool(model.fact(ModuleFacts).new_head)
         if not new_head and not any(bb.has_new_layers(container, model) for container in outer):
             return None
         if bb.freezes(program, model, outer) or bb.without_grad(program, model, outer):
             return None
-        if any(not harmless(event.data["to"]) for event in bb.escapes(program, model, outer)):
+        if any(not harmless(event.to) for event in bb.escapes(program, model, outer)):
             return None
         for event in training:
-            if event.kind == "trainer":
-                if event.data["framework"] in ("transformers", "fastai"):
+            if isinstance(event, TrainerGiven):
+                if event.framework in ("transformers", "fastai"):
                     return None
                 continue
             optimizer = event.subject
             assert isinstance(optimizer, Instance)
-            several = sum(group.default for group in optimizer.notes["groups"]) > 1
+            several = sum(group.default for group in optimizer.fact(OptimizerFacts).groups) > 1
             if bb.has_own_group(optimizer) or any(
-                e.subject is optimizer and (several or e.kind == "group_added")
-                for e in program.events("group_option", "group_added")
+                e.subject is optimizer and (several or isinstance(e, GroupAdded))
+                for e in program.events(GroupOptionSet, GroupAdded)
             ):
                 return None
             rate = bb.learning_rate(optimizer)
             if transformer(model) and (rate is None or rate <= TRANSFORMER_LR):
                 return None
-        return next((event for event in training if event.kind == "optimizer" and self.holds_backbone(event, model)), None)
+        return next((event for event in training if isinstance(event, OptimizerBuilt) and self.holds_backbone(event, model)), None)
 
     @staticmethod
     def holds_backbone(event: Event, model: Instance) -> bool:
         """Whether the optimizer is given the backbone's own parameters, not the head's or filtered ones alone."""
-        from tricklint.program.decay import param_sets
         from tricklint.interpreter.objects import submodules
         from tricklint.interpreter.params import roots_of
+        from tricklint.program.decay import param_sets
 
         optimizer = event.subject
         assert isinstance(optimizer, Instance)
-        for pset in param_sets(optimizer.notes["params"]):
+        for pset in param_sets(optimizer.fact(OptimizerFacts).params):
             if pset is None or pset.names or any(pred.op not in ("requires_grad", "within") for pred in pset.preds):
                 continue
             for root in roots_of(pset):
@@ -236,7 +236,7 @@ class UnfrozenBackbone(Rule):
         if backbone.heads:
             head = backbone.heads[0]
             target = assigned_root(head.node)
-            if target is None or "." in str(model.notes.get("path", "")):
+            if target is None or "." in str(model.fact(ModuleFacts).path):
                 return None
             tree = head.file.tree
             lines = guarded(condition(backbone), freeze_lines(tree, head.node, tree.code(target)))
@@ -250,8 +250,8 @@ class UnfrozenBackbone(Rule):
         if target_code is None or statement is None:
             return None
         lines = freeze_lines(tree, node, target_code)
-        if model.notes.get("new_head"):
-            family = model.notes.get("family")
+        if model.fact(ModuleFacts).new_head:
+            family = model.fact(ModuleFacts).family
             if family == "smp":
                 lines = freeze_lines(tree, node, f"{target_code}.encoder")
             elif family == "transformers":
@@ -314,7 +314,7 @@ def harmless(to: str) -> bool:
 
 
 def transformer(model: Instance) -> bool:
-    if model.notes.get("family") == "transformers":
+    if model.fact(ModuleFacts).family == "transformers":
         return True
     arch = model.args[0] if model.args else model.kwargs.get("model_name")
     name = str(getattr(arch, "value", "")) + model.library.rpartition(".")[2]

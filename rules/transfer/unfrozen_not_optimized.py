@@ -87,9 +87,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.program import Program
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Instance, members
+from tricklint.libraries.events import HeadReplaced, Stepped
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program import Program
 from tricklint.program.thaw import (
     covers,
     has_layers,
@@ -102,7 +105,6 @@ from tricklint.program.thaw import (
     trains_on,
 )
 from tricklint.program.transfer import holds
-from tricklint.interpreter.values import Instance, members
 from tricklint.rule import Rule
 
 
@@ -125,8 +127,8 @@ class UnfrozenNotOptimized(Rule):
             if id(thaw.event.node) in seen:
                 continue
             held = [event for event in optimizers_before(program, thaw.event) if related(program, event, thaw.model)]
-            held = [event for event in held if trains_on(program, event.subject, thaw.event)]  # type: ignore[arg-type]
-            if not held or any(covers(event.subject, thaw.model, thaw.event) is not False for event in held):  # type: ignore[arg-type]
+            held = [event for event in held if trains_on(program, event.subject, thaw.event)]
+            if not held or any(covers(event.subject, thaw.model, thaw.event) is not False for event in held):
                 continue
             optimizer = held[-1]
             assert isinstance(optimizer.subject, Instance)
@@ -148,18 +150,18 @@ class UnfrozenNotOptimized(Rule):
 
     def replaced(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        for event in program.events("head"):
-            old = event.data.get("old")
+        for event in program.events(HeadReplaced):
+            old = event.old
             if (
                 not event.sure
                 or id(event.node) in seen
-                or not has_layers(event.data.get("value"))
+                or not has_layers(event.value)
                 or event.grad is False
             ):
                 continue
             for model in members(event.subject):
                 if not isinstance(model, Instance) or (
-                    old is None and "part_of" not in model.notes and not model.library
+                    old is None and model.fact(ModuleFacts).part_of is None and not model.library
                 ):
                     continue
                 found = self.missed(program, event, model)
@@ -168,8 +170,8 @@ class UnfrozenNotOptimized(Rule):
                     yield found
                     break
 
-    def missed(self, program: Program, event: Event, model: Instance) -> Finding | None:
-        attribute = event.data.get("attribute")
+    def missed(self, program: Program, event: HeadReplaced, model: Instance) -> Finding | None:
+        attribute = event.attribute
         for made in optimizers_before(program, event):
             optimizer = made.subject
             assert isinstance(optimizer, Instance)
@@ -180,7 +182,7 @@ class UnfrozenNotOptimized(Rule):
                 continue
             after = [
                 step
-                for step in program.events("step")
+                for step in program.events(Stepped)
                 if step.entry == event.entry
                 and step.seq > event.seq
                 and any(m is optimizer for m in members(step.subject))
@@ -198,7 +200,7 @@ class UnfrozenNotOptimized(Rule):
     def mend(self, optimizer: Event, model: Instance) -> Fix | None:
         """`filter(lambda p: p.requires_grad, net.parameters())` → `net.parameters()`, when `net` holds the layers."""
         call, tree = optimizer.node, optimizer.file.tree
-        sets = sets_of(optimizer.subject)  # type: ignore[arg-type]
+        sets = sets_of(optimizer.subject)
         if not isinstance(call, cst.Call) or sets is None or len(sets) != 1 or not call.args:
             return None
         argument = next(

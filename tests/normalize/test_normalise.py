@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.program.conftest import MakeProgram
+from tricklint.libraries.events import LossComputed
 from tricklint.program.normalise import Cosine, cosine_behind
 
 HEAD = """
@@ -30,8 +31,8 @@ loss = F.cross_entropy(head(torch.randn(2, 16)), torch.tensor([0, 1]))
 
 def behind(program: MakeProgram, body: str) -> Cosine | None:
     made = program(HEAD.format(body=body))
-    (loss,) = made.events("loss")
-    return cosine_behind(loss.data["inputs"][0])
+    (loss,) = made.events(LossComputed)
+    return cosine_behind(loss.inputs[0])
 
 
 @pytest.mark.parametrize(

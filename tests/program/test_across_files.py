@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tricklint.interpreter.events import Built
 from tricklint.interpreter.params import roots_of
-from tricklint.program.slots import picks_anywhere, slots
 from tricklint.interpreter.values import Class, Instance, Ref
+from tricklint.libraries.events import Froze, GradsCleared, LossComputed, OptimizerBuilt, Stepped, TrainerGiven
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.program.slots import picks_anywhere, slots
 
 MODELS = """
     import torch.nn as nn
@@ -44,12 +47,12 @@ def label(value: object) -> str:
 
 def frozen_paths(program) -> set[str]:
     """Names of the optimised model's parameters that a certain freeze reaches."""
-    root = roots_of(program.events("optimizer")[-1].subject.notes["params"])[0]
+    root = roots_of(program.events(OptimizerBuilt)[-1].subject.fact(OptimizerFacts).params)[0]
     return {
         slot.path
         for slot in slots(root)
-        for event in program.events("froze")
-        if event.sure and event.data["value"] is False and picks_anywhere(event.subject, slot)
+        for event in program.events(Froze)
+        if event.sure and event.value is False and picks_anywhere(event.subject, slot)
     }
 
 
@@ -68,8 +71,8 @@ def test_model_frozen_and_optimised_in_three_files(program):
             main()
     """
     found = program({"train.py": train, "models.py": MODELS, "utils.py": UTILS})
-    optimizer = found.events("optimizer")[0]
-    assert [label(root) for root in roots_of(optimizer.subject.notes["params"])] == ["Net"]
+    optimizer = found.events(OptimizerBuilt)[0]
+    assert [label(root) for root in roots_of(optimizer.subject.fact(OptimizerFacts).params)] == ["Net"]
     assert frozen_paths(found) == {
         "backbone.conv.weight",
         "backbone.conv.bias",
@@ -92,8 +95,8 @@ def test_packages_relative_imports_and_aliases(program):
             other = torch.optim.SGD(Network().parameters(), lr=0.1)
         """,
     }
-    events = program(files).events("optimizer")
-    assert [label(roots_of(event.subject.notes["params"])[0]) for event in events] == ["Net", "Net"]
+    events = program(files).events(OptimizerBuilt)
+    assert [label(roots_of(event.subject.fact(OptimizerFacts).params)[0]) for event in events] == ["Net", "Net"]
 
 
 def test_model_by_name(program):
@@ -110,14 +113,14 @@ def test_model_by_name(program):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         second = torch.optim.SGD(same.parameters(), lr=0.1)
     """
-    events = program({"train.py": train, "models.py": MODELS}).events("optimizer")
-    assert [label(roots_of(event.subject.notes["params"])[0]) for event in events] == ["Net", "Net"]
+    events = program({"train.py": train, "models.py": MODELS}).events(OptimizerBuilt)
+    assert [label(roots_of(event.subject.fact(OptimizerFacts).params)[0]) for event in events] == ["Net", "Net"]
 
 
 def test_library_model_by_name(program):
     text = "from torchvision import models\nname = 'resnet18'\nnet = getattr(models, name)(pretrained=True)\n"
-    built = program(text).events("built")[0].subject
-    assert built.library == "torchvision.models.resnet18" and built.notes["pretrained"] is True
+    built = program(text).events(Built)[0].subject
+    assert built.library == "torchvision.models.resnet18" and built.fact(ModuleFacts).pretrained is True
 
 
 def test_wrappers_are_their_model(program):
@@ -132,8 +135,8 @@ def test_wrappers_are_their_model(program):
         torch.optim.SGD(model.module.head.parameters(), lr=0.1)
         torch.optim.SGD(model.parameters(), lr=0.1)
     """
-    events = program({"train.py": text, "models.py": MODELS}).events("optimizer")
-    assert [label(roots_of(event.subject.notes["params"])[0]) for event in events] == ["Linear", "Net"]
+    events = program({"train.py": text, "models.py": MODELS}).events(OptimizerBuilt)
+    assert [label(roots_of(event.subject.fact(OptimizerFacts).params)[0]) for event in events] == ["Linear", "Net"]
 
 
 def test_loops_over_named_parameters(program):
@@ -157,8 +160,8 @@ def test_loops_over_named_parameters(program):
         "backbone.norm.weight",
         "backbone.norm.bias",
     }
-    root = roots_of(found.events("optimizer")[0].subject.notes["params"])[0]
-    thawed = found.events("froze")[-1].subject
+    root = roots_of(found.events(OptimizerBuilt)[0].subject.fact(OptimizerFacts).params)[0]
+    thawed = found.events(Froze)[-1].subject
     assert [slot.path for slot in slots(root) if picks_anywhere(thawed, slot)] == ["backbone.norm.bias"]
 
 
@@ -181,11 +184,11 @@ def test_trainer_class_of_the_program(program):
         Trainer(Net()).fit(torch.utils.data.DataLoader(data))
     """
     found = program({"train.py": text, "models.py": MODELS})
-    optimizer = found.events("optimizer")[0].subject
-    assert [label(root) for root in roots_of(optimizer.notes["params"])] == ["Net"]
-    assert found.events("step")[0].subject is optimizer
-    assert found.events("zero_grad")[0].subject is optimizer
-    assert len(found.events("step")[0].loops) == 1
+    optimizer = found.events(OptimizerBuilt)[0].subject
+    assert [label(root) for root in roots_of(optimizer.fact(OptimizerFacts).params)] == ["Net"]
+    assert found.events(Stepped)[0].subject is optimizer
+    assert found.events(GradsCleared)[0].subject is optimizer
+    assert len(found.events(Stepped)[0].loops) == 1
     assert {type(module.cls) for module, _ in found.trained.values()} >= {Class}
 
 
@@ -215,10 +218,10 @@ def test_lightning_module(program):
         pl.Trainer(max_epochs=1).fit(Lit(), torch.utils.data.DataLoader(data))
     """
     found = program({"train.py": text, "models.py": MODELS})
-    optimizer = found.events("optimizer")[0].subject
-    assert label(roots_of(optimizer.notes["params"])[0]) == "Lit"
-    assert optimizer.notes["options"]["lr"].value == 1e-3
-    training, validation = found.events("loss")
+    optimizer = found.events(OptimizerBuilt)[0].subject
+    assert label(roots_of(optimizer.fact(OptimizerFacts).params)[0]) == "Lit"
+    assert optimizer.fact(OptimizerFacts).options["lr"].value == 1e-3
+    training, validation = found.events(LossComputed)
     assert training.grad is True and validation.grad is False
 
 
@@ -235,8 +238,8 @@ def test_functions_that_nobody_calls_are_entries_of_their_own(program):
                 optimizer.step()
     """
     found = program({"train.py": text, "models.py": MODELS})
-    assert [event.entry for event in found.events("optimizer")] == ["train.py: train"]
-    assert len(found.events("step")) == 1
+    assert [event.entry for event in found.events(OptimizerBuilt)] == ["train.py: train"]
+    assert len(found.events(Stepped)) == 1
 
 
 def test_unknown_models_stay_unknown(program):
@@ -250,7 +253,7 @@ def test_unknown_models_stay_unknown(program):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     """
     found = program(text)
-    roots = roots_of(found.events("optimizer")[0].subject.notes["params"])
+    roots = roots_of(found.events(OptimizerBuilt)[0].subject.fact(OptimizerFacts).params)
     assert not any(root.kind == "module" for root in roots)
     assert found.trained_models() == []
 
@@ -285,7 +288,7 @@ def test_modules_appended_in_a_loop(program):
 
         optimizer = torch.optim.SGD(Deep().parameters(), lr=0.1)
     """
-    root = roots_of(program(text).events("optimizer")[0].subject.notes["params"])[0]
+    root = roots_of(program(text).events(OptimizerBuilt)[0].subject.fact(OptimizerFacts).params)[0]
     paths = [slot.path for slot in slots(root)]
     assert paths[:4] == ["body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias"]
     assert "extra.0.weight" in paths
@@ -309,7 +312,7 @@ def test_a_frameworks_own_repository_is_known_by_its_names(program):
     names = found.project.module(next(path for path in found.roots if path.name == "train.py")).names
     assert names["Trainer"] == Ref("transformers.Trainer")
     assert names["PreTrainedModel"] == Ref("transformers.PreTrainedModel")
-    assert found.events("trainer")
+    assert found.events(TrainerGiven)
 
 
 def test_a_folder_with_a_frameworks_name_is_the_programs_own(program):

@@ -6,10 +6,11 @@ import textwrap
 
 import pytest
 
+from tricklint.interpreter.events import Built
+from tricklint.interpreter.values import Instance
 from tricklint.knowledge import layers
 from tricklint.program import Program
 from tricklint.program.activations import following
-from tricklint.interpreter.values import Instance
 
 HEAD = "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n"
 TAIL = """
@@ -25,7 +26,7 @@ for x, y in torch.utils.data.DataLoader(data):
 
 def answers(program: Program) -> list[str | None]:
     """What follows each weighted layer, in the order in which the layers are built."""
-    built = [event.subject for event in program.events("built")]
+    built = [event.subject for event in program.events(Built)]
     return [following(program, m) for m in built if isinstance(m, Instance) and m.library in layers.WEIGHTED]
 
 

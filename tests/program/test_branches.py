@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tricklint.program.decay import effective_decay
+from tricklint.interpreter.events import Built
 from tricklint.interpreter.values import Const, Instance, Union, Unknown, first, number
+from tricklint.libraries.events import Froze, OptimizerBuilt
+from tricklint.libraries.facts import OptimizerFacts
+from tricklint.program.decay import effective_decay
 
 HEAD = "import torch\nimport torch.nn as nn\n"
 OPTIMIZER = "optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1, weight_decay={decay})\n"
 
 
 def decay_of(program) -> float | None:
-    event = program.events("optimizer")[0]
+    event = program.events(OptimizerBuilt)[0]
     optimizer = event.subject
     assert isinstance(optimizer, Instance)
-    return effective_decay(optimizer, optimizer.notes["groups"][0])[0]
+    return effective_decay(optimizer, optimizer.fact(OptimizerFacts).groups[0])[0]
 
 
 def named(program, name: str):
@@ -114,20 +117,20 @@ torch.optim.SGD(model.parameters(), lr=0.1)
 """
     )
     found = program(text)
-    freeze, optimizer = found.events("froze")[0], found.events("optimizer")[0]
+    freeze, optimizer = found.events(Froze)[0], found.events(OptimizerBuilt)[0]
     assert not freeze.sure and not freeze.possible
     assert optimizer.sure and optimizer.possible
 
 
 def test_undecided_branches_are_possible_but_not_sure(program):
     text = "def build(flag):\n    model = nn.Linear(2, 2)\n    if flag:\n        model.requires_grad_(False)\n    return model\n"
-    freeze = program(HEAD + text).events("froze")[0]
+    freeze = program(HEAD + text).events(Froze)[0]
     assert freeze.possible and not freeze.sure
 
 
 def test_both_branches_are_joined(program):
     text = "def build(flag):\n    if flag:\n        size = 1\n    else:\n        size = 2\n    return nn.Linear(size, size)\n"
-    size = program(HEAD + text).events("built")[0].subject.args[0]
+    size = program(HEAD + text).events(Built)[0].subject.args[0]
     assert isinstance(size, Union) and not size.sure
     assert {member.value for member in size.values} == {1, 2}
     assert isinstance(first(size), Unknown) and number(size) is None
@@ -154,7 +157,7 @@ model = build()
 """
     )
     found = program(text)
-    assert not found.events("froze")[0].possible
+    assert not found.events(Froze)[0].possible
     assert first(named(found, "model")).library == "torch.nn.Linear"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tricklint.program import calls, yields
+from tricklint.interpreter import calls, yields
 from tricklint.interpreter.values import Const, Tensor
 
 SCRIPT = """

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 
 import libcst as cst
 
-from tricklint.finding import Edit
-from tricklint.fix import build
-from tricklint.fix.build import Edits
 from tricklint.dataframes.loops import Read, RowLoop
 from tricklint.dataframes.scope import names_of, scope_of, uses, variables
 from tricklint.dataframes.values import elements
+from tricklint.finding import Edit
+from tricklint.fix import build
+from tricklint.fix.build import Edits
 
 # Names that a named tuple has already: a column called so cannot be read as its attribute.
 _TUPLE_NAMES = frozenset(("count", "index", "Index"))

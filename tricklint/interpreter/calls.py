@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.knowledge.names import canonical
+from tricklint.interpreter.events import Building, Built, Escaped
 from tricklint.interpreter.imports import Imports, ModuleValue
-from tricklint.libraries.library import Library
 from tricklint.interpreter.objects import Objects
 from tricklint.interpreter.params import Params
 from tricklint.interpreter.values import (
@@ -37,6 +36,10 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.interpreter.yields import ENDLESS, LONG, Yield
+from tricklint.knowledge.names import canonical
+from tricklint.libraries.events import GradsCleared, ModeSet, SchedulerBuilt
+from tricklint.libraries.facts import ModuleFacts, SchedulerFacts
+from tricklint.libraries.library import Library
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -156,12 +159,12 @@ class Calls(Objects, Params, Library, Imports):
             train: bool | None = name == "train"
             if train and args.positional:
                 train = self.truth(args.positional[0])[0]
-            self.emit("mode", node, model, train=train)
+            self.emit(ModeSet(self.now(node), model, train))
             return model
         if name in ("to", "cuda", "cpu", "half", "float", "double", "bfloat16"):
             return model
         if name == "zero_grad":
-            self.emit("zero_grad", node, model)
+            self.emit(GradsCleared(self.now(node), model))
         elif name == "forward":
             return self.forward(model, args, node)
         self.call_unknown(args, node, f"<unknown>.Model.{name}")
@@ -231,9 +234,9 @@ class Calls(Objects, Params, Library, Imports):
         if not models:
             result = made = Instance(Ref("<program>.from_pretrained"), node, self.file)
             made.kind, models = "module", [made]
-            made.notes["external"] = True
+            made.fact(ModuleFacts).external = True
         for model in models:
-            model.notes["is_pretrained"] = True
+            model.fact(ModuleFacts).is_pretrained = True
         return result
 
     def call_unknown(self: Interpreter, args: CallArgs, node: cst.CSTNode, name: str) -> Value:
@@ -243,7 +246,7 @@ class Calls(Objects, Params, Library, Imports):
                 if (isinstance(member, Instance) and member.kind in ("module", "optimizer", "loader")) or (
                     isinstance(member, ParamSet) and not member.names
                 ):
-                    self.emit("escape", node, member, to=name)
+                    self.emit(Escaped(self.now(node), member, name))
                 elif isinstance(member, Tensor):
                     tensors.append(member)
         if tensors:
@@ -424,10 +427,10 @@ class Calls(Objects, Params, Library, Imports):
         owner = self.frame.func.owner if self.frame.func is not None else None
         made.made_in = owner
         if made.kind == "loss" or (made.kind == "module" and self.is_loss_class(cls)):
-            made.notes["loss_class"] = True
+            made.fact(ModuleFacts).loss_class = True
         init = cls.lookup("__init__")
         building = sum(1 for frame in self.frames if isinstance(frame.self, Instance) and frame.self.cls is cls)
-        self.emit("building", node, made)
+        self.emit(Building(self.now(node), made))
         if isinstance(init, Func) and building < 3:
             self.invoke(init, made, args, node)
         elif self.is_dataclass(cls):
@@ -438,10 +441,10 @@ class Calls(Objects, Params, Library, Imports):
             base = next((n for n in cls.libraries() if n.startswith("torch.optim.")), "torch.optim.Optimizer")
             self.make_optimizer(made, base, args, node, own=True)
         elif made.kind == "scheduler":
-            made.notes["optimizer"] = args.get(0, "optimizer")
-            self.emit("scheduler", node, made)
+            made.fact(SchedulerFacts).optimizer = args.get(0, "optimizer")
+            self.emit(SchedulerBuilt(self.now(node), made))
         else:
-            self.emit("built", node, made)
+            self.emit(Built(self.now(node), made))
         if self.is_enum(cls):
             return UNKNOWN
         return made

@@ -1,16 +1,20 @@
-"""What happens to values while a program is followed, in order."""
+"""What happens to values while a program is followed, in order: one frozen class a kind.
+
+This file holds what any Python program does. What a library does to its objects is an event class of that library
+(`tricklint.libraries.events` for torch and its frameworks); a package may bring its own by subclassing `Event`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import libcst as cst
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
-    from tricklint.interpreter.values import Func, Pred, Value
+    from tricklint.interpreter.values import Func, Instance, Pred, Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +32,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """A `for` or `while` that an event stands in; `over` is what it goes over."""
+    """One round of a `for` or `while` that an event stands in; `over` is what it goes over. Rounds that are followed one
+    by one, and one loop reached by two calls, have serials of their own."""
 
     node: cst.CSTNode
     over: Value | None
@@ -36,46 +41,178 @@ class Loop:
     serial: int
 
 
-@dataclass(slots=True, eq=False)
-class Event:
-    """Something that happened to `subject`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Activation:
+    """One call of one function, from one place: what "this helper, as called there" means.
 
-    Kinds and their data: built · optimizer · scheduler · loader · loss_made · froze (value: bool) · init (which, scheme,
-    gain …) · head (model, attribute, value) · loaded (weights) · forward (module, args, output, grad) ·
-    loss (loss, inputs) · backward · step · zero_grad · mode (train: bool) · moved · set_epoch · accumulate · escape (to) ·
-    trainer (framework) · group_added · noop_freeze · iterated · handler · called.
+    func: None for a module's top level or a class body. call: the file and node it was called from, None at the top.
+    stack: the functions that are running, this one last.
     """
 
-    kind: str
+    func: Func | None
+    file: FileModule
+    call: tuple[FileModule, cst.CSTNode] | None
+    parent: Activation | None
+    serial: int
+    stack: tuple[Func, ...]
+
+    def chain(self) -> list[Activation]:
+        """This activation and those it was called from, the innermost first."""
+        found = [self]
+        while found[-1].parent is not None:
+            found.append(found[-1].parent)
+        return found
+
+    @property
+    def calls(self) -> tuple[tuple[FileModule, cst.CSTNode], ...]:
+        """Where the functions that are running were called from, the outermost first."""
+        return tuple(at.call for at in reversed(self.chain()) if at.call is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """When and where something happens: the statement, its place in the order of things, and all it stands in."""
+
     node: cst.CSTNode
     file: FileModule
-    subject: Value
     seq: int
     path: tuple[Step, ...]
     loops: tuple[Loop, ...]
-    stack: tuple[Func, ...]
+    activation: Activation
     grad: bool | None
-    entry: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    entry: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Something that happened to `subject`."""
+
+    at: Moment
+    subject: Value
+
+    @property
+    def node(self) -> cst.CSTNode:
+        return self.at.node
+
+    @property
+    def file(self) -> FileModule:
+        return self.at.file
+
+    @property
+    def seq(self) -> int:
+        """Events of a run are ordered by it."""
+        return self.at.seq
+
+    @property
+    def path(self) -> tuple[Step, ...]:
+        return self.at.path
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """The loops that are running, the outermost first."""
+        return self.at.loops
+
+    @property
+    def activation(self) -> Activation:
+        return self.at.activation
+
+    @property
+    def stack(self) -> tuple[Func, ...]:
+        """The functions that are running, the innermost last."""
+        return self.at.activation.stack
+
+    @property
+    def calls(self) -> tuple[tuple[FileModule, cst.CSTNode], ...]:
+        """Where the functions that are running were called from, the outermost first."""
+        return self.at.activation.calls
+
+    @property
+    def grad(self) -> bool | None:
+        """Whether autograd records: False under `no_grad`, None when it could not be decided."""
+        return self.at.grad
+
+    @property
+    def entry(self) -> str:
+        """The script, function or class that was followed for its own sake."""
+        return self.at.entry
 
     @property
     def sure(self) -> bool:
         """It happens on the path the code takes by default."""
-        return all(step.taken is True or step.pred is not None for step in self.path)
+        return all(step.taken is True or step.pred is not None for step in self.at.path)
 
     @property
     def possible(self) -> bool:
         """It does not contradict the defaults."""
-        return all(step.taken is not False for step in self.path)
+        return all(step.taken is not False for step in self.at.path)
 
     @property
     def where(self) -> Path:
-        return self.file.path
+        return self.at.file.path
 
     def inside(self, other: Event) -> bool:
         """Stands on every branch that `other` stands on."""
-        mine = {(id(step.node), step.taken) for step in self.path}
-        return all((id(step.node), step.taken) in mine for step in other.path)
+        mine = {(id(step.node), step.taken) for step in self.at.path}
+        return all((id(step.node), step.taken) in mine for step in other.at.path)
 
     def __repr__(self) -> str:
-        return f"Event({self.kind}, {self.subject!r}, {self.data})"
+        return f"{type(self).__name__}({self.subject!r})"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Building(Event):
+    """A class of the program begins to make an instance: its `__init__` runs after this."""
+
+    subject: Instance
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Built(Event):
+    """An object was made: an instance of a class of the program, a layer or a model of a library."""
+
+    subject: Instance
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Made(Event):
+    """A library's object that no other event speaks of was made."""
+
+    subject: Instance
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Escaped(Event):
+    """The subject was given to code that cannot be followed. `to`: its dotted name, "" when even that is unknown."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Iterated(Event):
+    """A `for` loop goes over the subject."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Handled(Event):
+    """A `try` statement begins. `names`: the dotted exceptions of each handler, joined with commas."""
+
+    names: tuple[str, ...]
+
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Accumulated(Event):
+    """A tensor with an autograd graph went into a running total, a list or a dict.
+
+    target: the name that grows, or the container. old: what it held before. value: what it was given.
+    """
+
+    target: cst.CSTNode | Value | None
+    how: str
+    old: Value | None
+    value: Value | None = field(default=None)
+
+
+__all__ = [
+    "Accumulated", "Activation", "Building", "Built", "Escaped", "Event", "Handled", "Iterated", "Loop", "Made", "Moment", "Step",
+]  # fmt: skip

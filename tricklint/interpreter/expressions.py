@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.knowledge import layers
-from tricklint.knowledge.names import canonical
 from tricklint.interpreter.events import Step
 from tricklint.interpreter.params import Attr
 from tricklint.interpreter.values import (
@@ -40,6 +38,8 @@ from tricklint.interpreter.values import (
     join,
     members,
 )
+from tricklint.knowledge import layers
+from tricklint.knowledge.names import canonical
 
 if TYPE_CHECKING:
     from tricklint.interpreter.interpreter import Interpreter
@@ -616,7 +616,7 @@ class _Any:
 
 def is_answer(value: Instance) -> bool:
     """What a library's function said, not an object that it made: `os.path.exists(…)`, `shutil.which(…)`."""
-    return not value.kind and not value.notes and value.library.rpartition(".")[2][:1].islower()
+    return not value.kind and not value.records and value.library.rpartition(".")[2][:1].islower()
 
 
 def _is_none(value: Any) -> bool:

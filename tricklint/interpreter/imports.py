@@ -6,10 +6,10 @@ import builtins
 import glob
 from typing import TYPE_CHECKING
 
-from tricklint.knowledge.frameworks import star_owner
-from tricklint.knowledge.names import canonical
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import UNKNOWN, Class, Const, Func, Ref, Unknown, Value, join
+from tricklint.knowledge.frameworks import star_owner
+from tricklint.knowledge.names import canonical
 
 if TYPE_CHECKING:
     from tricklint.interpreter.interpreter import Interpreter

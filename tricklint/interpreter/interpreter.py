@@ -14,7 +14,7 @@ from typing import Any
 import libcst as cst
 
 from tricklint.interpreter.calls import Calls
-from tricklint.interpreter.events import Event, Loop, Step
+from tricklint.interpreter.events import Activation, Building, Built, Event, Loop, Moment, Step
 from tricklint.interpreter.expressions import Expressions
 from tricklint.interpreter.imports import Deferred
 from tricklint.interpreter.modules import FileModule, Project
@@ -28,6 +28,7 @@ from tricklint.interpreter.values import (
     join,
 )
 from tricklint.interpreter.yields import NOISE, Yield
+from tricklint.libraries.events import Backward, TrainerGiven
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 _MISSING = object()
@@ -40,7 +41,7 @@ class BudgetSpent(Exception):
 class Frame:
     """One call: local names, what it returned so far, where its path began."""
 
-    __slots__ = ("call", "closure", "exits", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
+    __slots__ = ("activation", "call", "closure", "exits", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Frame:
         self.returns: list[tuple[Value, bool | None]] = []
         self.exits: list[tuple[list[tuple[dict[Any, Any], Any, Any]], bool]] = []  # what branches that returned left behind
         self.self: Value | None = None
+        self.activation: Activation | None = None  # made when the first event asks for it
         self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
         self.grad: bool | None = True
         self.globals: frozenset[str] | set[str] = frozenset()
@@ -119,37 +121,39 @@ class Interpreter(Statements, Expressions, Calls):
         if self.steps > self.budget:
             raise BudgetSpent
 
-    def call_sites(self) -> tuple[tuple[FileModule, cst.CSTNode], ...]:
-        """Where the functions that are running were called from, the outermost first."""
-        return tuple(frame.call for frame in self.frames if frame.call is not None)
+    def activation(self) -> Activation:
+        """The call that is running, with those it was called from."""
+        parent: Activation | None = None
+        for frame in self.frames:
+            if frame.activation is None:
+                self.seq += 1
+                above = parent.stack if parent is not None else ()
+                stack = above if frame.func is None else (*above, frame.func)
+                frame.activation = Activation(frame.func, frame.file, frame.call, parent, self.seq, stack)
+            parent = frame.activation
+        assert parent is not None
+        return parent
 
-    def emit(self, kind: str, node: cst.CSTNode, subject: Value, **data: Any) -> Event | None:
-        if self.silent:
-            return None
-        if kind in ("backward", "trainer"):
-            self.training.add(self.entry)
-        elif kind == "built":
-            self.last_built[id(subject.cls)] = subject  # type: ignore[attr-defined]
-        if kind in ("built", "loaded"):
-            data["calls"] = self.call_sites()
-        if kind not in NOISE and not (kind in ("built", "building") and not subject.kind):  # type: ignore[attr-defined]
-            self.fruits += 1
+    def now(self, node: cst.CSTNode) -> Moment:
+        """The moment at which something happens at `node`."""
         self.seq += 1
-        event = Event(
-            kind,
-            node,
-            self.file,
-            subject,
-            self.seq,
-            tuple(self.path),
-            tuple(self.loops),
-            tuple(frame.func for frame in self.frames if frame.func is not None),
-            self.grad,
-            self.entry,
-            data,
+        return Moment(
+            node, self.file, self.seq, tuple(self.path), tuple(self.loops), self.activation(), self.grad, self.entry
         )
+
+    def emit(self, event: Event) -> None:
+        """Keep an event, unless this is a replay for a value only."""
+        if self.silent:
+            return
+        subject = event.subject
+        if isinstance(event, (Backward, TrainerGiven)):
+            self.training.add(self.entry)
+        elif isinstance(event, Built):
+            self.last_built[id(event.subject.cls)] = subject
+        plain = isinstance(event, (Built, Building)) and not event.subject.kind
+        if not isinstance(event, NOISE) and not plain:
+            self.fruits += 1
         self.events.append(event)
-        return event
 
     # -- branches ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.knowledge import layers
+from tricklint.interpreter.events import Escaped
 from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
@@ -30,6 +30,25 @@ from tricklint.interpreter.values import (
     join,
     members,
 )
+from tricklint.knowledge import layers
+from tricklint.libraries.events import (
+    Backward,
+    Forward,
+    FreezeMissed,
+    Froze,
+    GradsCleared,
+    GroupOptionSet,
+    HeadReplaced,
+    Initialised,
+    LossComputed,
+    ModeSet,
+    Moved,
+    NormStatsSet,
+    Outcome,
+    PlainContainer,
+    WeightsLoaded,
+)
+from tricklint.libraries.facts import BatchFacts, CallFacts, GroupsFacts, Load, LoaderFacts, ModuleFacts, TrainerFacts
 
 if TYPE_CHECKING:
     from tricklint.interpreter.calls import CallArgs
@@ -69,12 +88,12 @@ class Objects:
         if value.kind == "optimizer" and name == "param_groups":
             groups = Instance(Ref("torch.optim.param_groups"), node, self.file)
             groups.kind = "param_groups"
-            groups.notes["optimizer"] = value
+            groups.fact(GroupsFacts).optimizer = value
             return groups
-        if value.kind == "trainer" and name == "model" and value.notes.get("model") is not None:
-            return value.notes["model"]
+        if value.kind == "trainer" and name == "model" and value.fact(TrainerFacts).model is not None:
+            return value.fact(TrainerFacts).model
         if value.kind == "loader" and name in ("dataset", "sampler", "batch_sampler", "batch_size"):
-            return value.notes.get(name) or UNKNOWN
+            return getattr(value.fact(LoaderFacts), name) or UNKNOWN
         if name == "dataset" and value.library == "torch.utils.data.Subset" and value.args:
             return value.args[0]
         if isinstance(value.cls, Class) and not value.cls.libraries() and value.cls.knows_bases:
@@ -88,7 +107,7 @@ class Objects:
             return UNKNOWN
         if name in ("hparams", "hparams_initial"):
             made = Namespace(node, self.file)
-            made.fields.update(value.notes.get("init_arguments", {}))
+            made.fields.update(value.fact(ModuleFacts).init_arguments)
             return made
         if name in ("weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias") and self.is_layer(value):
             return ParamSet(value, "param", (Pred("attr", (name,)),), True, node=node)
@@ -100,7 +119,7 @@ class Objects:
             return UNKNOWN
         if self.is_method_name(value, name):
             return Bound(value, None, name)
-        if isinstance(value.cls, Ref) or "part_of" in value.notes or self.is_external(value):
+        if isinstance(value.cls, Ref) or value.fact(ModuleFacts).part_of is not None or self.is_external(value):
             return self.part_of(value, name, node)
         return UNKNOWN
 
@@ -110,7 +129,7 @@ class Objects:
         )
 
     def is_layer(self: Interpreter, value: Instance) -> bool:
-        return "part_of" in value.notes or value.library in layers.WEIGHTED or value.library in layers.NORM or (
+        return value.fact(ModuleFacts).part_of is not None or value.library in layers.WEIGHTED or value.library in layers.NORM or (
             value.library in layers.EMBEDDING
         )
 
@@ -123,10 +142,10 @@ class Objects:
         """A submodule of a library's model, made when it is first asked for."""
         part = Instance(Ref(f"{value.library or 'part'}.{name}"), node, self.file)
         part.kind = "module"
-        part.notes["part_of"] = value
-        part.notes["path"] = f"{value.notes['path']}.{name}" if "path" in value.notes else name
+        part.fact(ModuleFacts).part_of = value
+        part.fact(ModuleFacts).path = f"{value.fact(ModuleFacts).path}.{name}".lstrip(".")
         value.fields[name] = part
-        value.notes.setdefault("parts", []).append(part)
+        value.fact(ModuleFacts).parts.append(part)
         return part
 
     def set_attribute(self: Interpreter, target: Value, name: str, value: Value, node: cst.CSTNode) -> None:
@@ -140,17 +159,17 @@ class Objects:
             elif isinstance(member, ParamSet):
                 if name == "requires_grad" and not member.names:
                     if member.kind == "module":
-                        self.emit("noop_freeze", node, member, attribute=name, value=self.truth(value)[0])
+                        self.emit(FreezeMissed(self.now(node), member, name, self.truth(value)[0]))
                     else:
                         self.freeze(member, value, node)
                 elif name in ("data", "weight", "bias"):
                     self.initialise(member, "assign", [value], node, which=name)
                 elif name == "require_grad":
-                    self.emit("noop_freeze", node, member, attribute=name, value=self.truth(value)[0])
+                    self.emit(FreezeMissed(self.now(node), member, name, self.truth(value)[0]))
                 elif name in ("track_running_stats", "momentum") and member.kind == "module":
-                    self.emit("norm_stats", node, member, attribute=name, value=value)
+                    self.emit(NormStatsSet(self.now(node), member, name, value))
             elif isinstance(member, Tensor) and name == "requires_grad":
-                self.emit("froze", node, member, value=self.truth(value)[0], pred=None)
+                self.emit(Froze(self.now(node), member, self.truth(value)[0]))
             else:
                 from tricklint.interpreter.imports import ModuleValue
 
@@ -159,24 +178,24 @@ class Objects:
 
     def set_instance_attribute(self: Interpreter, member: Instance, name: str, value: Value, node: cst.CSTNode) -> None:
         if member.kind == "module" and name in ("requires_grad", "require_grad"):
-            self.emit("noop_freeze", node, member, attribute=name, value=self.truth(value)[0])
+            self.emit(FreezeMissed(self.now(node), member, name, self.truth(value)[0]))
             return
         if name in ("weight", "bias") and self.is_layer(member) and member.kind == "module":
             self.initialise(member, "assign", [value], node, which=name)
         if name in ("track_running_stats", "momentum") and member.library in layers.BATCH_NORM:
-            self.emit("norm_stats", node, member, attribute=name, value=value)
+            self.emit(NormStatsSet(self.now(node), member, name, value))
         old = member.fields.get(name)
         if member.kind == "module":
             if isinstance(value, Sequence):
                 value = Sequence(value.kind, value.items, value.open, value.node, value.file)
             if isinstance(value, (Sequence, Dict)):
-                self.emit("plain_container", node, member, attribute=name, value=value)
+                self.emit(PlainContainer(self.now(node), member, name, value))
             made_here = self.frame.self is member and self.frame.func is not None and self.frame.func.name == "__init__"
             if (not made_here or isinstance(member.cls, Ref)) and (old is None or not any(m is old for m in members(value))):
                 if any(isinstance(m, Instance) and m.kind == "module" for m in members(value)) or (
                     isinstance(first(value), Const) and isinstance(old, Instance)
                 ):
-                    self.emit("head", node, member, attribute=name, value=value, old=old)
+                    self.emit(HeadReplaced(self.now(node), member, name, value, old))
         self.write(member.fields, name, value)
 
     # -- items ---------------------------------------------------------------------------------------------------------
@@ -201,7 +220,7 @@ class Objects:
         if value.kind == "param_groups":
             group = Instance(Ref("torch.optim.param_group"), node, self.file)
             group.kind = "param_group"
-            group.notes["optimizer"] = value.notes["optimizer"]
+            group.fact(GroupsFacts).optimizer = value.fact(GroupsFacts).optimizer
             return group
         if value.kind == "checkpoint":
             return value
@@ -217,7 +236,7 @@ class Objects:
         if value.kind == "loader_item":
             at = first(index)
             column = at.value if isinstance(at, Const) else None
-            return Tensor("data", (), None, node, self.file, loader=value.notes.get("loader"), key=column)
+            return Tensor("data", (), None, node, self.file, loader=value.fact(BatchFacts).loader, key=column)
         if value.kind == "dataset":
             return Tensor("data", (), None, node, self.file)
         return UNKNOWN
@@ -241,14 +260,16 @@ class Objects:
             elif isinstance(member, Instance):
                 if member.kind == "param_group":
                     key = at.value if isinstance(at, Const) else None
-                    self.emit("group_option", statement, member.notes["optimizer"], option=key, value=value)
+                    owner = member.fact(GroupsFacts).optimizer
+                    if owner is not None:
+                        self.emit(GroupOptionSet(self.now(statement), owner, key, value))
                 elif member.kind == "module":
                     name = str(at.value) if isinstance(at, Const) else "?"
                     old = member.fields.get(name)
                     if any(isinstance(m, Instance) and m.kind == "module" for m in members(value)):
-                        owner = member.notes.get("part_of")
+                        owner = member.fact(ModuleFacts).part_of
                         if owner is not None or member.library not in layers.CONTAINERS:
-                            self.emit("head", statement, member, attribute=name, value=value, old=old)
+                            self.emit(HeadReplaced(self.now(statement), member, name, value, old))
                     self.write(member.fields, name, value)
                 elif isinstance(at, Const) and isinstance(at.value, str):
                     self.write(member.fields, at.value, value)
@@ -282,7 +303,7 @@ class Objects:
 
     def unrolled(self: Interpreter, over: Value) -> Value:
         """A list of the children of a Sequential or ModuleList that are all known; other values as they are."""
-        if not isinstance(over, Instance) or over.kind != "module" or over.notes.get("open"):
+        if not isinstance(over, Instance) or over.kind != "module" or over.fact(ModuleFacts).open:
             return over
         bases = over.cls.libraries() if isinstance(over.cls, Class) else (over.library,)
         if not any(base in ("torch.nn.Sequential", "torch.nn.ModuleList") for base in bases) or not over.fields:
@@ -303,34 +324,33 @@ class Objects:
 
     def forward(self: Interpreter, module: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
         """Call a module; the event of the call knows what came out of it."""
-        before = len(self.events)
-        output = self._forward(module, args, node)
-        if before < len(self.events) and self.events[before].kind in ("forward", "loss"):
-            self.events[before].data["output"] = output
+        outcome = Outcome()
+        output = self._forward(module, args, node, outcome)
+        outcome.values.append(output)
         return output
 
-    def _forward(self: Interpreter, module: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    def _forward(self: Interpreter, module: Instance, args: CallArgs, node: cst.CSTNode, outcome: Outcome) -> Value:
         """A module's own `forward` runs once; later calls give what the first gave."""
         inputs = tuple(
             Tensor("data", (), None, node, self.file) if value is UNKNOWN else value for value in args.positional
         ) + tuple(args.kwargs.values())
-        is_loss = module.kind == "loss" or module.library in layers.LOSSES or bool(module.notes.get("loss_class"))
+        is_loss = module.kind == "loss" or module.library in layers.LOSSES or bool(module.fact(ModuleFacts).loss_class)
         if is_loss:
-            self.emit("loss", node, module, inputs=inputs, kwargs=args.kwargs, positional=args.positional,
-                      type=layers.LOSSES.get(module.library, ""))  # fmt: skip
+            kind = layers.LOSSES.get(module.library, "")
+            self.emit(LossComputed(self.now(node), module, inputs, tuple(args.positional), args.kwargs, kind, outcome))
         outermost = self.forward_depth == 0
         if outermost:
             self.root_grad = self.grad
-        if (outermost or self.grad is False or "pretrained" in module.notes) and not is_loss:
-            self.emit("forward", node, module, inputs=inputs, depth=self.forward_depth,
-                      root_grad=self.root_grad, positional=args.positional, mixed=self.mixed > 0)  # fmt: skip
+        if (outermost or self.grad is False or module.fact(ModuleFacts).pretrained is not False) and not is_loss:
+            now = self.now(node)
+            self.emit(Forward(now, module, inputs, tuple(args.positional), self.forward_depth, self.root_grad, self.mixed > 0, outcome))
         grad = self.grad is not False
         if isinstance(module.cls, Class):
             method = module.cls.lookup("forward")
             if isinstance(method, Func):
-                memo = module.notes.get("output")
-                if memo is None and "running" not in module.notes:
-                    module.notes["running"] = True
+                memo = module.fact(ModuleFacts).output
+                if memo is None and not module.fact(ModuleFacts).running:
+                    module.fact(ModuleFacts).running = True
                     self.forward_depth += 1
                     outer_loops = self.loops
                     from tricklint.interpreter.calls import CallArgs as Args
@@ -346,8 +366,8 @@ class Objects:
                     finally:
                         self.forward_depth -= 1
                         self.loops = outer_loops
-                        module.notes.pop("running", None)
-                    module.notes["output"] = memo
+                        module.fact(ModuleFacts).running = False
+                    module.fact(ModuleFacts).output = memo
                 if memo is not None:
                     return self.outputs(module, memo, inputs, node, grad, is_loss)
             elif module.cls.libraries() and "torch.nn.Sequential" in module.cls.libraries():
@@ -366,7 +386,7 @@ class Objects:
         from tricklint.interpreter.calls import CallArgs
 
         at: Value = inputs[0] if inputs else UNKNOWN
-        memo = module.notes.get("output")
+        memo = module.fact(ModuleFacts).output
         if memo is None:
             self.forward_depth += 1
             try:
@@ -377,7 +397,7 @@ class Objects:
                         at = self.call(target, CallArgs([at]), node)
             finally:
                 self.forward_depth -= 1
-            memo = module.notes["output"] = at
+            memo = module.fact(ModuleFacts).output = at
         return self.outputs(module, memo, inputs, node, grad, False)
 
     def outputs(
@@ -417,7 +437,7 @@ class Objects:
             preds = (Pred("child"),) if "children" in name else ()
             return ParamSet(module, "module", preds, False, name.startswith("named"), node=node)
         if name in _SAME:
-            self.emit("moved", node, module, how=name, args=args)
+            self.emit(Moved(self.now(node), module, name, args))
             return module
         if name in ("train", "eval"):
             on = name == "train"
@@ -425,7 +445,7 @@ class Objects:
             passed = args.get(0, "mode")
             if on and passed is not None:
                 sure = self.truth(passed)[0]
-            self.emit("mode", node, module, train=sure)
+            self.emit(ModeSet(self.now(node), module, sure))
             return module
         if name == "requires_grad_":
             self.freeze(ParamSet(module, "param"), args.get(0, "requires_grad") or Const(True), node)
@@ -438,17 +458,17 @@ class Objects:
                 element = ParamSet(module, "module", (), True, node=node)
                 self.call(func, Args([element]), node)
                 if not isinstance(first(func), (Func, Bound)):
-                    self.emit("init", node, element, scheme="unknown", args=[])
+                    self.emit(Initialised(self.now(node), element, "unknown"))
             return module
         if name in ("zero_grad",):
-            self.emit("zero_grad", node, module)
+            self.emit(GradsCleared(self.now(node), module))
             return NONE
         if name == "load_state_dict":
-            self.emit("loaded", node, module, weights=args.get(0, "state_dict"), strict=args.get(1, "strict"))
+            self.emit(WeightsLoaded(self.now(node), module, args.get(0, "state_dict"), args.get(1, "strict")))
             later = self.entry in self.training
             for member in members(args.get(0, "state_dict")):
                 if isinstance(member, Instance) and member.kind == "checkpoint" and not later:
-                    module.notes.setdefault("loaded", []).append((node, member, self.file, tuple(self.path)))
+                    module.fact(ModuleFacts).loads.append(Load(node, member, self.file, tuple(self.path)))
             return UNKNOWN
         if name in ("add_module", "register_module"):
             key, child = args.get(0, "name"), args.get(1, "module")
@@ -472,22 +492,22 @@ class Objects:
         if name == "save_hyperparameters":
             frame = self.frame
             given = {k: v for k, v in frame.locals.items() if k not in ("self",) and not k.startswith("__")}
-            module.notes["init_arguments"] = given
+            module.fact(ModuleFacts).init_arguments = given
             return NONE
         if name in ("state_dict",):
             made = Instance(Ref("state_dict"), node, self.file)
             made.kind = "state_dict"
-            made.notes["of"] = module
+            made.fact(CallFacts).of = module
             return made
         if name in ("reset_parameters", "_reset_parameters", "init_weights", "post_init", "initialize", "init_parameters"):
-            self.emit("init", node, ParamSet(module, "module", (), True), scheme=name, args=[])
+            self.emit(Initialised(self.now(node), ParamSet(module, "module", (), True), name))
             return NONE
         if name in ("log", "log_dict", "print", "manual_backward", "toggle_optimizer", "untoggle_optimizer"):
             if name == "manual_backward" and args.positional:
-                self.emit("backward", node, args.positional[0])
+                self.emit(Backward(self.now(node), args.positional[0]))
             return NONE
         if name == "optimizers":
-            return module.notes.get("optimizers", UNKNOWN)
+            return module.fact(ModuleFacts).optimizers
         if name in ("freeze",):
             self.freeze(ParamSet(module, "param"), Const(False), node)
             return NONE
@@ -497,18 +517,18 @@ class Objects:
         if name in ("get_classifier", "get_submodule"):
             return self.part_of(module, name, node) if name not in module.fields else module.fields[name]
         if name in ("reset_classifier",):
-            self.emit("head", node, module, attribute="classifier", value=UNKNOWN, old=None)
+            self.emit(HeadReplaced(self.now(node), module, "classifier", UNKNOWN, None))
             return NONE
         if name in ("size", "shape", "numel", "dim"):
             return UNKNOWN
-        if "part_of" in module.notes or isinstance(module.cls, Ref):
+        if module.fact(ModuleFacts).part_of is not None or isinstance(module.cls, Ref):
             tensors = [v for v in args.all() if isinstance(v, Tensor)]
             if name in ("forward_features", "features", "extract_features", "forward_head", "encode_image", "encode_text",
                         "get_image_features", "get_text_features", "logits", "generate", "predict"):  # fmt: skip
                 return self.forward(module, args, node)
             if tensors:
                 return Tensor("call", tuple(args.all()), module, node, self.file, self.grad is not False)
-            self.emit("escape", node, module, to=f"{module.library}.{name}")
+            self.emit(Escaped(self.now(node), module, f"{module.library}.{name}"))
         return UNKNOWN
 
     def grow_container(self: Interpreter, module: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -592,8 +612,8 @@ def of_one(model: Instance, models: tuple[Value, ...], value: Value) -> Value:
 
 def owner_model(part: Instance) -> Instance:
     """The library model that a part was taken from, or the instance itself."""
-    while "part_of" in part.notes:
-        part = part.notes["part_of"]
+    while part.fact(ModuleFacts).part_of is not None:
+        part = part.fact(ModuleFacts).part_of
     return part
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
@@ -23,6 +24,7 @@ from tricklint.interpreter.values import (
     first,
     members,
 )
+from tricklint.libraries.events import Froze, Initialised, ModeSet
 
 if TYPE_CHECKING:
     from tricklint.interpreter.interpreter import Interpreter
@@ -207,7 +209,7 @@ class Params:
             train: bool | None = name == "train"
             if name == "train" and args:
                 train = self.truth(args[0])[0]
-            self.emit("mode", node, value.narrowed(*self.path_preds()), train=train)
+            self.emit(ModeSet(self.now(node), value.narrowed(*self.path_preds()), train))
             return value
         if name == "requires_grad_":
             self.freeze(value, args[0] if args else Const(True), node)
@@ -238,12 +240,13 @@ class Params:
         verdict, pred = self.truth(on)
         if isinstance(subject, ParamSet):
             subject = subject.narrowed(*self.path_preds())
-        self.emit("froze", node, subject, value=verdict, pred=pred)
+        self.emit(Froze(self.now(node), subject, verdict, pred))
 
-    def initialise(self: Interpreter, subject: Value, scheme: str, args: list[Value], node: cst.CSTNode, **data: Any) -> None:
+    def initialise(self: Interpreter, subject: Value, scheme: str, args: Iterable[Value], node: cst.CSTNode,
+                   which: str | None = None, kwargs: dict[str, Value] | None = None) -> None:  # fmt: skip
         if isinstance(subject, ParamSet):
             subject = subject.narrowed(*self.path_preds())
-        self.emit("init", node, subject, scheme=scheme, args=args, **data)
+        self.emit(Initialised(self.now(node), subject, scheme, tuple(args), kwargs or {}, which))
 
 
 def roots_of(value: Value | None) -> list[Instance]:

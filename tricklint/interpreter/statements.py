@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.knowledge import layers
-from tricklint.interpreter.events import Loop, Step
+from tricklint.interpreter.events import Accumulated, Handled, Iterated, Loop, Step
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     UNKNOWN,
@@ -19,6 +18,7 @@ from tricklint.interpreter.values import (
     Dict,
     Func,
     Instance,
+    IteratorFacts,
     Namespace,
     ParamSet,
     Pred,
@@ -32,6 +32,8 @@ from tricklint.interpreter.values import (
     join,
     members,
 )
+from tricklint.knowledge import layers
+from tricklint.libraries.facts import BatchFacts
 
 if TYPE_CHECKING:
     from tricklint.interpreter.interpreter import Interpreter
@@ -89,8 +91,7 @@ class Statements:
             return
         for member in members(value):
             if isinstance(member, Tensor) and member.grad:
-                self.emit("accumulate", node, member, target=node.targets[0].target, how="=", old=None, value=value,
-                          calls=self.call_sites())  # fmt: skip
+                self.emit(Accumulated(self.now(node), member, node.targets[0].target, "=", None, value))
                 return
 
     def run_annassign(self: Interpreter, node: cst.AnnAssign) -> int:
@@ -109,16 +110,13 @@ class Statements:
                 if isinstance(target, Sequence):
                     for item in value.items if isinstance(value, Sequence) else ():
                         if isinstance(item, Tensor) and item.grad:
-                            self.emit("accumulate", node, item, target=node.target, how="+= [", old=old, value=item,
-                                      calls=self.call_sites())  # fmt: skip
+                            self.emit(Accumulated(self.now(node), item, node.target, "+= [", old, item))
                             break
                     self.extend(target, value)
                     return FALL
             for member in members(value):
                 if isinstance(member, Tensor) and member.grad:
-                    self.emit(
-                        "accumulate", node, member, target=node.target, how="+=", old=old, value=value, calls=self.call_sites()
-                    )
+                    self.emit(Accumulated(self.now(node), member, node.target, "+=", old, value))
                     break
         counts = isinstance(old, Const) and isinstance(old.value, (int, float)) and isinstance(value, (Const, Unknown))
         if counts and self.counts_rounds(node):
@@ -239,7 +237,7 @@ class Statements:
             elif isinstance(member, ParamSet) and member.named and member.elem and count == 2:
                 options.append([member.but(names=True, named=False), member.but(named=False)])
             elif isinstance(member, Instance) and member.kind == "loader_item":
-                loader = member.notes.get("loader")
+                loader = member.fact(BatchFacts).loader
                 options.append([Tensor("data", (), None, member.node, member.file, loader=loader, key=i) for i in range(count)])
         if not options:
             return [UNKNOWN] * count
@@ -322,7 +320,7 @@ class Statements:
     def run_try(self: Interpreter, node: cst.Try) -> int:
         names = [self.handler_name(handler) for handler in node.handlers]
         if names:
-            self.emit("handler", node, UNKNOWN, names=names)
+            self.emit(Handled(self.now(node), UNKNOWN, tuple(names)))
         status = self.run_body(node.body)
         for handler in node.handlers:
 
@@ -390,7 +388,7 @@ class Statements:
         over = self.eval(node.iter)
         rounds = self.rounds(self.unrolled(over), node)
         outer = self.loops
-        self.emit("iterated", node, over)
+        self.emit(Iterated(self.now(node), over))
         status = FALL
         for element in rounds:
             self.seq += 1
@@ -459,22 +457,23 @@ class Statements:
             if member.kind == "loader":
                 item = Instance(Ref("torch.utils.data.Batch"), node, self.file)
                 item.kind = "loader_item"
-                item.notes["loader"] = member
+                item.fact(BatchFacts).loader = member
                 return item
             if member.kind == "range":
                 return UNKNOWN
             if member.kind == "param_groups":
                 return self.instance_item(member, UNKNOWN, node)
-            inner = member.notes.get("iterates")
+            inner = member.fact(IteratorFacts).iterates if member.has(IteratorFacts) else None
             if inner is not None:
                 return self.rounds(inner, node)[0] if self.rounds(inner, node) else UNKNOWN
-            if "enumerates" in member.notes:
-                inner_rounds = self.rounds(member.notes["enumerates"], node)
+            enumerated = member.fact(IteratorFacts).enumerates if member.has(IteratorFacts) else None
+            if enumerated is not None:
+                inner_rounds = self.rounds(enumerated, node)
                 pair = (UNKNOWN, inner_rounds[0] if inner_rounds else UNKNOWN)
                 return Sequence("tuple", pair, node=node, file=self.file)
-            if "zips" in member.notes:
+            if member.has(IteratorFacts) and member.fact(IteratorFacts).zips:
                 parts = []
-                for inner in member.notes["zips"]:
+                for inner in member.fact(IteratorFacts).zips:
                     got = self.rounds(inner, node)
                     parts.append(join(*got[:8]) if got else UNKNOWN)
                 return Sequence("tuple", tuple(parts), node=node, file=self.file)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import libcst as cst
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
+
+
+Record = TypeVar("Record")
 
 
 class Value:
@@ -167,7 +170,7 @@ class Obj(Value):
 class Instance(Obj):
     """What calling a class gives. `cls` is a `Class` of the program or a `Ref` to a library's class or factory."""
 
-    __slots__ = ("args", "below", "cls", "held", "kind", "kwargs", "made_in", "notes", "open_kwargs", "seq")
+    __slots__ = ("args", "below", "cls", "held", "kind", "kwargs", "made_in", "open_kwargs", "records", "seq")
 
     def __init__(self, cls: Value, node: cst.CSTNode | None, file: FileModule | None) -> None:
         super().__init__(node, file)
@@ -176,11 +179,22 @@ class Instance(Obj):
         self.args: tuple[Value, ...] = ()
         self.kwargs: dict[str, Value] = {}
         self.open_kwargs = False  # **something unknown was passed
-        self.notes: dict[str, Any] = {}  # facts about the object: written once, by effects
+        self.records: dict[type, Any] = {}  # what libraries know of the object: a typed record a kind
         self.made_in: Class | None = None  # the program's class whose method built it
         self.below: tuple[tuple[str, Instance], ...] | None = None  # the modules it holds, once the program was run
         self.held: frozenset[int] | None = None  # their ids
         self.seq = 0
+
+    def fact(self, kind: type[Record]) -> Record:
+        """What is known of the object, as a record of that kind; made when it is first asked for."""
+        found = self.records.get(kind)
+        if found is None:
+            found = self.records[kind] = kind()
+        return cast(Record, found)
+
+    def has(self, kind: type) -> bool:
+        """Whether anything of that kind was ever recorded of the object."""
+        return kind in self.records
 
     @property
     def library(self) -> str:
@@ -200,6 +214,15 @@ class Instance(Obj):
 
     def __repr__(self) -> str:
         return f"Instance({self.label}, {self.kind})"
+
+
+@dataclass(slots=True, eq=False)
+class IteratorFacts:
+    """What `iter`, `enumerate` and `zip` go over."""
+
+    iterates: Value | None = None
+    enumerates: Value | None = None
+    zips: tuple[Value, ...] = ()
 
 
 class Sequence(Obj):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
-from tricklint.knowledge import frameworks, layers, optimizers, pretrained, tensors
-from tricklint.knowledge.names import canonical
+from tricklint.interpreter.events import Accumulated, Built, Made
 from tricklint.interpreter.params import Attr, type_names
 from tricklint.interpreter.values import (
     FALSE,
@@ -20,6 +18,7 @@ from tricklint.interpreter.values import (
     Dict,
     Func,
     Instance,
+    IteratorFacts,
     Namespace,
     ParamSet,
     Partial,
@@ -37,22 +36,43 @@ from tricklint.interpreter.values import (
     join,
     members,
 )
+from tricklint.knowledge import frameworks, layers, optimizers, pretrained, tensors
+from tricklint.knowledge.names import canonical
+from tricklint.libraries.events import (
+    Backward,
+    EpochSet,
+    GradsCleared,
+    GroupAdded,
+    Initialised,
+    LearnerBuilt,
+    LoaderBuilt,
+    LossBuilt,
+    LossComputed,
+    OptimizerBuilt,
+    SamplerBuilt,
+    SchedulerBuilt,
+    SchedulerStepped,
+    Stepped,
+    TrainerGiven,
+    WeightsLoaded,
+)
+from tricklint.libraries.facts import (
+    CallFacts,
+    CheckpointFacts,
+    Group,
+    Load,
+    LoaderFacts,
+    ModuleFacts,
+    OptimizerFacts,
+    ParserFacts,
+    SchedulerFacts,
+    TrainerFacts,
+)
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
     from tricklint.interpreter.calls import CallArgs
     from tricklint.interpreter.interpreter import Interpreter
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """One param group of an optimizer: the value given as `params`, and the options given beside it."""
-
-    params: Value
-    options: dict[str, Value] = field(default_factory=dict)
-    open: bool = False
-    node: cst.CSTNode | None = None
-    default: bool = True  # False for a group that the default path does not take
 
 
 # Methods of config objects: copies of their defaults, and those that only read files over them or lock them
@@ -97,11 +117,11 @@ class Library:
             return self.trainer(name, framework, args, node)
         made = self.plain(name, args, node)
         if name.startswith("lightning."):
-            self.emit("made", node, made)
+            self.emit(Made(self.now(node), made))
         if name.startswith(frameworks.MODULE_PACKAGES) and name.rpartition(".")[2][:1].isupper():
             made.kind = "module"
-            made.notes["external"] = True
-            self.emit("built", node, made)
+            made.fact(ModuleFacts).external = True
+            self.emit(Built(self.now(node), made))
         elif name not in frameworks.HARMLESS and not name.startswith(frameworks.HARMLESS_PREFIXES):
             self.call_unknown(args, node, name)
         tensors = [v for v in args.all() if isinstance(v, Tensor)]
@@ -125,17 +145,17 @@ class Library:
         if name in layers.WRAPPERS:
             for member in members(args.positional[0]) if args.positional else ():
                 if isinstance(member, Instance) and name.endswith("_norm"):
-                    member.notes["reparametrised"] = name  # the weight has a scale of its own, or a bound
+                    member.fact(ModuleFacts).reparametrised = name  # the weight has a scale of its own, or a bound
                 elif isinstance(member, Instance) and name.endswith("FullyShardedDataParallel"):
-                    member.notes["flat"] = True  # its parameters are one long vector
+                    member.fact(ModuleFacts).flat = True  # its parameters are one long vector
             return args.positional[0] if args.positional else args.kwargs.get("module", UNKNOWN)
         if name == "torch.autograd.Variable":
             return args.positional[0] if args.positional else UNKNOWN
         if name.startswith("torch.nn.init."):
             return self.init_call(name, args, node)
         if name in layers.LOSS_FUNCTIONS:
-            self.emit("loss", node, Ref(name), inputs=tuple(args.positional), kwargs=args.kwargs,
-                      positional=args.positional, type=layers.LOSS_FUNCTIONS[name])  # fmt: skip
+            given = tuple(args.positional)
+            self.emit(LossComputed(self.now(node), Ref(name), given, given, args.kwargs, layers.LOSS_FUNCTIONS[name]))
             return Tensor("loss", tuple(args.all()), None, node, self.file, self.grad is not False)
         if layers.is_module_name(name):
             return self.layer(name, args, node)
@@ -187,9 +207,9 @@ class Library:
                     if isinstance(member, Instance) and member.kind == "module":
                         made.fields[str(len(made.fields))] = member
         if made.kind == "loss":
-            self.emit("loss_made", node, made, type=layers.LOSSES.get(name, ""))
+            self.emit(LossBuilt(self.now(node), made, layers.LOSSES.get(name, "")))
         else:
-            self.emit("built", node, made)
+            self.emit(Built(self.now(node), made))
         return made
 
     def fill_container(self: Interpreter, made: Instance, args: CallArgs, node: cst.CSTNode) -> None:
@@ -219,7 +239,7 @@ class Library:
             else:
                 made.fields[str(i)] = value
         if args.open:
-            made.notes["open"] = True
+            made.fact(ModuleFacts).open = True
 
     def init_call(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         scheme = name.rpartition(".")[2]
@@ -229,7 +249,7 @@ class Library:
             if isinstance(member, ParamSet):
                 self.initialise(member, scheme, args.positional[1:], node, kwargs=args.kwargs)
             elif isinstance(member, Tensor):
-                self.emit("init", node, member, scheme=scheme, args=args.positional[1:], kwargs=args.kwargs)
+                self.emit(Initialised(self.now(node), member, scheme, tuple(args.positional[1:]), args.kwargs))
         return args.positional[0] if args.positional else UNKNOWN
 
     def optimizer(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -249,17 +269,16 @@ class Library:
             for key, position in (("weight_decay", row.decay_position), ("lr", row.lr_position)):
                 if key not in options and position is not None and position < len(args.positional):
                     options[key] = args.positional[position]
-        made.notes.update(
-            row=row, name=name, options=options, params=params, open=args.open_kwargs or args.open, own=own,
-            groups=self.groups_of(params),
-        )  # fmt: skip
-        defaults = first(made.notes.get("defaults"))
+        known = made.fact(OptimizerFacts)
+        known.row, known.name, known.options, known.params, known.own = row, name, options, params, own
+        known.open, known.groups = args.open_kwargs or args.open, self.groups_of(params)
+        defaults = first(made.fact(OptimizerFacts).defaults)
         if own and isinstance(defaults, Dict):  # what the class hands to Optimizer.__init__
             for key, value in defaults.fields.items():
                 options.setdefault(key, value)
         if own and isinstance(made.cls, Class) and spares_vectors(made.cls):
             options["weight_decay"] = UNKNOWN
-        self.emit("optimizer", node, made)
+        self.emit(OptimizerBuilt(self.now(node), made))
         return made
 
     def groups_of(self: Interpreter, params: Value) -> list[Group]:
@@ -284,30 +303,29 @@ class Library:
     def scheduler(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made = self.plain(name, args, node)
         made.kind = "scheduler"
-        made.notes["optimizer"] = args.get(0, "optimizer")
-        self.emit("scheduler", node, made)
+        made.fact(SchedulerFacts).optimizer = args.get(0, "optimizer")
+        self.emit(SchedulerBuilt(self.now(node), made))
         return made
 
     def data_loader(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made = self.plain(name, args, node)
         made.kind = "loader"
-        made.notes.update(
-            dataset=args.get(0, "dataset"), batch_size=args.get(1, "batch_size"), shuffle=args.get(2, "shuffle"),
-            sampler=args.get(3, "sampler"), batch_sampler=args.get(4, "batch_sampler"),
-        )  # fmt: skip
-        self.emit("loader", node, made, calls=self.call_sites())
+        known = made.fact(LoaderFacts)
+        known.dataset, known.batch_size, known.shuffle = args.get(0, "dataset"), args.get(1, "batch_size"), args.get(2, "shuffle")
+        known.sampler, known.batch_sampler = args.get(3, "sampler"), args.get(4, "batch_sampler")
+        self.emit(LoaderBuilt(self.now(node), made))
         return made
 
     def sampler(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made = self.plain(name, args, node)
         made.kind = "sampler"
-        self.emit("sampler", node, made)
+        self.emit(SamplerBuilt(self.now(node), made))
         return made
 
     def checkpoint(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made = self.plain(name, args, node)
         made.kind = "checkpoint"
-        made.notes["source"] = name
+        made.fact(CheckpointFacts).source = name
         return made
 
     def parameter(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -320,8 +338,8 @@ class Library:
     ) -> Value:
         made = self.plain(name, args, node)
         made.kind = "module"
-        made.notes["family"] = row.family
-        made.notes["external"] = True
+        made.fact(ModuleFacts).family = row.family
+        made.fact(ModuleFacts).external = True
         verdict: bool | None = row.always or row.default_on
         for flag in row.flags:
             passed = args.get(row.position if flag == row.flags[0] else None, flag)
@@ -331,9 +349,7 @@ class Library:
             break
         if args.open_kwargs and not any(flag in args.kwargs for flag in row.flags):
             verdict = None if not row.always else True
-        made.notes["pretrained"] = verdict
-        if verdict is not True and verdict is not None:
-            made.notes.pop("pretrained")
+        made.fact(ModuleFacts).pretrained = verdict
         new_head = any(key in args.kwargs for key in row.head if key != "encoder_name")
         if row.family == "timm" and "num_classes" in args.kwargs:
             classes = first(args.kwargs["num_classes"])
@@ -344,8 +360,8 @@ class Library:
             owner = name.rpartition(".")[0].rpartition(".")[2]
             new_head = pretrained.transformer_has_new_head(owner)
         if new_head:
-            made.notes["new_head"] = True
-        self.emit("built", node, made)
+            made.fact(ModuleFacts).new_head = True
+        self.emit(Built(self.now(node), made))
         return made
 
     def asks_for_weights(self: Interpreter, passed: Value) -> bool | None:
@@ -360,20 +376,20 @@ class Library:
     def trainer(self: Interpreter, name: str, framework: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made = self.plain(name, args, node)
         made.kind = "trainer"
-        made.notes["framework"] = framework
+        made.fact(TrainerFacts).framework = framework
         model = args.get(0, "model")
         if (framework == "fastai" and model is None) or (framework == "fastai" and not list(_modules_in(model))):
             model = args.get(1, "model")
-        made.notes["model"] = model
+        made.fact(TrainerFacts).model = model
         if framework == "fastai":
-            self.emit("learner", node, made)
+            self.emit(LearnerBuilt(self.now(node), made))
         for member in members(model):
             if isinstance(member, (Instance,)) and member.kind == "module":
-                self.emit("trainer", node, member, framework=framework, trainer=made)
+                self.emit(TrainerGiven(self.now(node), member, framework, made))
             elif isinstance(member, (Func, Class)) and framework == "fastai":
                 pass
         if model is None:
-            self.emit("trainer", node, made, framework=framework, trainer=made)
+            self.emit(TrainerGiven(self.now(node), made, framework, made))
         return made
 
     # -- methods of library objects ------------------------------------------------------------------------------------
@@ -430,11 +446,11 @@ class Library:
         if tensors:
             return Tensor("unknown", tuple(args.all()), None, node, self.file, True)
         if isinstance(value, Instance) and not isinstance(value.cls, Class) and not value.kind:
-            value.notes.setdefault("methods", []).append(name)
+            value.fact(CallFacts).methods.append(name)
             made = self.plain(f"{value.library}().{name}", args, node)
-            made.notes["of"] = value
-            if value.library.startswith("pandas") or value.notes.get("frame"):
-                made.notes["frame"] = True
+            made.fact(CallFacts).of = value
+            if value.library.startswith("pandas") or value.fact(CallFacts).frame:
+                made.fact(CallFacts).frame = True
             return made
         return UNKNOWN
 
@@ -448,8 +464,8 @@ class Library:
         if isinstance(made, Instance):
             source = self.plain("lightning.checkpoint", args, node)
             source.kind = "checkpoint"
-            made.notes.setdefault("loaded", []).append((node, source, self.file, tuple(self.path)))
-            self.emit("loaded", node, made, weights=source)
+            made.fact(ModuleFacts).loads.append(Load(node, source, self.file, tuple(self.path)))
+            self.emit(WeightsLoaded(self.now(node), made, source))
         return made
 
     def super_method(self: Interpreter, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -463,9 +479,9 @@ class Library:
                         elif isinstance(first(v), Instance):
                             value.fields[str(i)] = v
                 elif isinstance(value.cls, Class):
-                    value.notes["super_args"] = args
+                    value.fact(ModuleFacts).super_args = args
             if value.kind == "optimizer":
-                value.notes["defaults"] = args.get(1, "defaults")
+                value.fact(OptimizerFacts).defaults = args.get(1, "defaults")
             return NONE
         if value.kind == "module":
             return self.module_method(value, name, args, node)
@@ -473,7 +489,7 @@ class Library:
 
     def tensor_method(self: Interpreter, value: Tensor, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if name == "backward":
-            self.emit("backward", node, value)
+            self.emit(Backward(self.now(node), value))
             return NONE
         if name in ("item", "tolist", "numpy", "size", "dim", "numel"):
             return Tensor("number", (value,), None, node, self.file, False) if name == "item" else UNKNOWN
@@ -489,7 +505,7 @@ class Library:
         if grad and name not in tensors.METHODS:  # a library's own object (a graph, a distribution, an output)
             return Tensor("unknown", (value, *args.all()), value.module, node, self.file, grad, name=name)
         if name in ("add_", "sub_") and grad:
-            self.emit("accumulate", node, value, target=None, how=name, old=value, calls=self.call_sites())
+            self.emit(Accumulated(self.now(node), value, None, name, value))
         return Tensor(name, (value, *args.all()), value.module, node, self.file, grad, kwargs=args.kwargs)
 
     def sequence_method(self: Interpreter, value: Sequence, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -497,8 +513,7 @@ class Library:
             added = args.positional[-1] if args.positional else UNKNOWN
             for member in members(added):
                 if isinstance(member, Tensor) and member.grad:
-                    self.emit("accumulate", node, member, target=value, how=name, old=value, value=added,
-                              calls=self.call_sites())  # fmt: skip
+                    self.emit(Accumulated(self.now(node), member, value, name, value, added))
                     break
             added = self.narrowed_here(added)
             if isinstance(added, ParamSet):
@@ -598,7 +613,7 @@ class Library:
 
     def parser_method(self: Interpreter, parser: Instance, name: str, args: CallArgs) -> Value:
         node = parser.node
-        options = parser.notes.setdefault("options", {})
+        options = parser.fact(ParserFacts).options
         if name == "add_argument":
             texts = [first(a) for a in args.positional]
             names = [a.value for a in texts if isinstance(a, Const) and isinstance(a.value, str)]
@@ -665,13 +680,13 @@ class Library:
         return default
 
     def trainer_method(self: Interpreter, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-        framework = value.notes.get("framework", "")
+        framework = value.fact(TrainerFacts).framework
         if name in ("fit", "train", "fit_one_cycle", "fine_tune", "fit_flat_cos", "test", "validate", "predict"):
-            model = args.get(0, "model") if framework == "lightning" else value.notes.get("model")
+            model = args.get(0, "model") if framework == "lightning" else value.fact(TrainerFacts).model
             if name in ("fit", "train"):
                 for member in members(model):
                     if isinstance(member, Instance) and member.kind == "module":
-                        self.emit("trainer", node, member, framework=framework, trainer=value)
+                        self.emit(TrainerGiven(self.now(node), member, framework, value))
                         if framework == "lightning":
                             self.run_lightning(member, args, node)
         return UNKNOWN
@@ -681,15 +696,15 @@ class Library:
         from tricklint.interpreter.calls import CallArgs
         from tricklint.interpreter.events import Loop
 
-        if not isinstance(model.cls, Class) or model.notes.get("fitted"):
+        if not isinstance(model.cls, Class) or model.fact(ModuleFacts).fitted:
             return
-        model.notes["fitted"] = True
+        model.fact(ModuleFacts).fitted = True
         for hook in ("setup", "configure_model", "configure_optimizers", "on_fit_start"):
             method = model.cls.lookup(hook)
             if isinstance(method, Func):
                 result = self.invoke(method, model, CallArgs(), node)
                 if hook == "configure_optimizers":
-                    model.notes["optimizers"] = result
+                    model.fact(ModuleFacts).optimizers = result
         outer, grad = self.loops, self.grad
         some = Sequence("tuple", (Tensor("data"), Tensor("data")), True)
         given = self.lightning_batches(model, args, node)
@@ -732,7 +747,7 @@ class Library:
             return Sequence("tuple", tuple(args.positional), args.open, node, self.file)
         if name == "backward":
             if args.positional:
-                self.emit("backward", node, args.positional[0])
+                self.emit(Backward(self.now(node), args.positional[0]))
             return NONE
         if name in ("unwrap_model", "gather", "gather_for_metrics", "reduce") and args.positional:
             return args.positional[0]
@@ -745,7 +760,7 @@ class Library:
             return args.positional[0]
         if name == "step" and args.positional:
             for member in members(args.positional[0]):
-                self.emit("step", node, member)
+                self.emit(Stepped(self.now(node), member))
         return UNKNOWN
 
     # -- builtins ------------------------------------------------------------------------------------------------------
@@ -824,7 +839,7 @@ def _b_list(kind: str) -> Any:
             return inner
         if isinstance(inner, Instance) and inner.kind == "module":
             return Sequence(kind, tuple(v for v in inner.fields.values() if isinstance(v, Value)), False, node, self.file)
-        if isinstance(inner, Instance) and inner.notes.keys() & {"enumerates", "zips", "iterates"}:
+        if isinstance(inner, Instance) and inner.has(IteratorFacts):
             return Sequence(kind, tuple(self.rounds(inner, node)), True, node, self.file)
         if isinstance(value, Union):
             return value
@@ -1003,12 +1018,11 @@ def _b_pairs(note: str) -> Any:
                                 node, self.file)  # fmt: skip
         made = self.plain("builtins." + note, args, node)
         made.kind = "iterator"
+        known = made.fact(IteratorFacts)
         if note == "enumerates":
-            made.notes[note] = args.positional[0] if args.positional else UNKNOWN
-        elif note == "zips":
-            made.notes[note] = list(args.positional)
+            known.enumerates = args.positional[0] if args.positional else UNKNOWN
         else:
-            made.notes[note] = args.positional[0] if args.positional else UNKNOWN
+            known.zips = tuple(args.positional)
         return made
 
     return run
@@ -1144,7 +1158,7 @@ def _x_parser(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -
     if isinstance(parents, Sequence):
         for parent in parents.items:
             if isinstance(parent, Instance):
-                made.notes.setdefault("options", {}).update(parent.notes.get("options", {}))
+                made.fact(OptimizerFacts).options.update(parent.fact(ParserFacts).options)
     return made
 
 
@@ -1170,7 +1184,7 @@ def _nested(value: Value, node: cst.CSTNode, self: Interpreter) -> Value:
 def _x_first(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     for member in members(args.positional[0]) if args.positional else ():
         if isinstance(member, Instance):
-            member.notes["copied"] = True
+            member.fact(ModuleFacts).copied = True
     return args.positional[0] if args.positional else UNKNOWN
 
 
@@ -1212,13 +1226,13 @@ def _x_parameter(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode
 
 def _x_backward(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if args.positional:
-        self.emit("backward", node, args.positional[0])
+        self.emit(Backward(self.now(node), args.positional[0]))
     return NONE
 
 
 def _x_autograd_grad(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     outputs = args.get(0, "outputs") or UNKNOWN
-    self.emit("backward", node, outputs, partial=True)
+    self.emit(Backward(self.now(node), outputs, partial=True))
     return Tensor("gradient", (outputs,), None, node, self.file, True)
 
 
@@ -1233,11 +1247,10 @@ def _x_timm_optimizer(self: Interpreter, name: str, args: CallArgs, node: cst.CS
     made.kind = "optimizer"
     target = args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
     options = dict(args.kwargs)
-    made.notes.update(
-        row=optimizers.OptimizerRow(0.0, 3), name=name, options=options, params=target, factory=True, own=False,
-        open=args.open_kwargs, groups=self.groups_of(target),
-    )  # fmt: skip
-    self.emit("optimizer", node, made)
+    known = made.fact(OptimizerFacts)
+    known.row, known.name, known.options, known.params = optimizers.OptimizerRow(0.0, 3), name, options, target
+    known.factory, known.open, known.groups = True, args.open_kwargs, self.groups_of(target)
+    self.emit(OptimizerBuilt(self.now(node), made))
     return made
 
 
@@ -1259,15 +1272,15 @@ def _x_peft(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> 
     for member in members(model):
         if isinstance(member, Instance) and member.kind == "module":
             self.freeze(ParamSet(member, "param"), Const(False), node)
-            member.notes["peft"] = True
+            member.fact(ModuleFacts).peft = True
     return model
 
 
 def _x_external_module(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = self.plain(name, args, node)
     made.kind = "module"
-    made.notes["external"] = True
-    self.emit("built", node, made)
+    made.fact(ModuleFacts).external = True
+    self.emit(Built(self.now(node), made))
     return made
 
 
@@ -1340,7 +1353,7 @@ for _name in optimizers.GROUP_HELPERS:
 
 
 def _m_step(self: Interpreter, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
-    self.emit("step", node, value)
+    self.emit(Stepped(self.now(node), value))
     for closure in args.positional[:1]:
         if isinstance(first(closure), Func):
             from tricklint.interpreter.calls import CallArgs as Args
@@ -1350,7 +1363,7 @@ def _m_step(self: Interpreter, value: Instance, args: CallArgs, node: cst.CSTNod
 
 
 def _m_zero_grad(self: Interpreter, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
-    self.emit("zero_grad", node, value)
+    self.emit(GradsCleared(self.now(node), value))
     return NONE
 
 
@@ -1358,18 +1371,18 @@ def _m_add_group(self: Interpreter, value: Instance, args: CallArgs, node: cst.C
     group = first(args.get(0, "param_group"))
     if isinstance(group, Dict):
         options = {k: v for k, v in group.fields.items() if isinstance(k, str) and k != "params"}
-        value.notes["groups"].append(Group(group.fields.get("params", UNKNOWN), options, group.open, node))
-    self.emit("group_added", node, value, group=group)
+        value.fact(OptimizerFacts).groups.append(Group(group.fields.get("params", UNKNOWN), options, group.open, node))
+    self.emit(GroupAdded(self.now(node), value, group if isinstance(group, Dict) else None))
     return NONE
 
 
 def _m_scheduler_step(self: Interpreter, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
-    self.emit("scheduler_step", node, value, args=args)
+    self.emit(SchedulerStepped(self.now(node), value, args))
     return NONE
 
 
 def _m_set_epoch(self: Interpreter, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
-    self.emit("set_epoch", node, value)
+    self.emit(EpochSet(self.now(node), value))
     return NONE
 
 
@@ -1389,4 +1402,4 @@ _METHODS: dict[tuple[str, str], Any] = {
     ("checkpoint", "state_dict"): _m_checkpoint_get,
 }
 
-__all__ = ["Bound", "Group", "Library", "Super", "canonical"]
+__all__ = ["Bound", "Library", "Super", "canonical"]

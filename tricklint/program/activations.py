@@ -9,10 +9,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
-from tricklint.knowledge import layers
+from tricklint.interpreter.events import Built
 from tricklint.interpreter.objects import submodules
-from tricklint.program.traced_layers import traced_activation
 from tricklint.interpreter.values import Class, Const, Dict, Instance, Sequence, Tensor, Union, Value, members
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Backward, Forward, LossComputed
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program.traced_layers import traced_activation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,22 +67,21 @@ class _Graph:
         self.imagined: set[int] = set()  # modules of classes that the program never builds
         self._seen: set[int] = set()
         self._kept: list[Value] = []  # holds what the ids above stand for
-        for event in program.events("built"):
+        for event in program.events(Built):
             module = event.subject
-            if not isinstance(module, Instance):
-                continue
-            if isinstance(module.notes.get("output"), Value):
-                self._add(module.notes["output"])
+            output = module.fact(ModuleFacts).output
+            if output is not None:
+                self._add(output)
             self.inner.update(id(part) for path, part in submodules(module) if path)
-            if "imagined" in module.notes:
+            if module.fact(ModuleFacts).imagined:
                 self.imagined.update(id(part) for _, part in submodules(module))
-        for event in program.events("loss", "backward", "forward"):
-            if event.possible:
-                self._add(event.subject)
-                for value in event.data.get("inputs", ()):
+        for used in program.events(LossComputed, Backward, Forward):
+            if used.possible:
+                self._add(used.subject)
+                for value in () if isinstance(used, Backward) else used.inputs:
                     self._add(value)
-                if event.kind == "loss":  # its result may go to a trainer that cannot be seen
-                    self._add(Tensor("loss", tuple(event.data.get("inputs", ())), None, event.node, event.file))
+                if isinstance(used, LossComputed):  # its result may go to a trainer that cannot be seen
+                    self._add(Tensor("loss", tuple(used.inputs), None, used.node, used.file))
 
     def _add(self, root: Value) -> None:
         stack = [root]

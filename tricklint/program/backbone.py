@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 import libcst as cst
 
-from tricklint.knowledge import layers
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Built, Escaped, Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.objects import held, modules_below, owner_model, submodules
 from tricklint.interpreter.params import roots_of
-from tricklint.program.program import Program
 from tricklint.interpreter.values import Class, Const, Instance, ParamSet, Sequence, first, members
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Forward, Froze, HeadReplaced, WeightsLoaded
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.program.program import Program
 
 _DOWNLOADS = ("load_url", "load_state_dict_from_url")
 
@@ -25,12 +27,12 @@ class Backbone:
     model: Instance
     built: Event
     loaded: Event | None = None
-    heads: list[Event] = field(default_factory=list)
+    heads: list[HeadReplaced] = field(default_factory=list)
 
     @property
     def place(self) -> tuple[cst.CSTNode, FileModule]:
         """The call that asks for the pretrained weights: the outermost that says so itself, else the construction."""
-        for file, node in self.built.data.get("calls", ()):
+        for file, node in self.built.calls:
             if isinstance(node, cst.Call) and says_pretrained(node):
                 return node, file
         return self.built.node, self.built.file
@@ -48,46 +50,46 @@ def says_pretrained(node: cst.Call) -> bool:
 
 def backbones(program: Program) -> Iterator[Backbone]:
     """Every model that has pretrained weights on the path in which it exists."""
-    built = {id(event.subject): event for event in program.events("built")}
+    built = {id(event.subject): event for event in program.events(Built)}
     seen: set[int] = set()
-    for event in program.events("built"):
+    for event in program.events(Built):
         model = event.subject
-        if isinstance(model, Instance) and model.notes.get("pretrained") is True and id(model) not in seen:
+        if isinstance(model, Instance) and model.fact(ModuleFacts).pretrained is True and id(model) not in seen:
             seen.add(id(model))
             yield Backbone(model, event, None, head_events(program, model))
-    for event in program.events("loaded"):
-        model = event.subject
-        if not isinstance(model, Instance) or id(model) in seen or id(model) not in built or "part_of" in model.notes:
+    for load in program.events(WeightsLoaded):
+        model = load.subject
+        if not isinstance(model, Instance) or id(model) in seen or id(model) not in built or model.fact(ModuleFacts).part_of is not None:
             continue
-        for weights in members(event.data["weights"]):
+        for weights in members(load.weights):
             if not isinstance(weights, Instance) or weights.kind != "checkpoint":
                 continue
             made = built[id(model)]
-            extra = [step for step in event.path if all(step.node is not other.node for other in made.path)]
+            extra = [step for step in load.path if all(step.node is not other.node for other in made.path)]
             if any(step.taken is not True for step in extra):
                 continue
-            heads = [head for head in head_events(program, model) if head.seq > event.seq]
+            heads = [head for head in head_events(program, model) if head.seq > load.seq]
             if weights.library.endswith(_DOWNLOADS):
                 seen.add(id(model))
-                strict = first(event.data["strict"])
-                whole = any(func.name == "from_pretrained" for func in event.stack)  # the class's own way to be loaded
+                strict = first(load.strict)
+                whole = any(func.name == "from_pretrained" for func in load.stack)  # the class's own way to be loaded
                 if isinstance(strict, Const) and not strict.value and not whole:  # layers without weights to load are new
-                    model.notes["new_head"] = True
-                yield Backbone(model, made, event, heads)
+                    model.fact(ModuleFacts).new_head = True
+                yield Backbone(model, made, load, heads)
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away
                 seen.add(id(model))
-                yield Backbone(model, made, event, heads)
+                yield Backbone(model, made, load, heads)
 
 
-def head_events(program: Program, model: Instance) -> list[Event]:
+def head_events(program: Program, model: Instance) -> list[HeadReplaced]:
     """Replacements of a part of `model` by a new module."""
     found = []
-    for event in program.events("head"):
+    for event in program.events(HeadReplaced):
         subject = event.subject
         if not isinstance(subject, Instance) or (owner_model(subject) is not model and subject is not model):
             continue
-        new = [m for m in members(event.data["value"]) if isinstance(m, Instance)]
-        if any(trains_something(m) for m in new) or (not new and isinstance(first(event.data["value"]), type(None))) or (event.data["attribute"] == "classifier" and not new):
+        new = [m for m in members(event.value) if isinstance(m, Instance)]
+        if any(trains_something(m) for m in new) or (not new and isinstance(first(event.value), type(None))) or (event.attribute == "classifier" and not new):
             found.append(event)
     return found
 
@@ -125,18 +127,18 @@ def related(value: object, model: Instance, outer: list[Instance]) -> bool:
     return False
 
 
-def freezes(program: Program, model: Instance, outer: list[Instance]) -> list[Event]:
+def freezes(program: Program, model: Instance, outer: list[Instance]) -> list[Froze]:
     """Events that freeze (or may freeze) parameters of `model`."""
     return [
         event
-        for event in program.events("froze")
-        if event.data["value"] is not True and related(event.subject, model, outer)
+        for event in program.events(Froze)
+        if event.value is not True and related(event.subject, model, outer)
     ]
 
 
-def escapes(program: Program, model: Instance, outer: list[Instance]) -> list[Event]:
+def escapes(program: Program, model: Instance, outer: list[Instance]) -> list[Escaped]:
     """Calls of code that could not be followed, with the model among the arguments."""
-    return [event for event in program.events("escape") if related(event.subject, model, outer)]
+    return [event for event in program.events(Escaped) if related(event.subject, model, outer)]
 
 
 def without_grad(program: Program, model: Instance, outer: list[Instance]) -> bool:
@@ -148,22 +150,22 @@ def without_grad(program: Program, model: Instance, outer: list[Instance]) -> bo
 def _without_grad(program: Program) -> set[int]:
     """Ids of the modules that some forward runs under `no_grad` while the model around them trains."""
     found: set[int] = set()
-    for event in program.events("forward"):
-        if event.grad is False and event.data["root_grad"] is not False and isinstance(event.subject, Instance):
+    for event in program.events(Forward):
+        if event.grad is False and event.root_grad is not False and isinstance(event.subject, Instance):
             found |= held(event.subject)
     return found
 
 
 def learning_rate(optimizer: Instance) -> float | None:
-    value = first(optimizer.notes["options"].get("lr"))
+    value = first(optimizer.fact(OptimizerFacts).options.get("lr"))
     if isinstance(value, Const) and isinstance(value.value, (int, float)):
         return float(value.value)
-    row = optimizer.notes["row"]
-    if optimizer.notes["options"].get("lr") is None and row is not None and not optimizer.notes["open"]:
+    row = optimizer.fact(OptimizerFacts).row
+    if optimizer.fact(OptimizerFacts).options.get("lr") is None and row is not None and not optimizer.fact(OptimizerFacts).open:
         return row.default_lr
     return None
 
 
 def has_own_group(optimizer: Instance) -> bool:
     """Param groups with learning rates of their own: the backbone may have a smaller one."""
-    return len(optimizer.notes["groups"]) > 1 and any("lr" in group.options or group.open for group in optimizer.notes["groups"])
+    return len(optimizer.fact(OptimizerFacts).groups) > 1 and any("lr" in group.options or group.open for group in optimizer.fact(OptimizerFacts).groups)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Event, Handled
+from tricklint.interpreter.values import Const, Instance, first, members
+from tricklint.libraries.events import Backward, LoaderBuilt, Stepped
+from tricklint.libraries.facts import LoaderFacts
 from tricklint.program.loaders import feeding, loaders_of
 from tricklint.program.loops import TRAINING, contains, speaks_of
-from tricklint.interpreter.values import Const, Instance, first, members
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
@@ -44,17 +46,17 @@ class FixedBatch:
 
 def fixed_batches(program: Program) -> Iterator[FixedBatch]:
     """One for each script: its first training loader on CUDA with a batch size that the code fixes."""
-    by_loader = {id(event.subject): event for event in program.events("loader")}
-    guarded = [event for event in program.events("handler") if _broad(event)]
+    by_loader = {id(event.subject): event for event in program.events(LoaderBuilt)}
+    guarded = [event for event in program.events(Handled) if _broad(event)]
     seen: set[FileModule] = set()
-    for back in program.events("backward"):
-        if not back.loops or back.data.get("partial") or _guarded(back, guarded) or not _steps(program, back):
+    for back in program.events(Backward):
+        if not back.loops or back.partial or _guarded(back, guarded) or not _steps(program, back):
             continue
         for loader in _loaders_behind(program, back):
             made = by_loader.get(id(loader))
             if made is None or (made.entry != back.entry and made.stack):  # a module's own serves all that import it
                 continue
-            size = first(loader.notes.get("batch_size"))
+            size = first(loader.fact(LoaderFacts).batch_size)
             if (
                 not isinstance(size, Const)
                 or not isinstance(size.value, int)
@@ -87,14 +89,14 @@ def _loaders_behind(program: Program, back: Event) -> list[Instance]:
     found += [loader for loader in feeding(back.subject) if loader not in found]
     if found:
         return found
-    loaders = [event for event in program.events("loader") if event.entry == back.entry and event.seq < back.seq]
+    loaders = [event for event in program.events(LoaderBuilt) if event.entry == back.entry and event.seq < back.seq]
     return [event.subject for event in loaders if _for_training(event)]
 
 
 def _for_training(event: Event) -> bool:
     loader = event.subject
     assert isinstance(loader, Instance)
-    shuffle = first(loader.notes.get("shuffle"))
+    shuffle = first(loader.fact(LoaderFacts).shuffle)
     if isinstance(shuffle, Const) and shuffle.value is True:
         return True
     statement = event.file.tree.statement_of(event.node)
@@ -106,7 +108,7 @@ def _for_training(event: Event) -> bool:
 
 def _in_script(made: Event, back: Event) -> tuple[FileModule, cst.CSTNode]:
     """The loader's construction, or the call that leads to it from the script which also trains."""
-    calls = made.data.get("calls", ())
+    calls = made.calls
     if not calls or made.file is back.file:
         return made.file, made.node
     script = calls[0][0]
@@ -126,14 +128,14 @@ def _on_cuda(program: Program, involved: set[FileModule]) -> bool:
     return False
 
 
-def _broad(event: Event) -> bool:
-    return any(name in _BROAD for names in event.data.get("names", ()) for name in names.split(","))
+def _broad(event: Handled) -> bool:
+    return any(name in _BROAD for names in event.names for name in names.split(","))
 
 
 def _steps(program: Program, back: Event) -> bool:
     """The loop makes optimizer steps: one that only looks at gradients trains nothing."""
     nodes = {id(loop.node) for loop in back.loops}
-    if any(id(loop.node) in nodes for step in program.events("step") for loop in step.loops):
+    if any(id(loop.node) in nodes for step in program.events(Stepped) for loop in step.loops):
         return True
     return any(".step(" in loop.file.tree.code(loop.node) for loop in back.loops)
 
@@ -141,14 +143,14 @@ def _steps(program: Program, back: Event) -> bool:
 def _optimizers_made(program: Program, back: Event) -> Iterator[FileModule]:
     """The files of the optimizers that are stepped in the loop: the scripts that put the model on its device."""
     nodes = {id(loop.node) for loop in back.loops}
-    for step in program.events("step"):
+    for step in program.events(Stepped):
         made = step.subject
         if step.entry == back.entry and isinstance(made, Instance) and made.file is not None:
             if any(id(loop.node) in nodes for loop in step.loops):
                 yield made.file
 
 
-def _guarded(back: Event, handlers: list[Event]) -> bool:
+def _guarded(back: Event, handlers: list[Handled]) -> bool:
     """A handler that would see the error: around the backward pass, or around a loop or call that leads to it."""
     for handler in handlers:
         if handler.file is back.file and contains(handler.node, back.node, back.file):
@@ -168,7 +170,7 @@ def _accumulates(program: Program, back: Event) -> bool:
     loop = back.loops[-1].node
     steps = [
         step
-        for step in program.events("step")
+        for step in program.events(Stepped)
         if step.entry == back.entry and any(each.node is loop for each in step.loops)
     ]
     return bool(steps) and all(any(_counts(step, each.node) for each in step.path) for step in steps)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tricklint.knowledge import layers
-from tricklint.libraries.library import Group
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.params import roots_of
-from tricklint.program.slots import picks, slots
 from tricklint.interpreter.values import Class, Const, Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.knowledge import layers
+from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
+from tricklint.program.slots import picks, slots
 
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
 _VECTOR_WORDS = ("bias", "norm", "bn", "ln", "gain", "beta", "gamma", "scale", "gn")
@@ -60,9 +60,8 @@ def param_sets(value: Value | None) -> Iterator[ParamSet | None]:
 
 def decayed_groups(optimizer: Instance) -> list[DecayedGroup]:
     """The groups of `optimizer` that decay biases and norms together with the matrices, as far as that is known."""
-    notes = optimizer.notes
     found: list[DecayedGroup] = []
-    for group in notes["groups"]:
+    for group in optimizer.fact(OptimizerFacts).groups:
         decay, implied = effective_decay(optimizer, group)
         if decay is None or decay == 0 or not group.default:
             continue
@@ -89,7 +88,7 @@ def may_hold_vectors(pset: ParamSet) -> bool:
     root = pset.root
     if not isinstance(root, Instance) or not any(pred.op.startswith("name") for pred in pset.preds):
         return True
-    if any("external" in module.notes or "part_of" in module.notes for _, module in submodules(root)):
+    if any(module.fact(ModuleFacts).external or module.fact(ModuleFacts).part_of is not None for _, module in submodules(root)):
         return True
     held = slots(root)
     vectors = [slot for slot in held if slot.is_norm or slot.name.startswith("bias") or slot.ndim == 1]
@@ -98,14 +97,14 @@ def may_hold_vectors(pset: ParamSet) -> bool:
 
 def effective_decay(optimizer: Instance, group: Group) -> tuple[float | None, bool]:
     """Weight decay of a group and whether it is only implied; None when it is not known."""
-    notes = optimizer.notes
+    known = optimizer.fact(OptimizerFacts)
     passed = group.options.get("weight_decay")
     if passed is None and not group.open:
-        passed = notes["options"].get("weight_decay")
+        passed = known.options.get("weight_decay")
         if passed is None:
-            if notes["open"]:
+            if known.open:
                 return None, False
-            row = notes["row"]
+            row = known.row
             return (row.default_decay if row is not None else None), True
     value = number(passed)
     return (float(value) if value is not None else None), False
@@ -123,7 +122,7 @@ def has_vectors(module: Instance) -> bool | None:
             affine = first(child.kwargs.get("affine") or child.kwargs.get("elementwise_affine"))
             if not (isinstance(affine, Const) and not affine.value):
                 return True
-        elif child.library in layers.RECURRENT or child.library in layers.ATTENTION or child.notes.get("external") or "part_of" in child.notes or (
+        elif child.library in layers.RECURRENT or child.library in layers.ATTENTION or child.fact(ModuleFacts).external or child.fact(ModuleFacts).part_of is not None or (
             isinstance(child.cls, Class) and any(not name.startswith(("torch.nn.", "lightning.")) for name in child.cls.libraries())
         ):
             return True

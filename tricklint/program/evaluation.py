@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.knowledge import layers
 from tricklint.interpreter.events import Event
+from tricklint.interpreter.objects import submodules
+from tricklint.interpreter.values import Class, Instance, ParamSet, Tensor, members
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Backward, Forward, Froze
+from tricklint.libraries.facts import from_library
 from tricklint.program.loops import (
     EVALUATION,
     TRAINING,
@@ -23,8 +27,6 @@ from tricklint.program.loops import (
     region_of,
     speaks_of,
 )
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.values import Class, Instance, ParamSet, Tensor, members
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Evaluation:
 def holds_weights(module: Instance) -> bool:
     """Whether autograd records anything when the module runs: it, or a part of it, has parameters."""
     for _, at in submodules(module):
-        if at.kind == "guessed" or at.notes.keys() & {"external", "part_of", "pretrained", "family"}:
+        if at.kind == "guessed" or from_library(at):
             return True
         if at.library in layers.WEIGHTED | layers.EMBEDDING | layers.RECURRENT | layers.ATTENTION | layers.AFFINE_NORM:
             return True
@@ -70,17 +72,17 @@ def holds_weights(module: Instance) -> bool:
 def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluation]:
     """Forward passes in loops that are evaluated only, with autograd on (`grad` True), off (False) or either (None)."""
     reach, modes = Reach(program), Modes(program)
-    backwards = program.events("backward")
+    backwards = program.events(Backward)
     frozen = _frozen(program)
-    for event in program.events("forward"):
+    for event in program.events(Forward):
         module = event.subject
-        if not isinstance(module, Instance) or not event.loops or event.data.get("depth") or event.data.get("mixed"):
+        if not isinstance(module, Instance) or not event.loops or event.depth or event.mixed:
             continue
         if grad is not None and event.grad is not grad:
             continue
         if event.node in reach.nodes or not _runs_model(event.node) or not program.complete(event):
             continue
-        output = event.data.get("output")
+        output = event.output
         if grad and (not any(t.grad for m in members(output) for t in _tensors(m))):
             continue
         if not holds_weights(module) or id(module) in frozen or _part_of_a_model(event, module):
@@ -128,16 +130,16 @@ def _runs_model(node: cst.CSTNode) -> bool:
 def _frozen(program: Program) -> set[int]:
     """Modules all of whose parameters were frozen: running them on data records no graph."""
     found: set[int] = set()
-    for event in program.events("froze"):
+    for event in program.events(Froze):
         subject = event.subject
-        if isinstance(subject, ParamSet) and event.data.get("value") is False and event.possible and not subject.preds:
+        if isinstance(subject, ParamSet) and event.value is False and event.possible and not subject.preds:
             for root in members(subject.root):
                 if isinstance(root, Instance):
                     found.add(id(root))
     return found
 
 
-def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event], reach: Reach) -> Evaluation | None:
+def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Backward], reach: Reach) -> Evaluation | None:
     region = region_of(event)
     tree = event.file.tree
     if event.grad is True and any(_OWN_CONTEXT.search(text) for text in _contexts(tree, event.node)):
@@ -145,7 +147,7 @@ def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Event],
     code = tree.code(region.node) if region.node is not None else ""
     trains = any(happens_in(each, region) for each in backwards) or _WANTS_GRAD.search(code) is not None
     mode = modes.last(module, event)
-    evaluating = mode is not None and mode.data.get("train") is False
+    evaluating = mode is not None and mode.train is False
     words = loop_words(region)
     name = "" if _is_unit_test(event) else function_name(event)
     named = any(speaks_of(EVALUATION, word) for word in words) or (

@@ -10,6 +10,7 @@ from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.objects import owner_model
 from tricklint.interpreter.params import roots_of
 from tricklint.interpreter.values import Instance, ParamSet, Tensor, Value, first, number
+from tricklint.libraries.facts import ModuleFacts
 
 _SAME = frozenset(
     ("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean")
@@ -73,11 +74,11 @@ def _through(value: Value | None) -> Tensor | None:
 def _pretrained(module: Instance) -> Instance | None:
     """The pretrained model that `module` is, or is a part or a slice of."""
     owner = owner_model(module)
-    if owner.notes.get("pretrained") is True:
+    if owner.fact(ModuleFacts).pretrained is True:
         return owner
     if module.library == "torch.nn.Sequential":
         for value in module.fields.values():
             for root in roots_of(value) if isinstance(value, ParamSet) else ():
-                if root.notes.get("pretrained") is True:
+                if root.fact(ModuleFacts).pretrained is True:
                     return root
     return None

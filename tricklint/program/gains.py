@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tricklint.interpreter.values import Const, Instance, Value, first
+from tricklint.libraries.events import Initialised
 
 if TYPE_CHECKING:
-    from tricklint.interpreter.events import Event
+    pass
 
 # torch.nn.init.calculate_gain (SELU: what its documentation asks for, so that the net normalises itself)
 RIGHT_GAIN = {"relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "tanh": 5 / 3, "sigmoid": 1.0, "selu": 1.0, "none": 1.0}
@@ -31,11 +32,11 @@ class Declared:
     kaiming: bool
 
 
-def declared(event: Event) -> Declared | None:
+def declared(event: Initialised) -> Declared | None:
     """What an init event declares; None for another scheme, an unknown argument, or a gain of no activation."""
-    scheme = event.data["scheme"].rstrip("_")
-    args: list[Value] = list(event.data.get("args") or ())
-    kwargs: dict[str, Value] = event.data.get("kwargs") or {}
+    scheme = event.scheme.rstrip("_")
+    args: list[Value] = list(event.args or ())
+    kwargs: dict[str, Value] = event.kwargs or {}
 
     def passed(position: int, name: str) -> Value | None:
         return kwargs.get(name) or (args[position] if position < len(args) else None)

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.knowledge import layers
-from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.interpreter.events import Event
-from tricklint.program.initialisation import Initialisation
 from tricklint.interpreter.modules import FileModule
-from tricklint.program.program import Program
 from tricklint.interpreter.values import (
     Class,
     Const,
@@ -25,6 +21,12 @@ from tricklint.interpreter.values import (
     instances,
     members,
 )
+from tricklint.knowledge import layers
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.libraries.events import LossComputed, SamplerBuilt
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program.initialisation import Initialisation
+from tricklint.program.program import Program
 
 # Operations that hand logits on as they are
 _THROUGH = frozenset(
@@ -57,8 +59,8 @@ def rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
 def _rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
     init = Initialisation.of(program)
     found: dict[int, tuple[Instance, Imbalance]] = {}
-    for event in program.events("loss"):
-        if event.grad is False or not event.data["inputs"]:
+    for event in program.events(LossComputed):
+        if event.grad is False or not event.inputs:
             continue
         for head in head_layers(event):
             if id(head) in found or not default_bias(init, head):
@@ -75,15 +77,15 @@ def default_bias(init: Initialisation, head: Instance) -> bool:
     bias = first(head.kwargs.get("bias"))
     if isinstance(bias, Const) and not bias.value:
         return False
-    if init.loaded(head) or "part_of" in head.notes:
+    if init.loaded(head) or head.fact(ModuleFacts).part_of is not None:
         return False
     return not any(True for _ in init.reaching(head, "bias"))
 
 
-def head_layers(event: Event) -> list[Instance]:
+def head_layers(event: LossComputed) -> list[Instance]:
     """Weight layers whose output reaches a loss through shape changes (and a final softmax or sigmoid) alone."""
     found: list[Instance] = []
-    for value in event.data["inputs"][:1]:
+    for value in event.inputs[:1]:
         for layer in _producers(value):
             if layer not in found:
                 found.append(layer)
@@ -117,13 +119,13 @@ def _producers(value: Value) -> Iterator[Instance]:
 
 def _new_head(model: Instance) -> Iterator[Instance]:
     """The layer that the program put in the place of a library model's classifier: `model.fc = nn.Linear(…)`."""
-    if not model.notes.get("family"):
+    if not model.fact(ModuleFacts).family:
         return
     for name in HEAD_NAMES:
         for head in instances(model.fields.get(name), "module"):
             inside = [layer for value in head.fields.values() for layer in instances(value, "module")]
             for layer in (head, *reversed(inside)):
-                if layer.library in layers.WEIGHTED and "part_of" not in layer.notes:
+                if layer.library in layers.WEIGHTED and layer.fact(ModuleFacts).part_of is None:
                     yield layer
                     return
                 if not _hands_on(layer.library) and layer is not head:
@@ -154,13 +156,13 @@ def leaves(value: Value) -> Iterator[Tensor]:
                 stack.extend(member.items)
 
 
-def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | None:
+def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalance | None:
     """What the code itself says about rare positives where this loss is used; None when it says nothing."""
-    inputs = event.data["inputs"]
+    inputs = event.inputs
     if len(inputs) > 1 and any(t.op in _GAN_TARGETS for t in leaves(inputs[1])):
         return None  # real against generated: as many of one as of the other
     loss = event.subject
-    kind = event.data["type"]
+    kind = event.type
     if isinstance(loss, Instance):
         made = (loss.node, loss.file)
         if isinstance(loss.cls, Class) and "focal" in loss.cls.name.lower():
@@ -178,10 +180,10 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
     elif isinstance(loss, Ref):
         if kind == "focal":
             return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", event.node, event.file, True)
-        if kind == "bce_logits" and _given(first(event.data["kwargs"].get("pos_weight"))):
+        if kind == "bce_logits" and _given(first(event.kwargs.get("pos_weight"))):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", event.node,
                              event.file, True)  # fmt: skip
-        if kind in ("cross_entropy", "nll") and _given(first(event.data["kwargs"].get("weight"))):
+        if kind in ("cross_entropy", "nll") and _given(first(event.kwargs.get("weight"))):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", event.node,
                              event.file, False)  # fmt: skip
     if kind in ("bce_logits", "bce"):
@@ -195,7 +197,7 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
             if _kernel(head) == 1 and not _unreduced(event):
                 return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
                                  event.node, event.file, True)  # fmt: skip
-    for sampler in program.events("sampler"):
+    for sampler in program.events(SamplerBuilt):
         if isinstance(sampler.subject, Instance) and sampler.subject.library.endswith("WeightedRandomSampler"):
             if sampler.entry == event.entry and kind in ("cross_entropy", "bce_logits", "nll", "bce"):
                 return Imbalance("a WeightedRandomSampler says that classes are imbalanced",
@@ -203,10 +205,10 @@ def imbalance(program: Program, event: Event, head: Instance) -> Imbalance | Non
     return None
 
 
-def _unreduced(event: Event) -> bool:
+def _unreduced(event: LossComputed) -> bool:
     """A loss per element, which the code goes on to mask or weight: it says nothing about how rare positives are."""
     loss = event.subject
-    kwargs = loss.kwargs if isinstance(loss, Instance) else event.data.get("kwargs", {})
+    kwargs = loss.kwargs if isinstance(loss, Instance) else event.kwargs
     reduction = first(kwargs.get("reduction"))
     return isinstance(reduction, Const) and reduction.value == "none"
 
@@ -228,7 +230,7 @@ def _given(value: Value | None) -> bool:
 
 def _sigmoid(loss: Instance, head: Instance) -> bool:
     """A focal loss over sigmoids: its forward calls a binary cross-entropy or a sigmoid."""
-    output = loss.notes.get("output")
+    output = loss.fact(ModuleFacts).output
     if isinstance(output, Value):
         ops = {t.op for t in leaves(output)} | {str(t.attrs.get("name", "")) for t in leaves(output)}
         if any(op in ("softmax", "log_softmax") for op in ops):

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.knowledge import images
 from tricklint.interpreter.calls import IMAGE_TRANSFORMS, CallArgs
 from tricklint.interpreter.interpreter import BudgetSpent, Frame
 from tricklint.interpreter.objects import owner_model
 from tricklint.interpreter.params import roots_of
-from tricklint.program.program import Program
 from tricklint.interpreter.values import (
     UNKNOWN,
     Class,
@@ -32,6 +30,9 @@ from tricklint.interpreter.values import (
     members,
     number,
 )
+from tricklint.knowledge import images
+from tricklint.libraries.facts import BatchFacts, CallFacts, LoaderFacts, ModuleFacts
+from tricklint.program.program import Program
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
@@ -90,7 +91,7 @@ class ImageFlow:
             loader = value.attrs.get("loader")
             if not isinstance(loader, Instance):
                 return None
-            return self.of(self.part(self.sample(first(loader.notes.get("dataset"))), value.attrs.get("key")), depth)
+            return self.of(self.part(self.sample(first(loader.fact(LoaderFacts).dataset)), value.attrs.get("key")), depth)
         if value.op == "unknown":
             return (
                 self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
@@ -113,9 +114,9 @@ class ImageFlow:
     def _instance(self, value: Instance, depth: int) -> Image | None:
         name = value.library
         if value.kind == "loader_item":
-            loader = value.notes.get("loader")
+            loader = value.fact(BatchFacts).loader
             return (
-                self.of(self.sample(first(loader.notes.get("dataset"))), depth)
+                self.of(self.sample(first(loader.fact(LoaderFacts).dataset)), depth)
                 if isinstance(loader, Instance)
                 else None
             )
@@ -123,8 +124,8 @@ class ImageFlow:
             return Image()
         if name in images.CARRIERS and value.args:
             return self.of(value.args[0], depth)
-        if name.rpartition(".")[2] in images.METHODS and isinstance(value.notes.get("of"), Instance):
-            return self.of(value.notes["of"], depth)
+        if name.rpartition(".")[2] in images.METHODS and isinstance(value.fact(CallFacts).of, Instance):
+            return self.of(value.fact(CallFacts).of, depth)
         if name == "torchvision.transforms.functional.to_tensor" and value.args:
             return Image(unit=True, tensor=True, node=value.node, file=value.file)
         return None
@@ -307,7 +308,7 @@ def enters(module: Instance, model: Instance) -> bool:
     if module is model:
         return True
     if owner_model(module) is model:
-        return str(module.notes.get("path", "")).partition(".")[0] in images.FIRST_STAGES
+        return str(module.fact(ModuleFacts).path).partition(".")[0] in images.FIRST_STAGES
     if module.library == "torch.nn.Sequential" and module.fields:
         start = next(iter(module.fields.values()))
         if isinstance(start, ParamSet):

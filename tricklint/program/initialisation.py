@@ -8,12 +8,14 @@ from functools import cached_property
 
 import libcst as cst
 
-from tricklint.knowledge import layers
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Building, Built, Escaped, Event
 from tricklint.interpreter.objects import owner_model, submodules
 from tricklint.interpreter.params import roots_of
-from tricklint.program.program import Program
 from tricklint.interpreter.values import Class, Const, Dict, Instance, ParamSet, Pred, Sequence, Value, first, members
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Backward, Initialised, TrainerGiven, WeightsLoaded
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program.program import Program
 
 # Bases of torch.nn layers that isinstance tests name
 _BASES = {
@@ -109,9 +111,9 @@ class Initialisation:
         return answer
 
     @cached_property
-    def _by_root(self) -> dict[int, list[Event]]:
-        found: dict[int, list[Event]] = defaultdict(list)
-        for event in self.program.events("init"):
+    def _by_root(self) -> dict[int, list[Initialised]]:
+        found: dict[int, list[Initialised]] = defaultdict(list)
+        for event in self.program.events(Initialised):
             if _never_called(event):
                 continue
             for root in roots_of(event.subject):
@@ -122,7 +124,7 @@ class Initialisation:
     def _holders(self) -> dict[int, list[Instance]]:
         """Every module that holds a module below it."""
         found: dict[int, list[Instance]] = defaultdict(list)
-        for event in self.program.events("built", "building"):
+        for event in self.program.events(Built, Building):
             made = event.subject
             if isinstance(made, Instance) and made.kind in ("module", "loss") and id(made) not in self._built:
                 self._built.add(id(made))
@@ -137,14 +139,14 @@ class Initialisation:
     def holders(self, module: Instance) -> list[Instance]:
         return self._holders.get(id(module), [module])
 
-    def reaching(self, layer: Instance, which: str = "weight") -> Iterator[Event]:
+    def reaching(self, layer: Instance, which: str = "weight") -> Iterator[Initialised]:
         """Init events that set (or may set) the parameter `which` of `layer`."""
         for holder in (layer, *self.holders(layer)):
             for event in self._by_root.get(id(holder), ()):
                 subject = event.subject
                 if isinstance(subject, ParamSet):
                     if all(may_hold(pred, layer, which) for pred in subject.preds):
-                        named = event.data.get("which")
+                        named = event.which
                         if named is None or named == which:
                             yield event
                 else:
@@ -161,7 +163,7 @@ class Initialisation:
     @cached_property
     def _loads(self) -> set[int]:
         """Ids of the modules that a checkpoint is loaded into before they are trained."""
-        loads = self.program.events("loaded")
+        loads = self.program.events(WeightsLoaded)
         return {id(event.subject) for event in loads if event.sure and not self._after_training(event)}
 
     def too_late(self, event: Event) -> bool:
@@ -178,41 +180,41 @@ class Initialisation:
     @cached_property
     def _training_begins(self) -> dict[str, int]:
         """The place in time of each entry's first training step."""
-        return {step.entry: step.seq for step in reversed(self.program.events("backward", "trainer"))}
+        return {step.entry: step.seq for step in reversed(self.program.events(Backward, TrainerGiven))}
 
     @cached_property
     def _last_backward(self) -> dict[str, int]:
-        return {step.entry: step.seq for step in self.program.events("backward")}
+        return {step.entry: step.seq for step in self.program.events(Backward)}
 
     def escapes(self, layer: Instance, harmless: object) -> bool:
         holders = {id(holder) for holder in self.holders(layer)} | {id(layer)}
-        for event in self.program.events("escape"):
-            if any(id(root) in holders for root in roots_of(event.subject)) and not harmless(event.data["to"]):  # type: ignore[operator]
+        for event in self.program.events(Escaped):
+            if any(id(root) in holders for root in roots_of(event.subject)) and not harmless(event.to):  # type: ignore[operator]
                 return True
         return False
 
 
 def holds_pretrained(module: Instance) -> bool:
     """Whether some part of a module comes with pretrained weights, or from a library that may have given it some."""
-    known = module.notes.get("holds_pretrained")
+    known = module.fact(ModuleFacts).holds_pretrained
     if known is None:
-        known = module.notes["holds_pretrained"] = any(_is_pretrained(child) for _, child in submodules(module))
+        known = module.fact(ModuleFacts).holds_pretrained = any(_is_pretrained(child) for _, child in submodules(module))
     return bool(known)
 
 
 def _is_pretrained(child: Instance) -> bool:
-    known = child.notes.get("is_pretrained")
+    known = child.fact(ModuleFacts).is_pretrained
     if known is None:
-        known = child.notes["is_pretrained"] = _comes_with_weights(child)
+        known = child.fact(ModuleFacts).is_pretrained = _comes_with_weights(child)
     return bool(known)
 
 
 def _comes_with_weights(child: Instance) -> bool:
     root = owner_model(child)
-    if root.notes.get("pretrained") or root.notes.get("family"):
+    if root.fact(ModuleFacts).pretrained or root.fact(ModuleFacts).family:
         return True
     # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
-    for _, _, _, path in root.notes.get("loaded", ()):
+    for path in (load.path for load in root.fact(ModuleFacts).loads):
         if all(step.taken is not False and not (step.taken is None and looks_for_a_file(step.node)) for step in path):
             return True
     if isinstance(child.cls, Class) and any(
@@ -254,7 +256,7 @@ def deep_and_plain(module: Instance) -> bool:
     kinds = [child.library for _, child in submodules(module)]
     if sum(kind in layers.WEIGHTED for kind in kinds) < 8 or any(kind in layers.NORM for kind in kinds):
         return False
-    stack: list[Value] = [v for v in [module.notes.get("output")] if isinstance(v, Value)]
+    stack: list[Value] = [v for v in [module.fact(ModuleFacts).output] if isinstance(v, Value)]
     seen: set[int] = set()
     while stack and len(seen) < 500:
         at = stack.pop()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tricklint.knowledge import layers
 from tricklint.interpreter.events import Event
-from tricklint.program.slots import Slot, picks, slots
 from tricklint.interpreter.values import Instance, ParamSet, Pred, Tensor, Value, first, members, number
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Initialised
+from tricklint.program.slots import Slot, picks, slots
 
 if TYPE_CHECKING:
     from tricklint.program.program import Program
@@ -19,27 +20,27 @@ class WeightInit:
     """One place that initialises weights: its events (one for each time it ran) and the layers whose weights keep what
     it gave them."""
 
-    events: list[Event]
-    layers: list[tuple[Event, Instance]] = field(default_factory=list)
+    events: list[Initialised]
+    layers: list[tuple[Initialised, Instance]] = field(default_factory=list)
 
 
 def weight_inits(program: Program) -> list[WeightInit]:
     """Places that surely initialise the weights of Linear and conv layers, by the layers for which they have the last
     word; a later initialisation that only may happen, or may reach the layer, takes the word from an earlier one."""
-    last: dict[int, tuple[Instance, Event | None]] = {}
+    last: dict[int, tuple[Instance, Initialised | None]] = {}
     known: dict[int, list[Slot]] = {}
-    for event in program.events("init"):
+    for event in program.events(Initialised):
         if not event.possible:
             continue
         subject = event.subject
         if isinstance(subject, Instance):  # layer.weight = …
-            if event.data.get("which") == "weight" and subject.library in layers.WEIGHTED:
+            if event.which == "weight" and subject.library in layers.WEIGHTED:
                 last[id(subject)] = (subject, event if event.sure else None)
             continue
         if not isinstance(subject, ParamSet):
             continue
         whole = subject.kind == "module"
-        if whole and event.data.get("which") == "weight":
+        if whole and event.which == "weight":
             subject, whole = subject.but(kind="param", preds=(*subject.preds, Pred("attr", ("weight",)))), False
         for root in members(subject.root):
             if not isinstance(root, Instance):
@@ -62,11 +63,11 @@ def weight_inits(program: Program) -> list[WeightInit]:
     return list(places.values())
 
 
-def constant(event: Event) -> float | None:
+def constant(event: Initialised) -> float | None:
     """The one number that an initialisation sets all weights to, or None."""
-    scheme = event.data["scheme"].rstrip("_")
-    given: list[Value] = list(event.data.get("args") or ())
-    passed = event.data.get("kwargs") or {}
+    scheme = event.scheme.rstrip("_")
+    given: list[Value] = list(event.args or ())
+    passed = event.kwargs or {}
     if scheme in ("zeros", "zero", "ones"):
         return 1.0 if scheme == "ones" else 0.0
     if scheme in ("constant", "fill"):

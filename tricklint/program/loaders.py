@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tricklint.interpreter.values import Instance, IteratorFacts, Value, members
 from tricklint.program.loops import flow
-from tricklint.interpreter.values import Instance, Value, members
 
 
 def loaders_of(over: Value | None, depth: int = 0) -> Iterator[Instance]:
@@ -15,10 +15,10 @@ def loaders_of(over: Value | None, depth: int = 0) -> Iterator[Instance]:
             continue
         if member.kind == "loader":
             yield member
-        for note in ("enumerates", "iterates"):
-            yield from loaders_of(member.notes.get(note), depth + 1)
-        for inner in member.notes.get("zips", ()):
-            yield from loaders_of(inner, depth + 1)
+        if member.has(IteratorFacts):
+            known = member.fact(IteratorFacts)
+            for inner in (known.enumerates, known.iterates, *known.zips):
+                yield from loaders_of(inner, depth + 1)
 
 
 def feeding(value: Value | None) -> Iterator[Instance]:

@@ -13,6 +13,7 @@ import libcst as cst
 from tricklint.interpreter.events import Event, Loop
 from tricklint.interpreter.objects import modules_below
 from tricklint.interpreter.values import Const, Dict, Instance, ParamSet, Sequence, Tensor, Union, Value, members
+from tricklint.libraries.events import Backward, ModeSet
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Reach:
     def __init__(self, program: Program) -> None:
         self.nodes: set[cst.CSTNode] = set()  # code that made a tensor which some backward pass depends on
         self.by_event: dict[int, set[cst.CSTNode]] = {}
-        for event in program.events("backward"):
+        for event in program.events(Backward):
             made = {tensor.node for tensor in flow(event.subject) if tensor.node is not None}
             self.by_event[id(event)] = made
             self.nodes |= made
@@ -111,10 +112,10 @@ class Modes:
     """Which mode a model was put in last, at any point of a program."""
 
     def __init__(self, program: Program) -> None:
-        self.events = program.events("mode")
+        self.events = program.events(ModeSet)
         self._below: dict[int, set[int]] = {}
-        self._covering: dict[int, list[Event]] = {}
-        self.in_loop: dict[int, list[Event]] = defaultdict(list)  # by the serial number of the loop
+        self._covering: dict[int, list[ModeSet]] = {}
+        self.in_loop: dict[int, list[ModeSet]] = defaultdict(list)  # by the serial number of the loop
         for event in self.events:
             for serial in {loop.serial for loop in event.loops}:
                 self.in_loop[serial].append(event)
@@ -131,7 +132,7 @@ class Modes:
             below = self._below[id(subject)] = modules_below(subject)
         return id(module) in below
 
-    def last(self, module: Instance, at: Event) -> Event | None:
+    def last(self, module: Instance, at: Event) -> ModeSet | None:
         """The mode event that holds for `module` when `at` happens: the last one before it that is not on another
         branch."""
         covering = self._covering.get(id(module))

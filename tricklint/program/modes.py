@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.knowledge import layers
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.params import roots_of
-from tricklint.program.transfer import holds_norms
 from tricklint.interpreter.values import Class, Instance
+from tricklint.knowledge import layers
+from tricklint.libraries.events import ModeSet
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program.transfer import holds_norms
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -25,14 +27,14 @@ def behaves_differently(module: Instance) -> Instance | None:
     for _, at in submodules(module):
         if at.library in layers.DROPOUT or at.library in layers.BATCH_NORM:
             return at
-        if whole is None and "part_of" not in at.notes and holds_norms(at):
+        if whole is None and at.fact(ModuleFacts).part_of is None and holds_norms(at):
             whole = at
     return whole
 
 
 def layer_name(layer: Instance) -> str:
     """What to call what `behaves_differently` found."""
-    return "batch norm" if "family" in layer.notes else layer.label
+    return "batch norm" if layer.fact(ModuleFacts).family else layer.label
 
 
 def unfollowed_mode_call(program: Program, event: Event, name: str, anywhere: bool) -> bool:
@@ -40,7 +42,7 @@ def unfollowed_mode_call(program: Program, event: Event, name: str, anywhere: bo
     the one looked for. With `anywhere`, any such call in a file of the program counts that was not followed to models of
     other kinds alone."""
     known: dict[cst.CSTNode, list[Event]] = defaultdict(list)
-    for each in program.events("mode"):
+    for each in program.events(ModeSet):
         known[each.node].append(each)
     kinds = {_kind(module) for module in _modules(event)}
     files = {event.file, *(func.file for func in event.stack)}

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from tricklint.knowledge import layers
 from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Instance, ParamSet, Pred, members
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Backward, Forward, ModeSet, NormStatsSet, TrainerGiven
 from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, optimised, touches
-from tricklint.interpreter.values import Instance, ParamSet, Pred, members
 
 
 def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
     """The event that puts a trained model around `norms` into training mode, when nothing puts them back before the
     training forward; None when nothing is sure to, or something may."""
-    if any(touches(event.subject, norms.holder) for event in program.events("norm_stats")):
+    if any(touches(event.subject, norms.holder) for event in program.events(NormStatsSet)):
         return None
-    modes = [event for event in program.events("mode", "trainer") if touches(event.subject, norms.holder)]
+    modes = [event for event in program.events(ModeSet, TrainerGiven) if touches(event.subject, norms.holder)]
     for event in modes:
-        if event.kind == "trainer":
-            if event.data.get("framework") not in ("lightning", "transformers") or not _around(event, norms):
+        if isinstance(event, TrainerGiven):
+            if event.framework not in ("lightning", "transformers") or not _around(event, norms):
                 continue
             if any(_evals(other, norms) for other in modes) or _overrides_train(event):
                 continue
             return event
-        if event.data.get("train") is not True or not event.possible or not _around(event, norms):
+        if event.train is not True or not event.possible or not _around(event, norms):
             continue
         if not any(optimised(program, root) for root in _subjects(event)):
             continue
@@ -44,7 +45,7 @@ def _around(event: Event, norms: Norms) -> bool:
 
 def _evals(event: Event, norms: Norms) -> bool:
     """May put the norms (or a module around them) into evaluation mode."""
-    if event.kind != "mode" or event.data.get("train") is True or not event.possible:
+    if not isinstance(event, ModeSet) or event.train is True or not event.possible:
         return False
     subject = event.subject
     return not isinstance(subject, ParamSet) or all(_may_take_norms(pred) for pred in subject.preds)
@@ -59,12 +60,12 @@ def _may_take_norms(pred: Pred) -> bool:
     return True
 
 
-def _put_back(program: Program, train: Event, modes: list[Event], norms: Norms) -> bool:
+def _put_back(program: Program, train: Event, modes: list[ModeSet | TrainerGiven], norms: Norms) -> bool:
     """Between `train` and the training forward that follows it, something puts the norms into evaluation mode."""
     last = next(
         (
             event.seq
-            for event in program.events("forward", "backward")
+            for event in program.events(Forward, Backward)
             if event.seq > train.seq and event.entry == train.entry and event.grad is not False
         ),
         None,

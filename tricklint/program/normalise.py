@@ -11,6 +11,7 @@ import libcst as cst
 
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import Const, Instance, ParamSet, Sequence, Tensor, Value, first, number
+from tricklint.libraries.facts import ModuleFacts
 
 _DEPTH = 80
 # What leaves the values as they are
@@ -79,7 +80,7 @@ def _called(value: Tensor, depth: int) -> Cosine | None:
     if module is None or not value.inputs:
         return None
     if module.library == "torch.nn.Linear":
-        if "reparametrised" in module.notes or not _unit(value.inputs[0], depth):
+        if module.fact(ModuleFacts).reparametrised or not _unit(value.inputs[0], depth):
             return None
         out = module.kwargs.get("out_features") or (module.args[1] if len(module.args) > 1 else None)
         if value.node is None or value.file is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tricklint.knowledge import layers
 from tricklint.interpreter.values import Instance, Tensor, Union, Value
+from tricklint.knowledge import layers
+from tricklint.libraries.facts import ModuleFacts
 
 # Where the libraries whose models return their classifier's output keep that classifier
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear", "_fc")
@@ -77,12 +78,12 @@ def _of_module(value: Tensor, module: Instance, depth: int) -> list[Ending]:
 def _new_classifier(model: Instance) -> Instance | None:
     """What the program put in the place of a library model's classifier, `model.fc = nn.Sequential(…)`: its output is
     the model's. None for models that return more than one tensor."""
-    if model.notes.get("family") not in _IMAGE_MODELS:
+    if model.fact(ModuleFacts).family not in _IMAGE_MODELS:
         return None
     if any(part in model.library for part in (".detection.", ".segmentation.", "inception", "googlenet")):
         return None
     values = [model.fields.get(name) for name in _CLASSIFIERS]
-    put = [value for value in values if isinstance(value, Instance) and "part_of" not in value.notes]
+    put = [value for value in values if isinstance(value, Instance) and value.fact(ModuleFacts).part_of is None]
     return put[0] if len(put) == 1 and put[0].kind == "module" else None
 
 

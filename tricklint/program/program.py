@@ -7,24 +7,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix
-from tricklint.program import starts
 from tricklint.interpreter.calls import CallArgs
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Built, Event
 from tricklint.interpreter.interpreter import BudgetSpent, Frame, Interpreter
 from tricklint.interpreter.modules import FileModule, Project
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.params import roots_of
 from tricklint.interpreter.values import UNKNOWN, Class, Const, Func, Instance, Value, members
+from tricklint.libraries.events import GroupAdded, LossBuilt, OptimizerBuilt, TrainerGiven
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.program import starts
 from tricklint.source.tree import Tree
 
 if TYPE_CHECKING:
     from tricklint.rule import Rule
     from tricklint.source.text import Source
+
+A = TypeVar("A", bound=Event)
+B = TypeVar("B", bound=Event)
+C = TypeVar("C", bound=Event)
+D = TypeVar("D", bound=Event)
 
 # Steps (statements and calls) that an entry may take: a script whole, an uncalled function, all of a file's together.
 SCRIPT_BUDGET = 30_000
@@ -146,7 +153,7 @@ class Program:
                 if not isinstance(made_value, Instance):
                     return
                 made = made_value
-                made.notes["imagined"] = True
+                made.fact(ModuleFacts).imagined = True
             if lightning:
                 at.run_lightning(made, CallArgs(), cls.node)
             for func in methods:
@@ -172,11 +179,11 @@ class Program:
         trains = [
             event
             for event in self.interpreter.events
-            if event.kind == "optimizer"
+            if isinstance(event, OptimizerBuilt)
             and event.file is module
             and any(
                 isinstance(root.cls, Class) and root.cls.file in files
-                for group in event.subject.notes["groups"]  # type: ignore[attr-defined]
+                for group in event.subject.fact(OptimizerFacts).groups
                 for root in roots_of(group.params)
             )
         ]
@@ -187,7 +194,7 @@ class Program:
         for name, value in list(module.names.items()):
             value = self.interpreter.settled(module.names, name, value)
             if isinstance(value, Class) and value.file in files and self.interpreter.kind_of_class(value) == "module":
-                made = [i for i in built if i.cls is value and i.made_in is None and "imagined" not in i.notes]
+                made = [i for i in built if i.cls is value and i.made_in is None and not i.fact(ModuleFacts).imagined]
                 if not made and takes_nothing(value):
                     results_of_class: list[Value] = []
 
@@ -216,19 +223,21 @@ class Program:
 
     @property
     def _instances(self) -> list[Instance]:
-        return [event.subject for event in self.interpreter.events if event.kind == "built"]
+        return [event.subject for event in self.interpreter.events if isinstance(event, Built)]
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _by_kind(self) -> dict[str, list[Event]]:
-        found: dict[str, list[Event]] = defaultdict(list)
+    def _by_kind(self) -> dict[type[Event], list[Event]]:
+        found: dict[type[Event], list[Event]] = defaultdict(list)
         for event in self.interpreter.events:
-            found[event.kind].append(event)
+            found[type(event)].append(event)
+        for events in found.values():
+            events.sort(key=lambda event: event.seq)
         return found
 
     @cached_property
-    def _by_kinds(self) -> dict[tuple[str, ...], list[Event]]:
+    def _by_kinds(self) -> dict[tuple[type[Event], ...], list[Event]]:
         return {}
 
     def remember(self, what: str, work_out: Callable[[], Any]) -> Any:
@@ -245,12 +254,20 @@ class Program:
     def made(self) -> dict[int, list[Event]]:
         """The events that made an object, by its id."""
         found: dict[int, list[Event]] = defaultdict(list)
-        for event in self.events("loss_made", "built"):
+        for event in self.events(LossBuilt, Built):
             found[id(event.subject)].append(event)
         return found
 
-    def events(self, *kinds: str) -> list[Event]:
-        """Events of the given kinds, in the order in which they happen."""
+    @overload
+    def events(self, one: type[A], /) -> list[A]: ...
+    @overload
+    def events(self, one: type[A], two: type[B], /) -> list[A | B]: ...
+    @overload
+    def events(self, one: type[A], two: type[B], three: type[C], /) -> list[A | B | C]: ...
+    @overload
+    def events(self, one: type[A], two: type[B], three: type[C], four: type[D], /) -> list[A | B | C | D]: ...
+    def events(self, *kinds: type[Event]) -> Seq[Event]:
+        """Events of the given classes, in the order in which they happen."""
         if len(kinds) == 1:
             return self._by_kind.get(kinds[0], [])
         if kinds not in self._by_kinds:
@@ -279,20 +296,20 @@ class Program:
     def trained(self) -> dict[int, tuple[Instance, list[Event]]]:
         """Every module that an optimizer or a trainer is given, by id, with the events that say so."""
         found: dict[int, tuple[Instance, list[Event]]] = {}
-        for event in self.events("optimizer", "trainer", "group_added"):
+        for event in self.events(OptimizerBuilt, TrainerGiven, GroupAdded):
             values: list[Value] = []
-            if event.kind == "optimizer":
-                values = [group.params for group in event.subject.notes["groups"]]  # type: ignore[attr-defined]
-            elif event.kind == "trainer":
+            if isinstance(event, OptimizerBuilt):
+                values = [group.params for group in event.subject.fact(OptimizerFacts).groups]
+            elif isinstance(event, TrainerGiven):
                 values = [event.subject]
             for value in values:
                 for root in roots_of(value):
                     for _, module in submodules(root):
                         found.setdefault(id(module), (module, []))[1].append(event)
-        for instance, event in self.alternatives:
+        for instance, trained_at in self.alternatives:
             for _, module in submodules(instance):
                 if id(module) not in found:
-                    found[id(module)] = (module, [event])
+                    found[id(module)] = (module, [trained_at])
         return found
 
     def trained_by(self, module: Instance) -> list[Event]:
@@ -302,9 +319,9 @@ class Program:
     def trained_models(self) -> list[TrainedModel]:
         """Classes and factories whose instances are trained, with the constructor arguments that are known."""
         found: dict[tuple[str, str], TrainedModel] = {}
-        for event in self.events("optimizer", "trainer"):
+        for event in self.events(OptimizerBuilt, TrainerGiven):
             values = (
-                [group.params for group in event.subject.notes["groups"]] if event.kind == "optimizer" else [event.subject]  # type: ignore[attr-defined]
+                [group.params for group in event.subject.fact(OptimizerFacts).groups] if isinstance(event, OptimizerBuilt) else [event.subject]
             )
             for value in values:
                 for root in roots_of(value):

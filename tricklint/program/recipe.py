@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tricklint.knowledge import layers
-from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Built, Event
 from tricklint.interpreter.objects import owner_model, submodules
 from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Instance, members
+from tricklint.knowledge import layers
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.libraries.events import HeadReplaced, TrainerGiven
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program.program import Program
 from tricklint.program.transfer import freezes, holds, optimised, whole
-from tricklint.interpreter.values import Instance, members
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,16 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
     """The recipe of every pretrained model that is trained and whose freezing is known."""
     seen: set[int] = set()
     every = list(freezes(program))
-    for event in program.events("built"):
+    for event in program.events(Built):
         model = event.subject
         if (
             not isinstance(model, Instance)
-            or model.notes.get("pretrained") is not True
+            or model.fact(ModuleFacts).pretrained is not True
             or id(model) in seen
             or not event.sure
         ):
             continue
-        if "part_of" in model.notes:
+        if model.fact(ModuleFacts).part_of is not None:
             continue
         seen.add(id(model))
         around = [outer for outer, _ in program.trained.values() if holds(outer, model)]
@@ -56,7 +58,7 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
             all_of_it = whole(freeze.event.subject) and any(holds(root, model) for root in freeze.roots)
             if freeze.on is False:
                 # the feature extractor counts as all of it: it holds nearly everything
-                stages = {str(root.notes.get("path", "")) for root in freeze.roots if owner_model(root) is model}
+                stages = {str(root.fact(ModuleFacts).path) for root in freeze.roots if owner_model(root) is model}
                 frozen = "all" if all_of_it or stages & {"features", "encoder", "backbone"} else "part"
             elif all_of_it:
                 frozen = "none"
@@ -69,15 +71,15 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
 
 def _head_only(roots: tuple[Instance, ...], model: Instance) -> bool:
     return all(
-        owner_model(root) is not model or str(root.notes.get("path", "")).partition(".")[0] in HEAD_NAMES
+        owner_model(root) is not model or str(root.fact(ModuleFacts).path).partition(".")[0] in HEAD_NAMES
         for root in roots
     )
 
 
 def _holds_backbone(event: Event, model: Instance) -> bool:
-    if event.kind == "trainer":
+    if isinstance(event, TrainerGiven):
         return True
-    groups = event.subject.notes.get("groups", ())  # type: ignore[attr-defined]
+    groups = event.subject.fact(OptimizerFacts).groups  # type: ignore[attr-defined]
     return any(holds(root, model) for group in groups for root in roots_of(group.params))
 
 
@@ -85,9 +87,9 @@ def _head_layers(program: Program, model: Instance, around: list[Instance]) -> i
     """Weighted layers in the newest head of the model, or beside it in the class that holds it."""
     heads = [
         value
-        for event in program.events("head")
+        for event in program.events(HeadReplaced)
         if any(isinstance(subject, Instance) and owner_model(subject) is model for subject in members(event.subject))
-        for value in members(event.data.get("value"))
+        for value in members(event.value)
         if isinstance(value, Instance)
     ]
     if heads:
@@ -96,7 +98,7 @@ def _head_layers(program: Program, model: Instance, around: list[Instance]) -> i
         (each for each in around if each is not model and any(child is model for _, child in submodules(each))), None
     )
     if outer is None:
-        return 1 if model.notes.get("new_head") else None
+        return 1 if model.fact(ModuleFacts).new_head else None
     return sum(
         _weighted(member)
         for child in outer.fields.values()

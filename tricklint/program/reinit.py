@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.knowledge import layers
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.objects import owner_model, submodules
 from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Instance, ParamSet, Pred
+from tricklint.knowledge import layers
+from tricklint.libraries.events import Initialised, WeightsLoaded
+from tricklint.libraries.facts import ModuleFacts
 from tricklint.program.program import Program
 from tricklint.program.transfer import holds
-from tricklint.interpreter.values import Instance, ParamSet, Pred
 
 # What the published models of a family are made of
 _CONVOLUTIONAL = ("torchvision", "timm", "smp", "efficientnet", "cadene", "hub")
@@ -37,10 +39,10 @@ class Loaded:
     file: FileModule | None
 
 
-def overwritten(program: Program, event: Event) -> Loaded | None:
+def overwritten(program: Program, event: Initialised) -> Loaded | None:
     """The pretrained weights that an init over a whole model (a loop, `apply`) surely overwrites."""
     subject = event.subject
-    if not isinstance(subject, ParamSet) or event.data.get("scheme") not in _VALUES:
+    if not isinstance(subject, ParamSet) or event.scheme not in _VALUES:
         return None
     if (
         not isinstance(subject.node, (cst.For, cst.Call, cst.CompFor))
@@ -52,15 +54,15 @@ def overwritten(program: Program, event: Event) -> Loaded | None:
         return None
     for root in roots_of(subject):
         for _, model in submodules(root):
-            if "part_of" in model.notes:
+            if model.fact(ModuleFacts).part_of is not None:
                 continue
-            before = model.notes.get("pretrained") is True and model.seq < event.seq
+            before = model.fact(ModuleFacts).pretrained is True and model.seq < event.seq
             if before and _reaches(subject.preds, model) and not _spared(program, event, model):
                 return Loaded(model.label, model.node, model.file)
         owner = owner_model(root)
-        if owner is not root and owner.notes.get("pretrained") is True:
+        if owner is not root and owner.fact(ModuleFacts).pretrained is True:
             continue  # a part of a backbone, picked by hand: meant so
-        for load in program.events("loaded"):
+        for load in program.events(WeightsLoaded):
             if load.seq < event.seq and load.entry == event.entry and load.sure and _is_file(load):
                 for target in roots_of(load.subject):
                     if holds(root, target) and _reaches(subject.preds, target) and not _built_later(root, target, load):
@@ -72,9 +74,9 @@ def _built_later(root: Instance, target: Instance, load: Event) -> bool:
     return root is not target and target.seq > load.seq
 
 
-def _is_file(load: Event) -> bool:
+def _is_file(load: WeightsLoaded) -> bool:
     """The weights come from outside, not from another model's state."""
-    weights = load.data.get("weights")
+    weights = load.weights
     return isinstance(weights, Instance) and weights.kind == "checkpoint"
 
 
@@ -114,7 +116,7 @@ def _reach(pred: Pred, model: Instance) -> bool:
 
 
 def _kinds_in(model: Instance) -> Iterator[str]:
-    family = model.notes.get("family", "")
+    family = model.fact(ModuleFacts).family
     if family == "transformers":
         yield from _IN_TRANSFORMER
     elif family in _CONVOLUTIONAL:
@@ -134,7 +136,7 @@ def _spared(program: Program, event: Event, model: Instance) -> bool:
         load.seq > event.seq
         and load.possible
         and any(holds(target, model) or holds(model, target) for target in roots_of(load.subject))
-        for load in program.events("loaded")
+        for load in program.events(WeightsLoaded)
     )
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.knowledge import layers, parts
 from tricklint.interpreter.objects import owner_model
 from tricklint.interpreter.params import Attr
 from tricklint.interpreter.values import (
@@ -27,6 +26,8 @@ from tricklint.interpreter.values import (
     first,
     members,
 )
+from tricklint.knowledge import layers, parts
+from tricklint.libraries.facts import ModuleFacts
 
 NN = layers.NN
 _RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -94,7 +95,7 @@ def _below(module: Instance, path: str, above: tuple[Instance, ...], sure: bool,
         bases = [
             base for base in module.cls.libraries() if layers.is_module_name(base) and base not in layers.CONTAINERS
         ]
-        if len(bases) == 1 and module.notes.get("super_args") is None:
+        if len(bases) == 1 and module.fact(ModuleFacts).super_args is None:
             yield from (slot(*part, certain=False) for part in _library_parts(bases[0], module))
     else:
         yield from (slot(*part) for part in _library_parts(name, module))
@@ -113,7 +114,7 @@ def _below(module: Instance, path: str, above: tuple[Instance, ...], sure: bool,
 
 def _model_parts(name: str, module: Instance) -> Iterator[tuple[str, str, int | None, bool]]:
     """Parameters that a library's model is known to hold: norms, and those that hang on no layer."""
-    if "external" not in module.notes:
+    if not module.fact(ModuleFacts).external:
         return
     passed = first(module.args[0]) if module.args else None
     checkpoint = passed.value if isinstance(passed, Const) and isinstance(passed.value, str) else None
@@ -377,5 +378,5 @@ def picks_anywhere(pset: ParamSet, slot: Slot, frozen: bool | None = False) -> i
     own = next((each for each in slots(pset.root) if each.key == slot.key), None)
     if own is not None:
         return picks(pset, own, frozen)
-    part_of_owner = "part_of" in pset.root.notes and owner_model(pset.root) is slot.owner
+    part_of_owner = pset.root.fact(ModuleFacts).part_of is not None and owner_model(pset.root) is slot.owner
     return None if part_of_owner else 0

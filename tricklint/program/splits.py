@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.program.decay import effective_decay, speaks_of_vectors
-from tricklint.libraries.library import Group
 from tricklint.interpreter.objects import modules_below, submodules
 from tricklint.interpreter.params import roots_of
-from tricklint.program.slots import Slot, picks, picks_anywhere, slots
 from tricklint.interpreter.values import Dict, Instance, ParamSet, Pred, Sequence, Tensor, Union, Value, first
+from tricklint.libraries.events import Froze
+from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
+from tricklint.program.decay import effective_decay, speaks_of_vectors
+from tricklint.program.slots import Slot, picks, picks_anywhere, slots
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
@@ -60,9 +61,9 @@ class Split:
 
 def split_of(program: Program, optimizer: Instance) -> Split | None:
     """The split that an optimizer is built from; None when its groups are not known or it has only one set."""
-    params = first(optimizer.notes["params"])
-    groups: list[Group] = [group for group in optimizer.notes["groups"] if group.default]
-    if not isinstance(params, (Sequence, ParamSet)) or optimizer.notes.get("factory"):
+    params = first(optimizer.fact(OptimizerFacts).params)
+    groups: list[Group] = [group for group in optimizer.fact(OptimizerFacts).groups if group.default]
+    if not isinstance(params, (Sequence, ParamSet)) or optimizer.fact(OptimizerFacts).factory:
         return None
     parts = [_part(optimizer, group) for group in groups]
     sets = [pset for part in parts for pset in part.sets]
@@ -106,8 +107,8 @@ def _part(optimizer: Instance, group: Group) -> Part:
 def _frozen(program: Program, root: Instance) -> bool:
     """The code may freeze some of the model's parameters."""
     mine = modules_below(root)
-    for event in program.events("froze"):
-        if event.data["value"] is not True:
+    for event in program.events(Froze):
+        if event.value is not True:
             if isinstance(event.subject, Tensor) and any(
                 held is event.subject for _, module in submodules(root) for held in module.fields.values()
             ):
@@ -207,7 +208,7 @@ def _may_be_a_name(root: Instance, text: object) -> bool:
     top = str(text).partition(".")[0]
     if top in root.fields or any(slot.path == text for slot in slots(root)):
         return True
-    unknown = "external" in root.notes or "part_of" in root.notes
+    unknown = root.fact(ModuleFacts).external or root.fact(ModuleFacts).part_of is not None
     return top not in _NOT_TOP_LEVEL if unknown else False
 
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.interpreter.events import Event, Loop
-from tricklint.libraries.library import Group
 from tricklint.interpreter.objects import owner_model, submodules
 from tricklint.interpreter.params import roots_of
+from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.libraries.events import Forward, GroupAdded, OptimizerBuilt, Stepped
+from tricklint.libraries.facts import Group, OptimizerFacts
 from tricklint.program.program import Program
 from tricklint.program.transfer import Freeze, freezes, holds, whole
-from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence, Value, first, members, number
 from tricklint.source.tree import walk
 
 
@@ -88,8 +89,8 @@ def _new(words: tuple[str, ...], before: Freeze, at: Freeze, every: list[Freeze]
 def _under_way(program: Program, frozen: Event, at: Event) -> bool:
     """An optimizer makes steps between the two events."""
     if by_counter(at) and not shares_loop(frozen, at):
-        return any(step.entry == at.entry and shares_loop(step, at) for step in program.events("step"))
-    return any(step.entry == at.entry and frozen.seq < step.seq < at.seq for step in program.events("step"))
+        return any(step.entry == at.entry and shares_loop(step, at) for step in program.events(Stepped))
+    return any(step.entry == at.entry and frozen.seq < step.seq < at.seq for step in program.events(Stepped))
 
 
 def in_turns(one: Event, other: Event) -> bool:
@@ -115,16 +116,16 @@ def _looks_at(branch: cst.CSTNode, loop: Loop) -> bool:
     return any(isinstance(each, cst.Name) and each.value in counters for test in tests for each in walk(test))
 
 
-def related(program: Program, event: Event, model: Instance) -> bool:
+def related(program: Program, event: OptimizerBuilt | GroupAdded, model: Instance) -> bool:
     """The optimizer of `event` holds something of the network that `model` belongs to."""
-    sets = sets_of(event.subject)  # type: ignore[arg-type]
+    sets = sets_of(event.subject)
     if sets is None:
         return False
     owner = owner_model(model)
     roots = [root for subset, _ in sets for root in roots_of(subset)]
     if any(holds(root, model) or holds(owner, root) or holds(root, owner) for root in roots):
         return True
-    networks = {id(run.subject): run.subject for run in program.events("forward") if run.entry == event.entry}
+    networks = {id(run.subject): run.subject for run in program.events(Forward) if run.entry == event.entry}
     return any(
         isinstance(network, Instance) and holds(network, model) and any(holds(network, root) for root in roots)
         for network in networks.values()
@@ -134,7 +135,7 @@ def related(program: Program, event: Event, model: Instance) -> bool:
 def sets_of(optimizer: Instance) -> list[tuple[ParamSet, Group]] | None:
     """The parameter sets of every group; None when one is not known."""
     found: list[tuple[ParamSet, Group]] = []
-    for group in optimizer.notes["groups"]:
+    for group in optimizer.fact(OptimizerFacts).groups:
         sets = list(_sets(group.params))
         if not sets or any(one is None for one in sets):
             return None
@@ -176,7 +177,7 @@ def covers(optimizer: Instance, model: Instance, at: Event) -> bool | None:
 
 def trains_on(program: Program, optimizer: Instance, at: Event) -> bool:
     """The optimizer steps after `at` (or around it, in the same loop)."""
-    for step in program.events("step"):
+    for step in program.events(Stepped):
         if not any(member is optimizer for member in members(step.subject)) or step.entry != at.entry:
             continue
         if step.seq > at.seq or shares_loop(step, at):
@@ -191,15 +192,15 @@ def shares_loop(one: Event, other: Event) -> bool:
 
 def rebuilt(program: Program, model: Instance, at: Event, optimizer: Instance) -> bool:
     """After `at` an optimizer is built, or given a group, that may hold `model`; a loop around both counts."""
-    for event in program.events("optimizer", "group_added"):
+    for event in program.events(OptimizerBuilt, GroupAdded):
         if event.entry != at.entry or not event.possible:
             continue
-        if event.kind == "group_added":
+        if isinstance(event, GroupAdded):
             if event.seq > at.seq or shares_loop(event, at):
                 return True
             continue
         if event.subject is not optimizer and (event.seq > at.seq or shares_loop(event, at)):
-            sets = sets_of(event.subject)  # type: ignore[arg-type]
+            sets = sets_of(event.subject)
             if sets is None or any(
                 holds(root, model) or holds(model, root) for subset, _ in sets for root in roots_of(subset)
             ):
@@ -209,7 +210,7 @@ def rebuilt(program: Program, model: Instance, at: Event, optimizer: Instance) -
 
 def optimizers_before(program: Program, at: Event) -> Iterator[Event]:
     """Optimizers of the same entry that exist when `at` happens; the latest of each place."""
-    for event in program.events("optimizer"):
+    for event in program.events(OptimizerBuilt):
         if event.entry == at.entry and event.seq < at.seq and event.possible and isinstance(event.subject, Instance):
             yield event
 
@@ -219,17 +220,17 @@ def rate_of(optimizer: Instance, model: Instance) -> float | None:
     sets = sets_of(optimizer)
     if sets is None:
         return None
-    row = optimizer.notes.get("row")
+    row = optimizer.fact(OptimizerFacts).row
     base = (
-        number(optimizer.notes["options"].get("lr"))
-        if "lr" in optimizer.notes["options"]
+        number(optimizer.fact(OptimizerFacts).options.get("lr"))
+        if "lr" in optimizer.fact(OptimizerFacts).options
         else getattr(row, "default_lr", None)
     )
     rates = []
     for subset, group in sets:
         if any(holds(root, model) or holds(model, root) for root in roots_of(subset)):
             rate = number(group.options["lr"]) if "lr" in group.options else base
-            if rate is None or group.open or optimizer.notes.get("open"):
+            if rate is None or group.open or optimizer.fact(OptimizerFacts).open:
                 return None
             rates.append(float(rate))
     return min(rates, default=None)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
+from tricklint.interpreter.events import Accumulated, Event, Loop
+from tricklint.interpreter.values import Tensor, members
+from tricklint.libraries.events import Backward, Forward
 from tricklint.program.evaluation import evaluations
-from tricklint.interpreter.events import Event, Loop
 from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import contains, flow
-from tricklint.interpreter.values import Tensor, members
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class GraphTotal:
     """`node` (in `file`) adds a tensor with its graph to `target` once a round of `loop`. `value` is the added
     expression (None when a helper does the adding), `backward` the backward pass of each round, if there is one."""
 
-    event: Event
+    event: Accumulated
     file: FileModule
     node: cst.CSTNode
     target: str
@@ -37,12 +38,12 @@ class GraphTotal:
 def graph_totals(program: Program) -> Iterator[GraphTotal]:
     """Totals over a training or evaluation loop that keep the graph of every round alive and are never
     backpropagated as one."""
-    backwards = program.events("backward")
+    backwards = program.events(Backward)
     flows = {id(event): {id(t): t for t in flow(event.subject)} for event in backwards}
-    taken = {id(m) for event in program.events("forward") for v in event.data.get("inputs") or () for m in members(v)}
+    taken = {id(m) for event in program.events(Forward) for v in event.inputs or () for m in members(v)}
     evaluated = {id(found.event.node) for found in evaluations(program, grad=True)}
     seen: set[int] = set()
-    for event in program.events("accumulate"):
+    for event in program.events(Accumulated):
         tensor = event.subject
         if (
             not isinstance(tensor, Tensor)
@@ -50,7 +51,7 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
             or not program.complete(event)
             or in_model(event)
             or not event.possible
-            or id(event.data.get("old")) in taken  # a module takes the list: these are the inputs of one pass
+            or id(event.old) in taken  # a module takes the list: these are the inputs of one pass
         ):
             continue
         where = _place(event)
@@ -122,16 +123,16 @@ def in_model(event: Event) -> bool:
     return False
 
 
-def _place(event: Event) -> tuple[FileModule, cst.CSTNode, str, cst.BaseExpression | None] | None:
+def _place(event: Accumulated) -> tuple[FileModule, cst.CSTNode, str, cst.BaseExpression | None] | None:
     """Where the loop's own code adds: the statement, or the call of a helper (a meter's `update`) that does it."""
     node, file = event.node, event.file
     inner = event.loops[-1]
     if inner.file is file and contains(inner.node, node, file):
         return (file, node, *_parts(file.tree, node))
-    target = event.data.get("target")
+    target = event.target
     if not isinstance(target, cst.Attribute):
         return None
-    for site_file, site in reversed(event.data.get("calls", ())):
+    for site_file, site in reversed(event.calls):
         if isinstance(site, cst.Call) and isinstance(site.func, cst.Attribute) and site_file is inner.file:
             if not contains(inner.node, site, site_file):
                 continue
@@ -198,9 +199,9 @@ def assigned_in(tree: Tree, loop: cst.CSTNode, target: str, but: cst.CSTNode) ->
     return False
 
 
-def all_tensors(event: Event) -> bool:
+def all_tensors(event: Accumulated) -> bool:
     """What is added is a tensor in every case, so that `.detach()` may be written behind it."""
-    value = event.data.get("value")
+    value = event.value
     found = members(value)
     return bool(found) and all(isinstance(member, Tensor) for member in found)
 

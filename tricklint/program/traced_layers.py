@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tricklint.interpreter.events import Built
 from tricklint.interpreter.objects import submodules
 from tricklint.interpreter.values import Class, Instance
 
@@ -32,7 +33,7 @@ def _index(program: Program) -> dict[int, set[str]]:
             if site is not None:
                 by_class.setdefault(((root / site.path).resolve(), site.name), []).append((model, module.path))
     index: dict[int, set[str]] = {}
-    for event in program.events("built"):
+    for event in program.events(Built):
         made = event.subject
         if not isinstance(made, Instance) or not isinstance(made.cls, Class):
             continue

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tricklint.knowledge import layers
-from tricklint.knowledge.backbones import has_batch_norm
-from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.objects import modules_below, owner_model, submodules
 from tricklint.interpreter.params import roots_of
-from tricklint.program.program import Program
 from tricklint.interpreter.values import Const, Instance, ParamSet, Pred, Value, first
+from tricklint.knowledge import layers
+from tricklint.knowledge.backbones import has_batch_norm
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.libraries.events import Froze
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.program.program import Program
 
 _NORM_WORDS = ("bn", "norm", "downsample")
 # Words in a parameter's name that take in a whole stage of a backbone, its norms included
@@ -34,7 +36,7 @@ _STAGES = (
 
 def published_name(model: Instance) -> str:
     """The name a library's model was published under (`resnet18` of torchvision, timm, torch.hub …), or ""."""
-    family = model.notes.get("family", "")
+    family = model.fact(ModuleFacts).family
     if family in ("timm", "hub", "smp", "efficientnet", "cadene") and not model.library.endswith(f".{family}"):
         keys = {
             "timm": ("model_name", 0),
@@ -55,7 +57,7 @@ def published_name(model: Instance) -> str:
 def is_pretrained(module: Instance) -> bool:
     """A library's model that was asked for weights (or may have been), or a model that a checkpoint was loaded into."""
     owner = owner_model(module)
-    return "pretrained" in owner.notes or bool(owner.notes.get("loaded"))
+    return owner.fact(ModuleFacts).pretrained is not False or bool(owner.fact(ModuleFacts).loads)
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,13 @@ def batch_norms(root: Instance) -> list[Norms]:
     found: list[Norms] = []
     owner = owner_model(root)
     if owner is not root:  # a part of a library's model: `model.layer4`, `model.features`
-        part = str(root.notes.get("path", ""))
+        part = str(root.fact(ModuleFacts).path)
         head = part.partition(".")[0]
         if holds_norms(owner) and head not in HEAD_NAMES and any(head.startswith(word) for word in _STAGES):
             found.append(Norms("", root))
         return found
     for path, module in submodules(root):
-        if "part_of" in module.notes:
+        if module.fact(ModuleFacts).part_of is not None:
             continue
         if module.library in layers.BATCH_NORM:
             if not _is(module, "track_running_stats", False):
@@ -89,11 +91,11 @@ def batch_norms(root: Instance) -> list[Norms]:
 
 def holds_norms(model: Instance) -> bool:
     """Whether a library's model surely has BatchNorm layers."""
-    if not model.library or "family" not in model.notes or "norm_layer" in model.kwargs:
+    if not model.library or not model.fact(ModuleFacts).family or "norm_layer" in model.kwargs:
         return False
-    if model.notes["family"] in ("transformers", "monai") or ".detection." in model.library:
+    if model.fact(ModuleFacts).family in ("transformers", "monai") or ".detection." in model.library:
         return False
-    if model.notes["family"] == "efficientnet":
+    if model.fact(ModuleFacts).family == "efficientnet":
         return True
     return has_batch_norm(published_name(model)) is True
 
@@ -151,11 +153,11 @@ class Freeze:
 
 def freezes(program: Program) -> Iterator[Freeze]:
     """Every change of `requires_grad`. `p.requires_grad = "fc" in name` freezes what the test does not hold for."""
-    for event in program.events("froze"):
+    for event in program.events(Froze):
         subject = event.subject
         roots = tuple(roots_of(subject))
         preds = subject.preds if isinstance(subject, ParamSet) else ()
-        on, pred = event.data.get("value"), event.data.get("pred")
+        on, pred = event.value, event.pred
         if on is None and pred is not None:
             yield Freeze(event, roots, (*preds, ~pred), False)
         else:
@@ -169,7 +171,7 @@ def holds(outer: Instance, inner: Instance) -> bool:
     while owner is not None:
         if id(owner) in ids:
             return True
-        owner = owner.notes.get("part_of")
+        owner = owner.fact(ModuleFacts).part_of
     return False
 
 
