@@ -23,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from tricklint.rules.dataframes.iterrows_loop import IterrowsLoop, judge
 
-from tricklint.finding import FixLevel
 from tricklint.dataframes.loops import RowLoop, frame_loops
 from tricklint.dataframes.values import has_condition, makes_keys
+from tricklint.finding import FixLevel
 from tricklint.source.tree import Tree, walk
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "iterrows-loop"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tricklint.rules.dataframes.iterrows_loop import judge
 
-from tricklint.fix.edits import apply_edits
 from tricklint.dataframes.loops import RowLoop, foreign_in, frame_loops
 from tricklint.dataframes.origin import Origin
+from tricklint.fix.edits import apply_edits
 from tricklint.source.tree import Tree
 
 HEAD = "import os\nimport pandas as pd\n"

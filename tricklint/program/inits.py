@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import Instance, ParamSet, Pred, Tensor, Value, first, members, number
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Initialised
