@@ -73,7 +73,9 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Instance
+from tricklint.interpreter.values import (
+    Instance,
+)
 from tricklint.libraries.events import Froze, GroupOptionSet, OptimizerBuilt, OptimizerLoaded
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program

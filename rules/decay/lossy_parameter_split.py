@@ -107,9 +107,14 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence
+from tricklint.interpreter.values import (
+    Instance,
+    Pred,
+    Sequence,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import OptimizerBuilt
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
 from tricklint.program.slots import Slot, slots
 from tricklint.program.splits import Split, lost, missed_norms, nones, origin, split_of, twice, whole_names

@@ -92,7 +92,9 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.interpreter.values import Instance
+from tricklint.interpreter.values import (
+    Instance,
+)
 from tricklint.program import Program
 from tricklint.program.heads import Imbalance, rare_heads
 from tricklint.rule import Rule

@@ -77,7 +77,10 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Class, Instance
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+)
 from tricklint.libraries.events import WeightsLoaded
 from tricklint.program import Program
 from tricklint.program.activations import Activation, following, rescaled

@@ -99,11 +99,19 @@ from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.values import Class, Func, Instance, ParamSet, Ref, Unknown, members
+from tricklint.interpreter.values import (
+    Class,
+    Func,
+    Instance,
+    Ref,
+    Unknown,
+    members,
+)
 from tricklint.knowledge import frameworks, layers
 from tricklint.libraries.events import OptimizerBuilt, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
 from tricklint.program.activations import following
 from tricklint.program.heads import rare_heads
@@ -131,7 +139,7 @@ class MissingInit(Rule):
         for built in program.events(OptimizerBuilt):
             for group in built.subject.fact(OptimizerFacts).groups:
                 for root in program_roots(group.params):
-                    if root.library == "torch.nn.Sequential" and root.fact(ModuleFacts).part_of is None:
+                    if root.library == "torch.nn.Sequential" and root.part_of is None:
                         sequentials.append((root, built))
                     for outer in trained_in_parts(program, init, root):
                         if outer not in (module for module, _ in by_class[outer.cls]):  # type: ignore[index]
@@ -396,7 +404,7 @@ def part_of_small_head(outer: Instance) -> bool:
     """Whether all that is new in a model around a pretrained net is a layer or two: its head."""
     if not holds_pretrained(outer):
         return False
-    new = [child for _, child in submodules(outer) if child.library in layers.WEIGHTED and child.fact(ModuleFacts).part_of is None]
+    new = [child for _, child in submodules(outer) if child.library in layers.WEIGHTED and child.part_of is None]
     return len(new) < 3
 
 
@@ -433,7 +441,7 @@ def parts_loaded(program: Program, module: Instance) -> bool:
 
 
 def program_roots(params: object) -> list[Instance]:
-    from tricklint.interpreter.params import roots_of
+    from tricklint.libraries.paramsets import roots_of
 
     return roots_of(params)  # type: ignore[arg-type]
 

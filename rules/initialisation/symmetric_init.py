@@ -75,8 +75,14 @@ import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.interpreter.values import Class, Instance, ParamSet, first, number
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+    first,
+    number,
+)
 from tricklint.libraries.events import Froze, WeightsLoaded
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
 from tricklint.program.activations import Activation, feeds, following
 from tricklint.program.inits import WeightInit, constant, weight_inits

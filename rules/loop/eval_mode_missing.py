@@ -73,7 +73,9 @@ from collections.abc import Iterator
 
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Instance
+from tricklint.interpreter.values import (
+    Instance,
+)
 from tricklint.libraries.events import Backward, Forward
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations

@@ -66,11 +66,14 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.objects import modules_below
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Instance
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+)
 from tricklint.libraries.events import Backward, GradsCleared, Stepped
 from tricklint.libraries.facts import OptimizerFacts
+from tricklint.libraries.modules import modules_below
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.loops import contains
 from tricklint.rule import Rule

@@ -72,7 +72,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Const, Instance, first, members
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    first,
+    members,
+)
 from tricklint.libraries.events import Backward, EpochSet, SamplerBuilt
 from tricklint.libraries.facts import LoaderFacts
 from tricklint.program import Program

@@ -69,7 +69,16 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event, Loop
-from tricklint.interpreter.values import Class, Const, Instance, Sequence, Value, first, members, number
+from tricklint.interpreter.values import (
+    Class,
+    Const,
+    Instance,
+    Sequence,
+    Value,
+    first,
+    members,
+    number,
+)
 from tricklint.libraries.events import SchedulerStepped, Stepped
 from tricklint.libraries.facts import SchedulerFacts
 from tricklint.program import Program

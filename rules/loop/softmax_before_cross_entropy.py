@@ -60,7 +60,10 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Instance, Value
+from tricklint.interpreter.values import (
+    Instance,
+    Value,
+)
 from tricklint.libraries.events import LossComputed
 from tricklint.program import Program
 from tricklint.program.predictions import Ending, only_ending

@@ -81,11 +81,17 @@ from collections.abc import Iterator
 
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Built
-from tricklint.interpreter.objects import modules_below
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Dict, Instance, Sequence, Value, members
+from tricklint.interpreter.values import (
+    Dict,
+    Instance,
+    Sequence,
+    Value,
+    members,
+)
 from tricklint.libraries.events import GroupAdded, OptimizerBuilt, PlainContainer
 from tricklint.libraries.facts import OptimizerFacts, from_library
+from tricklint.libraries.modules import modules_below
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.evaluation import holds_weights
 from tricklint.rule import Rule

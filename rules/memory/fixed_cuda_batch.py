@@ -117,10 +117,14 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.values import Const, Instance, first
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    first,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Forward, LossComputed
+from tricklint.libraries.modules import submodules
 from tricklint.program import Program
 from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plain_step
 from tricklint.rule import Rule

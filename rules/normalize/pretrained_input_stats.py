@@ -83,12 +83,21 @@ import libcst as cst
 
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Built, Event
-from tricklint.interpreter.objects import owner_model, submodules
-from tricklint.interpreter.values import Class, Const, Instance, Ref, Value, first, members
+from tricklint.interpreter.values import (
+    CallFacts,
+    Class,
+    Const,
+    Instance,
+    Ref,
+    Value,
+    first,
+    members,
+)
 from tricklint.knowledge import images
 from tricklint.knowledge.backbones import InputStats, input_stats
 from tricklint.libraries.events import Forward, HeadReplaced, LearnerBuilt, LoaderBuilt, OptimizerBuilt
-from tricklint.libraries.facts import CallFacts, ModuleFacts
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import submodules
 from tricklint.program import Program
 from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchanged
 from tricklint.program.transfer import holds, optimised, published_name
@@ -222,7 +231,7 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
             continue
         backbone, stats = next(iter(found.values()))
         around = [m for m in trained if holds(m, backbone)]
-        if (built.entry, id(backbone)) in ran or not any(owner_model(m) is backbone for m in around) or len(around) > 1:
+        if (built.entry, id(backbone)) in ran or not any(m.owner is backbone for m in around) or len(around) > 1:
             continue
         for made in program.events(LoaderBuilt):
             loader = made.subject
@@ -231,7 +240,7 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
 
 
 def _batch(loader: Instance) -> Value:
-    from tricklint.interpreter.values import Tensor
+    from tricklint.libraries.tensors import Tensor
 
     return Tensor("data", (), None, loader.node, loader.file, loader=loader, key=0)
 
@@ -242,7 +251,7 @@ def backbones(program: Program, model: Instance, elsewhere: set[int]) -> Iterato
     elsewhere: ids of models that are built only on a branch that the defaults do not take.
     """
     for _, module in submodules(model):
-        owner = owner_model(module)
+        owner = module.owner
         if owner.fact(ModuleFacts).pretrained is not True or not owner.fact(ModuleFacts).family or id(owner) in elsewhere:
             continue
         stats = input_stats(
@@ -265,7 +274,7 @@ def _first_layer(event: HeadReplaced, backbone: Instance) -> bool:
     """The event replaces the first convolution: what it expects is no longer known."""
     attribute = str(event.attribute)
     return any(
-        isinstance(member, Instance) and owner_model(member) is backbone and attribute in images.FIRST_LAYERS
+        isinstance(member, Instance) and member.owner is backbone and attribute in images.FIRST_LAYERS
         for member in members(event.subject)
     )
 
@@ -278,7 +287,7 @@ def matters(program: Program, event: Event, model: Instance, backbone: Instance)
     if model.fact(ModuleFacts).loads or backbone.fact(ModuleFacts).loads:  # what fed the training of those weights counts
         return any(optimised(program, other) for other in same_kind(program, model))
     replaced = any(
-        isinstance(member, Instance) and owner_model(member) is backbone
+        isinstance(member, Instance) and member.owner is backbone
         for other in program.events(HeadReplaced)
         for member in members(other.subject)
     )

@@ -88,9 +88,13 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Tensor, Value, first
+from tricklint.interpreter.values import (
+    Value,
+    first,
+)
 from tricklint.knowledge.alpha import alpha_low, highest, reachable, rounded_scale
 from tricklint.libraries.events import LossComputed
+from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
 from tricklint.program.normalise import Cosine, cosine_behind
 from tricklint.rule import Rule

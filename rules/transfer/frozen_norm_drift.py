@@ -87,8 +87,9 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Built, Event
-from tricklint.interpreter.objects import owner_model
-from tricklint.interpreter.values import Instance
+from tricklint.interpreter.values import (
+    Instance,
+)
 from tricklint.libraries.events import ModeSet, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
@@ -130,14 +131,14 @@ class FrozenNormDrift(Rule):
                     if id(norms.holder) not in unsure and not thawed(norms, freeze, every)
                 ]
                 train = next((found for norms in frozen if (found := trained_in_train_mode(program, norms))), None)
-                if train is not None and seen.isdisjoint(owners := {id(owner_model(norms.holder)) for norms in frozen}):
+                if train is not None and seen.isdisjoint(owners := {id(norms.holder.owner) for norms in frozen}):
                     seen |= {id(freeze.event.node), *owners}
                     yield self.report(program, freeze, root, frozen[0], train)
                     break
 
     def report(self, program: Program, freeze: Freeze, root: Instance, norms: Norms, train: Event) -> Finding:
         event = freeze.event
-        owner = owner_model(norms.holder)
+        owner = norms.holder.owner
         label = published_name(owner) or owner.label or "the backbone"
         if isinstance(train, TrainerGiven):
             how = "the trainer runs it in training mode"

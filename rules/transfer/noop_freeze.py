@@ -55,9 +55,13 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Func, Instance, ParamSet
+from tricklint.interpreter.values import (
+    Class,
+    Func,
+    Instance,
+)
 from tricklint.libraries.events import FreezeMissed
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program import Program
 from tricklint.program.transfer import freezes, holds, whole
 from tricklint.rule import Rule

@@ -73,8 +73,8 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Severity
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import ParamSet
 from tricklint.libraries.events import Initialised
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
 from tricklint.program.reinit import overwritten
 from tricklint.rule import Rule

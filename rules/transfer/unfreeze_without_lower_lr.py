@@ -91,9 +91,10 @@ import libcst as cst
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Instance, members
+from tricklint.interpreter.values import (
+    Instance,
+    members,
+)
 from tricklint.libraries.events import (
     GroupAdded,
     GroupOptionSet,
@@ -103,6 +104,8 @@ from tricklint.libraries.events import (
     Stepped,
 )
 from tricklint.libraries.facts import SchedulerFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.policy import advice
 from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws

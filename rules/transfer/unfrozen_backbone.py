@@ -74,7 +74,10 @@ import libcst as cst
 from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Built, Event, Made
-from tricklint.interpreter.values import Class, Instance
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+)
 from tricklint.knowledge import frameworks
 from tricklint.libraries.events import GroupAdded, GroupOptionSet, OptimizerBuilt, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
@@ -165,8 +168,8 @@ class UnfrozenBackbone(Rule):
     @staticmethod
     def holds_backbone(event: Event, model: Instance) -> bool:
         """Whether the optimizer is given the backbone's own parameters, not the head's or filtered ones alone."""
-        from tricklint.interpreter.objects import submodules
-        from tricklint.interpreter.params import roots_of
+        from tricklint.libraries.modules import submodules
+        from tricklint.libraries.paramsets import roots_of
         from tricklint.program.decay import param_sets
 
         optimizer = event.subject

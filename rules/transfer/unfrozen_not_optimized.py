@@ -87,11 +87,12 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.interpreter.events import Event
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Instance, members
-from tricklint.libraries.events import HeadReplaced, Stepped
-from tricklint.libraries.facts import ModuleFacts
+from tricklint.interpreter.values import (
+    Instance,
+    members,
+)
+from tricklint.libraries.events import GroupAdded, HeadReplaced, OptimizerBuilt, Stepped
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.thaw import (
     covers,
@@ -161,7 +162,7 @@ class UnfrozenNotOptimized(Rule):
                 continue
             for model in members(event.subject):
                 if not isinstance(model, Instance) or (
-                    old is None and model.fact(ModuleFacts).part_of is None and not model.library
+                    old is None and model.part_of is None and not model.library
                 ):
                     continue
                 found = self.missed(program, event, model)
@@ -197,7 +198,7 @@ class UnfrozenNotOptimized(Rule):
             return program.finding(self, event.file, event.node, message, evidence)
         return None
 
-    def mend(self, optimizer: Event, model: Instance) -> Fix | None:
+    def mend(self, optimizer: OptimizerBuilt | GroupAdded, model: Instance) -> Fix | None:
         """`filter(lambda p: p.requires_grad, net.parameters())` → `net.parameters()`, when `net` holds the layers."""
         call, tree = optimizer.node, optimizer.file.tree
         sets = sets_of(optimizer.subject)

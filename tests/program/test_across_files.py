@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from tricklint.interpreter.events import Built
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Instance, Ref
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+    Ref,
+)
 from tricklint.libraries.events import Froze, GradsCleared, LossComputed, OptimizerBuilt, Stepped, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program.slots import picks_anywhere, slots
 
 MODELS = """

@@ -7,7 +7,9 @@ import textwrap
 import pytest
 
 from tricklint.interpreter.events import Built
-from tricklint.interpreter.values import Instance
+from tricklint.interpreter.values import (
+    Instance,
+)
 from tricklint.knowledge import layers
 from tricklint.program import Program
 from tricklint.program.activations import following

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tricklint.interpreter.events import Built
-from tricklint.interpreter.values import Const, Instance, Union, Unknown, first, number
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    Union,
+    Unknown,
+    first,
+    number,
+)
 from tricklint.libraries.events import Froze, OptimizerBuilt
 from tricklint.libraries.facts import OptimizerFacts
 from tricklint.program.decay import effective_decay

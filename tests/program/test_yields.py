@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tricklint.interpreter import calls, yields
-from tricklint.interpreter.values import Const, Tensor
+from tricklint.interpreter.values import (
+    Const,
+)
+from tricklint.libraries.tensors import Tensor
 
 SCRIPT = """
     import torch
@@ -44,8 +47,8 @@ def test_only_functions_without_effect_are_skipped(program, monkeypatch, long):
     monkeypatch.setattr(yields, "ENOUGH", 3)
     monkeypatch.setattr(calls, "LONG", long)
     ran: list[str] = []
-    follow = calls.Calls.follow
-    monkeypatch.setattr(calls.Calls, "follow", lambda self, func, *rest: ran.append(func.name) or follow(self, func, *rest))
+    follow = calls.follow
+    monkeypatch.setattr(calls, "follow", lambda machine, func, *rest: ran.append(func.name) or follow(machine, func, *rest))
     found = program({"train.py": SCRIPT})
     names = next(iter(found.project.loaded())).names
     often = len([name for name in ran if name == "helper"])

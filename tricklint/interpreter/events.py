@@ -14,7 +14,12 @@ import libcst as cst
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
-    from tricklint.interpreter.values import Func, Instance, Pred, Value
+    from tricklint.interpreter.values import (
+    Func,
+    Instance,
+    Pred,
+    Value,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +94,11 @@ class Event:
 
     at: Moment
     subject: Value
+
+    @property
+    def trains(self) -> bool:
+        """Whether an entry in which this happens has begun to train."""
+        return False
 
     @property
     def node(self) -> cst.CSTNode:

@@ -13,7 +13,9 @@ from tricklint.source.tree import Tree
 if TYPE_CHECKING:
     import libcst as cst
 
-    from tricklint.interpreter.values import Value
+    from tricklint.interpreter.values import (
+    Value,
+)
     from tricklint.source.text import Source
 
 

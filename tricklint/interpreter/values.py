@@ -24,6 +24,12 @@ class Value:
     """Base of everything the interpreter passes around."""
 
     __slots__ = ()
+    crowd = False  # of many such values one is like the other: a union keeps only a few
+    silent = False  # rules ask nothing of it when it is what a function returns
+
+    def preds_of_name(self) -> list[Pred] | None:
+        """Where the value stands for the names of many elements: the tests that these have passed."""
+        return None
 
 
 class Unknown(Value):
@@ -170,7 +176,7 @@ class Obj(Value):
 class Instance(Obj):
     """What calling a class gives. `cls` is a `Class` of the program or a `Ref` to a library's class or factory."""
 
-    __slots__ = ("args", "below", "cls", "held", "kind", "kwargs", "made_in", "open_kwargs", "records", "seq")
+    __slots__ = ("args", "below", "cls", "held", "kind", "kwargs", "made_in", "open_kwargs", "part_of", "records", "seq")
 
     def __init__(self, cls: Value, node: cst.CSTNode | None, file: FileModule | None) -> None:
         super().__init__(node, file)
@@ -181,6 +187,7 @@ class Instance(Obj):
         self.open_kwargs = False  # **something unknown was passed
         self.records: dict[type, Any] = {}  # what libraries know of the object: a typed record a kind
         self.made_in: Class | None = None  # the program's class whose method built it
+        self.part_of: Instance | None = None  # the library's object that it was taken from
         self.below: tuple[tuple[str, Instance], ...] | None = None  # the modules it holds, once the program was run
         self.held: frozenset[int] | None = None  # their ids
         self.seq = 0
@@ -195,6 +202,14 @@ class Instance(Obj):
     def has(self, kind: type) -> bool:
         """Whether anything of that kind was ever recorded of the object."""
         return kind in self.records
+
+    @property
+    def owner(self) -> Instance:
+        """The library's object that this one is a part of, or the instance itself."""
+        at = self
+        while at.part_of is not None:
+            at = at.part_of
+        return at
 
     @property
     def library(self) -> str:
@@ -225,6 +240,14 @@ class IteratorFacts:
     zips: tuple[Value, ...] = ()
 
 
+@dataclass(slots=True, eq=False)
+class CallFacts:
+    """Of what a library's call gave: the object whose method it was, and the methods called on it since."""
+
+    of: Instance | None = None
+    methods: list[str] = field(default_factory=list)
+
+
 class Sequence(Obj):
     """A list, tuple or set. `open` means that it may hold more than `items`."""
 
@@ -238,11 +261,11 @@ class Sequence(Obj):
 
     @property
     def items(self) -> tuple[Value, ...]:
-        return self.fields["items"]
+        return cast("tuple[Value, ...]", self.fields["items"])
 
     @property
     def open(self) -> bool:
-        return self.fields["open"]
+        return bool(self.fields["open"])
 
     def __repr__(self) -> str:
         return f"{self.kind}{list(self.items)}{'…' if self.open else ''}"
@@ -285,67 +308,11 @@ class Pred:
 
 
 @dataclass(slots=True, eq=False)
-class ParamSet(Value):
-    """Parameters (or modules) below `root`, narrowed by `preds`.
-
-    kind: "param" or "module". `elem` is one symbolic element while a loop goes over the set; `named` gives pairs.
-    `names` stands for the names alone. `attr` narrows params to that attribute of the modules ("weight", "bias").
-    """
-
-    root: Value
-    kind: str
-    preds: tuple[Pred, ...] = ()
-    elem: bool = False
-    named: bool = False
-    recurse: bool = True
-    names: bool = False
-    prefix: str = ""  # the path of the submodule the set was taken from, when the root is not it
-    node: cst.CSTNode | None = None
-
-    def narrowed(self, *preds: Pred) -> ParamSet:
-        return ParamSet(
-            self.root, self.kind, self.preds + preds, self.elem, self.named, self.recurse, self.names, self.prefix, self.node
-        )
-
-    def but(self, **changes: Any) -> ParamSet:
-        kept = {name: changes.get(name, getattr(self, name)) for name in ParamSet.__slots__}
-        return ParamSet(**kept)
-
-
-@dataclass(slots=True, eq=False)
 class Test(Value):
     """A condition on a symbolic element, not decidable for the set as a whole."""
 
     __test__ = False
     pred: Pred
-
-
-class Tensor(Value):
-    """A tensor that flows: which operation made it, of which inputs. The inputs are a small data-flow graph."""
-
-    __slots__ = ("attrs", "file", "grad", "inputs", "module", "node", "op", "result")
-
-    def __init__(
-        self,
-        op: str,
-        inputs: tuple[Value, ...] = (),
-        module: Instance | None = None,
-        node: cst.CSTNode | None = None,
-        file: FileModule | None = None,
-        grad: bool = False,
-        **attrs: Any,
-    ) -> None:
-        self.op = op
-        self.inputs = inputs
-        self.module = module
-        self.node = node
-        self.file = file
-        self.grad = grad  # an autograd graph hangs on it
-        self.attrs = attrs
-        self.result: Value | None = None  # for op "call": what the module's forward returned
-
-    def __repr__(self) -> str:
-        return f"Tensor({self.op}{', ' + self.module.label if self.module else ''})"
 
 
 class Union(Value):
@@ -362,7 +329,7 @@ class Union(Value):
 
 
 MAX_UNION = 48
-MAX_TENSORS = 4
+MAX_CROWD = 4
 
 
 def same(a: Value, b: Value) -> bool:
@@ -395,20 +362,20 @@ def _key(value: Value) -> object:
 def join(first: Value, *others: Value, sure: bool = False) -> Value:
     """One value for several; `first` stays first, and is the default path's when `sure`.
 
-    Of tensors only a few are kept: they differ by the branch they came through, seldom by what they are.
+    Of a crowd only a few are kept: they differ by the branch they came through, seldom by what they are.
     """
     if not others and not isinstance(first, Union):
         return first
     kept: dict[object, Value] = {}
-    tensors = 0
+    crowd = 0
     for value in (first, *others):
         for member in members(value):
             key = _key(member)
             if key in kept:
                 continue
-            if isinstance(member, Tensor):
-                tensors += 1
-                if tensors > MAX_TENSORS:
+            if member.crowd:
+                crowd += 1
+                if crowd > MAX_CROWD:
                     continue
             kept[key] = member
     if len(kept) == 1:

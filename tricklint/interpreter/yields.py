@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tricklint.interpreter import behaviour
 from tricklint.interpreter.events import Handled, Iterated
 from tricklint.interpreter.values import (
     UNKNOWN,
@@ -16,7 +17,6 @@ from tricklint.interpreter.values import (
     Func,
     Ref,
     Sequence,
-    Tensor,
     Unknown,
     Value,
     members,
@@ -26,8 +26,8 @@ from tricklint.interpreter.values import (
 if TYPE_CHECKING:
     import libcst as cst
 
-    from tricklint.interpreter.calls import CallArgs
-    from tricklint.interpreter.interpreter import Interpreter
+    from tricklint.interpreter.callargs import CallArgs
+    from tricklint.interpreter.machine import Machine
 
 LONG = 200_000  # steps of a whole program, from which on this saves time that somebody would notice
 ENDLESS = 1_000_000  # steps, from which on calls are followed less deep
@@ -60,16 +60,15 @@ class Yield:
             self.useful = True
         elif self.answer is None:
             self.answer = result
-        elif not isinstance(result, Tensor) and not same(self.answer, result):
+        elif not result.silent and not same(self.answer, result):
             # a number or a name that depends on the arguments
             self.useful = any(isinstance(member, (Const, Ref)) for member in members(result))
 
-    def again(self, at: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
+    def again(self, at: Machine, args: CallArgs, node: cst.CSTNode) -> Value:
         """The answer without another run."""
-        tensors = [member for value in args.all() for member in members(value) if isinstance(member, Tensor)]
-        if tensors and isinstance(self.answer, Tensor):
-            grad = any(tensor.grad for tensor in tensors)
-            return Tensor("unknown", tuple(args.all()), tensors[0].module, node, at.file, grad, name=self.func.name)
+        given = behaviour.opaque(at, args, node, self.func.name)
+        if self.answer is not None and type(given) is type(self.answer) and given.silent:
+            return given
         return self.answer if isinstance(self.answer, Const) else UNKNOWN
 
 
@@ -80,7 +79,7 @@ def _says_nothing(value: object, depth: int = 3) -> bool:
             items = member.items if isinstance(member, Sequence) else tuple(member.fields.values())
             if not depth or not all(_says_nothing(item, depth - 1) for item in items):
                 return False
-        elif not isinstance(member, (Unknown, Const, Tensor, Ref)):
+        elif not member.silent and not isinstance(member, (Unknown, Const, Ref)):
             return False
     return True
 

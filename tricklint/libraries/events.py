@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 from tricklint.interpreter.events import Event
 
 if TYPE_CHECKING:
-    from tricklint.interpreter.calls import CallArgs
-    from tricklint.interpreter.values import Dict, Instance, Pred, Ref, Value
+    from tricklint.interpreter.callargs import CallArgs
+    from tricklint.interpreter.values import (
+    Dict,
+    Instance,
+    Pred,
+    Ref,
+    Value,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -137,6 +143,10 @@ class Backward(Event):
 
     partial: bool = False
 
+    @property
+    def trains(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ModeSet(Event):
@@ -224,6 +234,10 @@ class TrainerGiven(Event):
     subject: Instance
     framework: str
     trainer: Instance
+
+    @property
+    def trains(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

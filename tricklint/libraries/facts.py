@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import libcst as cst
 
-    from tricklint.interpreter.calls import CallArgs
+    from tricklint.interpreter.callargs import CallArgs
     from tricklint.interpreter.events import Step
     from tricklint.interpreter.modules import FileModule
-    from tricklint.interpreter.values import Instance, Value
+    from tricklint.interpreter.values import (
+    Instance,
+    Value,
+)
     from tricklint.knowledge.optimizers import OptimizerRow
 
 
@@ -85,15 +88,6 @@ class CheckpointFacts:
 
 
 @dataclass(slots=True, eq=False)
-class CallFacts:
-    """Of what a library's call gave: the object whose method it was, the methods called on it, whether it is a data frame."""
-
-    of: Instance | None = None
-    methods: list[str] = field(default_factory=list)
-    frame: bool = False
-
-
-@dataclass(slots=True, eq=False)
 class ParserFacts:
     """The options a command line parser was given, with their defaults."""
 
@@ -116,7 +110,7 @@ class ModuleFacts:
 
     pretrained: it was asked for with weights (None where that is unknown, False where it was not asked). family: the
     library's row it came from. external: a library built it whole. new_head: with a head that no weights were loaded into.
-    part_of, path: a part of a library's model, and where in it; parts: those that were asked for. loads: checkpoints it was
+    path: where in a library's model it is a part; parts: those that were asked for. loads: checkpoints it was
     given. output: what its forward gave; running: it is under way. loss_class: it serves as a criterion. init_arguments:
     saved hyperparameters. optimizers: what `configure_optimizers` gave; fitted: a trainer ran it. flat: its parameters are
     one long vector. reparametrised: the wrapper that gives its weight a scale of its own. open: it may hold more children.
@@ -129,7 +123,6 @@ class ModuleFacts:
     family: str = ""
     external: bool = False
     new_head: bool = False
-    part_of: Instance | None = None
     path: str = ""
     parts: list[Instance] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
@@ -153,12 +146,12 @@ class ModuleFacts:
 def from_library(module: Instance) -> bool:
     """Whether a module, or the model it is a part of, was built whole by a library: it holds more than the code shows."""
     if not module.has(ModuleFacts):
-        return False
+        return module.part_of is not None
     known = module.fact(ModuleFacts)
-    return known.external or known.part_of is not None or known.pretrained is not False or bool(known.family)
+    return known.external or module.part_of is not None or known.pretrained is not False or bool(known.family)
 
 
 __all__ = [
-    "BatchFacts", "CallFacts", "CheckpointFacts", "Group", "GroupsFacts", "Load", "LoaderFacts", "ModuleFacts", "OptimizerFacts", "ParserFacts",
+    "BatchFacts", "CheckpointFacts", "Group", "GroupsFacts", "Load", "LoaderFacts", "ModuleFacts", "OptimizerFacts", "ParserFacts",
     "SchedulerFacts", "TrainerFacts", "from_library",
 ]  # fmt: skip

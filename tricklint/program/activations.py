@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from tricklint.interpreter.events import Built
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.values import Class, Const, Dict, Instance, Sequence, Tensor, Union, Value, members
+from tricklint.interpreter.values import (
+    Class,
+    Const,
+    Dict,
+    Instance,
+    Sequence,
+    Union,
+    Value,
+    members,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Forward, LossComputed
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.traced_layers import traced_activation
 
 if TYPE_CHECKING:

@@ -9,12 +9,19 @@ import libcst as cst
 
 from tricklint.interpreter.events import Built, Escaped, Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.objects import held, modules_below, owner_model, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Const, Instance, ParamSet, Sequence, first, members
+from tricklint.interpreter.values import (
+    Class,
+    Const,
+    Instance,
+    Sequence,
+    first,
+    members,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Forward, Froze, HeadReplaced, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.modules import held, modules_below, submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 
 _DOWNLOADS = ("load_url", "load_state_dict_from_url")
@@ -59,7 +66,7 @@ def backbones(program: Program) -> Iterator[Backbone]:
             yield Backbone(model, event, None, head_events(program, model))
     for load in program.events(WeightsLoaded):
         model = load.subject
-        if not isinstance(model, Instance) or id(model) in seen or id(model) not in built or model.fact(ModuleFacts).part_of is not None:
+        if not isinstance(model, Instance) or id(model) in seen or id(model) not in built or model.part_of is not None:
             continue
         for weights in members(load.weights):
             if not isinstance(weights, Instance) or weights.kind != "checkpoint":
@@ -86,7 +93,7 @@ def head_events(program: Program, model: Instance) -> list[HeadReplaced]:
     found = []
     for event in program.events(HeadReplaced):
         subject = event.subject
-        if not isinstance(subject, Instance) or (owner_model(subject) is not model and subject is not model):
+        if not isinstance(subject, Instance) or (subject.owner is not model and subject is not model):
             continue
         new = [m for m in members(event.value) if isinstance(m, Instance)]
         if any(trains_something(m) for m in new) or (not new and isinstance(first(event.value), type(None))) or (event.attribute == "classifier" and not new):
@@ -107,7 +114,7 @@ def has_new_layers(outer: Instance, model: Instance) -> bool:
     """Whether `outer` owns weight layers that are not part of any pretrained model."""
     inside = modules_below(model)
     for _, child in submodules(outer):
-        if id(child) in inside or owner_model(child) is not child:
+        if id(child) in inside or child.owner is not child:
             continue
         if child.library in layers.WEIGHTED or child.library in layers.RECURRENT or child.library in layers.ATTENTION:
             return True
@@ -118,7 +125,7 @@ def related(value: object, model: Instance, outer: list[Instance]) -> bool:
     """Whether a parameter set or module touches the parameters of `model`."""
     roots = [value] if isinstance(value, Instance) else roots_of(value) if isinstance(value, (ParamSet, Sequence)) else []
     for root in roots:
-        if owner_model(root) is model or any(root is container for container in outer):
+        if root.owner is model or any(root is container for container in outer):
             return True
         if id(model) in held(root):
             return True

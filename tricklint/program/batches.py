@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.interpreter.events import Event, Handled
-from tricklint.interpreter.values import Const, Instance, first, members
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    first,
+    members,
+)
 from tricklint.libraries.events import Backward, LoaderBuilt, Stepped
 from tricklint.libraries.facts import LoaderFacts
 from tricklint.program.loaders import feeding, loaders_of

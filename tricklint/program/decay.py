@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Const, Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.interpreter.values import (
+    Class,
+    Const,
+    Instance,
+    Pred,
+    Sequence,
+    Value,
+    first,
+    members,
+    number,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.slots import picks, slots
 
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
@@ -88,7 +98,7 @@ def may_hold_vectors(pset: ParamSet) -> bool:
     root = pset.root
     if not isinstance(root, Instance) or not any(pred.op.startswith("name") for pred in pset.preds):
         return True
-    if any(module.fact(ModuleFacts).external or module.fact(ModuleFacts).part_of is not None for _, module in submodules(root)):
+    if any(module.fact(ModuleFacts).external or module.part_of is not None for _, module in submodules(root)):
         return True
     held = slots(root)
     vectors = [slot for slot in held if slot.is_norm or slot.name.startswith("bias") or slot.ndim == 1]
@@ -122,7 +132,7 @@ def has_vectors(module: Instance) -> bool | None:
             affine = first(child.kwargs.get("affine") or child.kwargs.get("elementwise_affine"))
             if not (isinstance(affine, Const) and not affine.value):
                 return True
-        elif child.library in layers.RECURRENT or child.library in layers.ATTENTION or child.fact(ModuleFacts).external or child.fact(ModuleFacts).part_of is not None or (
+        elif child.library in layers.RECURRENT or child.library in layers.ATTENTION or child.fact(ModuleFacts).external or child.part_of is not None or (
             isinstance(child.cls, Class) and any(not name.startswith(("torch.nn.", "lightning.")) for name in child.cls.libraries())
         ):
             return True

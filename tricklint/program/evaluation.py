@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.values import Class, Instance, ParamSet, Tensor, members
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+    members,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Forward, Froze
 from tricklint.libraries.facts import from_library
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.loops import (
     EVALUATION,
     TRAINING,
@@ -93,7 +99,10 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    from tricklint.interpreter.values import Dict, Sequence
+    from tricklint.interpreter.values import (
+    Dict,
+    Sequence,
+)
 
     if isinstance(value, Tensor):
         yield value

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 import libcst as cst
 
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.objects import owner_model
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Instance, ParamSet, Tensor, Value, first, number
+from tricklint.interpreter.values import (
+    Instance,
+    Value,
+    first,
+    number,
+)
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.libraries.tensors import Tensor
 
 _SAME = frozenset(
     ("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean")
@@ -73,7 +78,7 @@ def _through(value: Value | None) -> Tensor | None:
 
 def _pretrained(module: Instance) -> Instance | None:
     """The pretrained model that `module` is, or is a part or a slice of."""
-    owner = owner_model(module)
+    owner = module.owner
     if owner.fact(ModuleFacts).pretrained is True:
         return owner
     if module.library == "torch.nn.Sequential":

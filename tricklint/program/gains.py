@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tricklint.interpreter.values import Const, Instance, Value, first
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    Value,
+    first,
+)
 from tricklint.libraries.events import Initialised
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from tricklint.interpreter.values import (
     Instance,
     Ref,
     Sequence,
-    Tensor,
     Value,
     first,
     instances,
@@ -25,6 +24,7 @@ from tricklint.knowledge import layers
 from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.libraries.events import LossComputed, SamplerBuilt
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.program import Program
 
@@ -77,7 +77,7 @@ def default_bias(init: Initialisation, head: Instance) -> bool:
     bias = first(head.kwargs.get("bias"))
     if isinstance(bias, Const) and not bias.value:
         return False
-    if init.loaded(head) or head.fact(ModuleFacts).part_of is not None:
+    if init.loaded(head) or head.part_of is not None:
         return False
     return not any(True for _ in init.reaching(head, "bias"))
 
@@ -125,7 +125,7 @@ def _new_head(model: Instance) -> Iterator[Instance]:
         for head in instances(model.fields.get(name), "module"):
             inside = [layer for value in head.fields.values() for layer in instances(value, "module")]
             for layer in (head, *reversed(inside)):
-                if layer.library in layers.WEIGHTED and layer.fact(ModuleFacts).part_of is None:
+                if layer.library in layers.WEIGHTED and layer.part_of is None:
                     yield layer
                     return
                 if not _hands_on(layer.library) and layer is not head:

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.calls import IMAGE_TRANSFORMS, CallArgs
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.calls import invoke
 from tricklint.interpreter.interpreter import BudgetSpent, Frame
-from tricklint.interpreter.objects import owner_model
-from tricklint.interpreter.params import roots_of
 from tricklint.interpreter.values import (
     UNKNOWN,
+    CallFacts,
     Class,
     Const,
     Dict,
     Func,
     Instance,
-    ParamSet,
     Sequence,
-    Tensor,
     Union,
     Value,
     first,
@@ -31,7 +29,10 @@ from tricklint.interpreter.values import (
     number,
 )
 from tricklint.knowledge import images
-from tricklint.libraries.facts import BatchFacts, CallFacts, LoaderFacts, ModuleFacts
+from tricklint.libraries.facts import BatchFacts, LoaderFacts, ModuleFacts
+from tricklint.libraries.images import IMAGE_TRANSFORMS
+from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.program import Program
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class ImageFlow:
         at.frames, at.path, at.loops, at.journal = [], [], [], None
         try:
             with at.inside(Frame(None, method.file, method.file.names, (), 0)):
-                return at.invoke(method, dataset, CallArgs([UNKNOWN]), method.node)
+                return invoke(at, method, dataset, CallArgs([UNKNOWN]), method.node)
         except (BudgetSpent, RecursionError):
             return None
         finally:
@@ -248,7 +249,9 @@ class ImageFlow:
 
 
 def _opened() -> Value:
-    from tricklint.interpreter.values import Ref
+    from tricklint.interpreter.values import (
+    Ref,
+)
 
     return Ref("PIL.Image.open")
 
@@ -307,7 +310,7 @@ def enters(module: Instance, model: Instance) -> bool:
     """Whether calling `module` feeds the first layer of the pretrained `model`."""
     if module is model:
         return True
-    if owner_model(module) is model:
+    if module.owner is model:
         return str(module.fact(ModuleFacts).path).partition(".")[0] in images.FIRST_STAGES
     if module.library == "torch.nn.Sequential" and module.fields:
         start = next(iter(module.fields.values()))

@@ -9,12 +9,22 @@ from functools import cached_property
 import libcst as cst
 
 from tricklint.interpreter.events import Building, Built, Escaped, Event
-from tricklint.interpreter.objects import owner_model, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Const, Dict, Instance, ParamSet, Pred, Sequence, Value, first, members
+from tricklint.interpreter.values import (
+    Class,
+    Const,
+    Dict,
+    Instance,
+    Pred,
+    Sequence,
+    Value,
+    first,
+    members,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Initialised, TrainerGiven, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 
 # Bases of torch.nn layers that isinstance tests name
@@ -210,7 +220,7 @@ def _is_pretrained(child: Instance) -> bool:
 
 
 def _comes_with_weights(child: Instance) -> bool:
-    root = owner_model(child)
+    root = child.owner
     if root.fact(ModuleFacts).pretrained or root.fact(ModuleFacts).family:
         return True
     # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
@@ -251,7 +261,7 @@ def _asks_for_weights(value: Value) -> bool:
 
 def deep_and_plain(module: Instance) -> bool:
     """At least eight weight layers in one module tree, with no norm among them and no addition in its forward."""
-    from tricklint.interpreter.values import Tensor
+    from tricklint.libraries.tensors import Tensor
 
     kinds = [child.library for _, child in submodules(module)]
     if sum(kind in layers.WEIGHTED for kind in kinds) < 8 or any(kind in layers.NORM for kind in kinds):

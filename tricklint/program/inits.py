@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tricklint.interpreter.values import Instance, ParamSet, Pred, Tensor, Value, first, members, number
+from tricklint.interpreter.values import (
+    Instance,
+    Pred,
+    Value,
+    first,
+    members,
+    number,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Initialised
+from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.slots import Slot, picks, slots
 
 if TYPE_CHECKING:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tricklint.interpreter.values import Instance, IteratorFacts, Value, members
+from tricklint.interpreter.values import (
+    Instance,
+    IteratorFacts,
+    Value,
+    members,
+)
 from tricklint.program.loops import flow
 
 

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.interpreter.events import Event, Loop
-from tricklint.interpreter.objects import modules_below
-from tricklint.interpreter.values import Const, Dict, Instance, ParamSet, Sequence, Tensor, Union, Value, members
+from tricklint.interpreter.values import (
+    Const,
+    Dict,
+    Instance,
+    Sequence,
+    Union,
+    Value,
+    members,
+)
 from tricklint.libraries.events import Backward, ModeSet
+from tricklint.libraries.modules import modules_below
+from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.tensors import Tensor
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:

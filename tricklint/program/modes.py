@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Class, Instance
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import ModeSet
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program.transfer import holds_norms
 from tricklint.source.tree import walk
 
@@ -27,7 +30,7 @@ def behaves_differently(module: Instance) -> Instance | None:
     for _, at in submodules(module):
         if at.library in layers.DROPOUT or at.library in layers.BATCH_NORM:
             return at
-        if whole is None and at.fact(ModuleFacts).part_of is None and holds_norms(at):
+        if whole is None and at.part_of is None and holds_norms(at):
             whole = at
     return whole
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Instance, ParamSet, Pred, members
+from tricklint.interpreter.values import (
+    Instance,
+    Pred,
+    members,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Forward, ModeSet, NormStatsSet, TrainerGiven
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, optimised, touches
 
@@ -80,7 +85,9 @@ def _put_back(program: Program, train: Event, modes: list[ModeSet | TrainerGiven
 
 
 def _overrides_train(event: Event) -> bool:
-    from tricklint.interpreter.values import Class
+    from tricklint.interpreter.values import (
+    Class,
+)
 
     return any(
         isinstance(root.cls, Class)

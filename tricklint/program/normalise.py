@@ -10,8 +10,17 @@ from dataclasses import dataclass, replace
 import libcst as cst
 
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Const, Instance, ParamSet, Sequence, Tensor, Value, first, number
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    Sequence,
+    Value,
+    first,
+    number,
+)
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.tensors import Tensor
 
 _DEPTH = 80
 # What leaves the values as they are

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tricklint.interpreter.values import Instance, Tensor, Union, Value
+from tricklint.interpreter.values import (
+    Instance,
+    Union,
+    Value,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.tensors import Tensor
 
 # Where the libraries whose models return their classifier's output keep that classifier
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear", "_fc")
@@ -83,7 +88,7 @@ def _new_classifier(model: Instance) -> Instance | None:
     if any(part in model.library for part in (".detection.", ".segmentation.", "inception", "googlenet")):
         return None
     values = [model.fields.get(name) for name in _CLASSIFIERS]
-    put = [value for value in values if isinstance(value, Instance) and value.fact(ModuleFacts).part_of is None]
+    put = [value for value in values if isinstance(value, Instance) and value.part_of is None]
     return put[0] if len(put) == 1 and put[0].kind == "module" else None
 
 

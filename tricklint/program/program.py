@@ -12,15 +12,29 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix
-from tricklint.interpreter.calls import CallArgs
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.calls import invoke
+from tricklint.interpreter.classes import instantiate, kind_of_class
 from tricklint.interpreter.events import Built, Event
-from tricklint.interpreter.interpreter import BudgetSpent, Frame, Interpreter
+from tricklint.interpreter.imports import run_file, settled
+from tricklint.interpreter.interpreter import BudgetSpent, Frame, Machine
 from tricklint.interpreter.modules import FileModule, Project
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import UNKNOWN, Class, Const, Func, Instance, Value, members
+from tricklint.interpreter.values import (
+    UNKNOWN,
+    Class,
+    Const,
+    Func,
+    Instance,
+    Value,
+    members,
+)
+from tricklint.libraries import load as load_libraries
 from tricklint.libraries.events import GroupAdded, LossBuilt, OptimizerBuilt, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.lightning import run_lightning
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import roots_of
+from tricklint.libraries.torch_forward import forward
 from tricklint.program import starts
 from tricklint.source.tree import Tree
 
@@ -60,7 +74,8 @@ class Program:
         self.facts: Any = None
         self.problems: list[Any] = []
         self.project = Project(sources, import_roots, load)
-        self.interpreter = Interpreter(self.project)
+        load_libraries()
+        self.interpreter = Machine(self.project)
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots)
@@ -95,7 +110,7 @@ class Program:
 
     def _run_script(self, path: Path) -> None:
         at = self.interpreter
-        module = at.run_file(path)
+        module = run_file(at, path)
         if module is None:
             return
         for block in module.main_blocks:
@@ -119,7 +134,7 @@ class Program:
                 if isinstance(value, Func) and value.file is module and isinstance(value.node, cst.FunctionDef):
                     entries.append((0, path, module, value))
                 elif isinstance(value, Class) and value.file is module:
-                    is_module = at.kind_of_class(value) == "module"
+                    is_module = kind_of_class(value) == "module"
                     lightning = "lightning.LightningModule" in value.libraries()
                     entries.append((1 + is_module + (is_module and not lightning), path, module, value))
         for _, path, module, value in sorted(entries, key=lambda entry: entry[0]):
@@ -137,32 +152,32 @@ class Program:
     def _run_function(self, module: FileModule, func: Func) -> None:
         at = self.interpreter
         with at.inside(Frame(None, module, module.names, (), 0)):
-            at.invoke(func, None, CallArgs(), func.node)
+            invoke(at, func, None, CallArgs(), func.node)
 
     def _run_class(self, module: FileModule, cls: Class) -> None:
         at = self.interpreter
         methods = [f for f in cls.fields.values() if isinstance(f, Func) and id(f.node) not in at.covered]
-        kind = at.kind_of_class(cls)
+        kind = kind_of_class(cls)
         if not methods or kind == "optimizer":
             return
         lightning = "lightning.LightningModule" in cls.libraries()
         with at.inside(Frame(None, module, module.names, (), 0)):
             made = at.last_built.get(id(cls))
             if made is None:
-                made_value = at.instantiate(cls, CallArgs(), cls.node)
+                made_value = instantiate(at, cls, CallArgs(), cls.node)
                 if not isinstance(made_value, Instance):
                     return
                 made = made_value
                 made.fact(ModuleFacts).imagined = True
             if lightning:
-                at.run_lightning(made, CallArgs(), cls.node)
+                run_lightning(at, made, CallArgs(), cls.node)
             for func in methods:
                 if id(func.node) in at.covered or func.name.startswith("__"):
                     continue
                 if kind == "module" and func.name == "forward":
-                    at.forward(made, CallArgs(), cls.node)
+                    forward(at, made, CallArgs(), cls.node)
                 else:
-                    at.invoke(func, made, CallArgs(), func.node)
+                    invoke(at, func, made, CallArgs(), func.node)
 
     def _run_alternatives(self, path: Path) -> None:
         """A script that stars a package of models in and trains one of them trains any of them: its siblings count."""
@@ -192,18 +207,18 @@ class Program:
         self._run_rest([file.path for file in files])
         built = self._instances
         for name, value in list(module.names.items()):
-            value = self.interpreter.settled(module.names, name, value)
-            if isinstance(value, Class) and value.file in files and self.interpreter.kind_of_class(value) == "module":
+            value = settled(self.interpreter, module.names, name, value)
+            if isinstance(value, Class) and value.file in files and kind_of_class(value) == "module":
                 made = [i for i in built if i.cls is value and i.made_in is None and not i.fact(ModuleFacts).imagined]
                 if not made and takes_nothing(value):
                     results_of_class: list[Value] = []
 
                     def construct(value: Class = value, results: list[Value] = results_of_class) -> None:
                         with self.interpreter.inside(Frame(None, module, module.names, (), 0)):
-                            made = self.interpreter.instantiate(value, CallArgs(), value.node)
+                            made = instantiate(self.interpreter, value, CallArgs(), value.node)
                             results.append(made)
                             if isinstance(made, Instance):
-                                self.interpreter.forward(made, CallArgs(), value.node)
+                                forward(self.interpreter, made, CallArgs(), value.node)
 
                     self._enter(path, f"alternative {name}", construct)
                     made = [result for result in results_of_class if isinstance(result, Instance)]
@@ -213,7 +228,7 @@ class Program:
 
                 def build(value: Func = value, results: list[Value] = results) -> None:
                     with self.interpreter.inside(Frame(None, module, module.names, (), 0)):
-                        results.append(self.interpreter.invoke(value, None, CallArgs(), value.node))
+                        results.append(invoke(self.interpreter, value, None, CallArgs(), value.node))
 
                 self._enter(path, f"alternative {name}", build)
                 for result in results:
@@ -422,7 +437,11 @@ DEBUG = False
 
 def plain(value: Value) -> Any:
     """The Python value of constants and containers of them; `_NO` for anything else."""
-    from tricklint.interpreter.values import Dict, Sequence, first
+    from tricklint.interpreter.values import (
+    Dict,
+    Sequence,
+    first,
+)
 
     at = first(value)
     if isinstance(at, Const):

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tricklint.interpreter.events import Built, Event
-from tricklint.interpreter.objects import owner_model, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Instance, members
+from tricklint.interpreter.values import (
+    Instance,
+    members,
+)
 from tricklint.knowledge import layers
 from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.libraries.events import HeadReplaced, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import freezes, holds, optimised, whole
 
@@ -43,7 +46,7 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
             or not event.sure
         ):
             continue
-        if model.fact(ModuleFacts).part_of is not None:
+        if model.part_of is not None:
             continue
         seen.add(id(model))
         around = [outer for outer, _ in program.trained.values() if holds(outer, model)]
@@ -58,7 +61,7 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
             all_of_it = whole(freeze.event.subject) and any(holds(root, model) for root in freeze.roots)
             if freeze.on is False:
                 # the feature extractor counts as all of it: it holds nearly everything
-                stages = {str(root.fact(ModuleFacts).path) for root in freeze.roots if owner_model(root) is model}
+                stages = {str(root.fact(ModuleFacts).path) for root in freeze.roots if root.owner is model}
                 frozen = "all" if all_of_it or stages & {"features", "encoder", "backbone"} else "part"
             elif all_of_it:
                 frozen = "none"
@@ -71,7 +74,7 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
 
 def _head_only(roots: tuple[Instance, ...], model: Instance) -> bool:
     return all(
-        owner_model(root) is not model or str(root.fact(ModuleFacts).path).partition(".")[0] in HEAD_NAMES
+        root.owner is not model or str(root.fact(ModuleFacts).path).partition(".")[0] in HEAD_NAMES
         for root in roots
     )
 
@@ -88,7 +91,7 @@ def _head_layers(program: Program, model: Instance, around: list[Instance]) -> i
     heads = [
         value
         for event in program.events(HeadReplaced)
-        if any(isinstance(subject, Instance) and owner_model(subject) is model for subject in members(event.subject))
+        if any(isinstance(subject, Instance) and subject.owner is model for subject in members(event.subject))
         for value in members(event.value)
         if isinstance(value, Instance)
     ]

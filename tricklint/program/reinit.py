@@ -9,12 +9,15 @@ import libcst as cst
 
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.objects import owner_model, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Instance, ParamSet, Pred
+from tricklint.interpreter.values import (
+    Instance,
+    Pred,
+)
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Initialised, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import holds
 
@@ -54,12 +57,12 @@ def overwritten(program: Program, event: Initialised) -> Loaded | None:
         return None
     for root in roots_of(subject):
         for _, model in submodules(root):
-            if model.fact(ModuleFacts).part_of is not None:
+            if model.part_of is not None:
                 continue
             before = model.fact(ModuleFacts).pretrained is True and model.seq < event.seq
             if before and _reaches(subject.preds, model) and not _spared(program, event, model):
                 return Loaded(model.label, model.node, model.file)
-        owner = owner_model(root)
+        owner = root.owner
         if owner is not root and owner.fact(ModuleFacts).pretrained is True:
             continue  # a part of a backbone, picked by hand: meant so
         for load in program.events(WeightsLoaded):

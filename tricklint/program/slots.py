@@ -11,16 +11,12 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.interpreter.objects import owner_model
-from tricklint.interpreter.params import Attr
 from tricklint.interpreter.values import (
     Class,
     Const,
     Instance,
-    ParamSet,
     Pred,
     Sequence,
-    Tensor,
     Union,
     Value,
     first,
@@ -28,6 +24,8 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers, parts
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.paramsets import Attr, ParamSet
+from tricklint.libraries.tensors import Tensor
 
 NN = layers.NN
 _RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -378,5 +376,5 @@ def picks_anywhere(pset: ParamSet, slot: Slot, frozen: bool | None = False) -> i
     own = next((each for each in slots(pset.root) if each.key == slot.key), None)
     if own is not None:
         return picks(pset, own, frozen)
-    part_of_owner = pset.root.fact(ModuleFacts).part_of is not None and owner_model(pset.root) is slot.owner
+    part_of_owner = pset.root.part_of is not None and pset.root.owner is slot.owner
     return None if part_of_owner else 0

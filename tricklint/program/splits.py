@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.objects import modules_below, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Dict, Instance, ParamSet, Pred, Sequence, Tensor, Union, Value, first
+from tricklint.interpreter.values import (
+    Dict,
+    Instance,
+    Pred,
+    Sequence,
+    Union,
+    Value,
+    first,
+)
 from tricklint.libraries.events import Froze
 from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
+from tricklint.libraries.modules import modules_below, submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.decay import effective_decay, speaks_of_vectors
 from tricklint.program.slots import Slot, picks, picks_anywhere, slots
 
@@ -208,7 +217,7 @@ def _may_be_a_name(root: Instance, text: object) -> bool:
     top = str(text).partition(".")[0]
     if top in root.fields or any(slot.path == text for slot in slots(root)):
         return True
-    unknown = root.fact(ModuleFacts).external or root.fact(ModuleFacts).part_of is not None
+    unknown = root.fact(ModuleFacts).external or root.part_of is not None
     return top not in _NOT_TOP_LEVEL if unknown else False
 
 

@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import libcst as cst
 
 from tricklint.interpreter.events import Event, Loop
-from tricklint.interpreter.objects import owner_model, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Instance, ParamSet, Pred, Sequence, Value, first, members, number
+from tricklint.interpreter.values import (
+    Instance,
+    Pred,
+    Sequence,
+    Value,
+    first,
+    members,
+    number,
+)
 from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.libraries.events import Forward, GroupAdded, OptimizerBuilt, Stepped
 from tricklint.libraries.facts import Group, OptimizerFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import Freeze, freezes, holds, whole
 from tricklint.source.tree import walk
@@ -30,7 +38,7 @@ class Thaw:
 
     def label(self, otherwise: str) -> str:
         """What is unfrozen, for a message."""
-        label = owner_model(self.model).label or otherwise
+        label = self.model.owner.label or otherwise
         return f"{label} ({', '.join(self.words[:3])})" if self.words else label
 
 
@@ -121,7 +129,7 @@ def related(program: Program, event: OptimizerBuilt | GroupAdded, model: Instanc
     sets = sets_of(event.subject)
     if sets is None:
         return False
-    owner = owner_model(model)
+    owner = model.owner
     roots = [root for subset, _ in sets for root in roots_of(subset)]
     if any(holds(root, model) or holds(owner, root) or holds(root, owner) for root in roots):
         return True
@@ -208,7 +216,7 @@ def rebuilt(program: Program, model: Instance, at: Event, optimizer: Instance) -
     return False
 
 
-def optimizers_before(program: Program, at: Event) -> Iterator[Event]:
+def optimizers_before(program: Program, at: Event) -> Iterator[OptimizerBuilt]:
     """Optimizers of the same entry that exist when `at` happens; the latest of each place."""
     for event in program.events(OptimizerBuilt):
         if event.entry == at.entry and event.seq < at.seq and event.possible and isinstance(event.subject, Instance):

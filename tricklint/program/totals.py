@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.interpreter.events import Accumulated, Event, Loop
-from tricklint.interpreter.values import Tensor, members
+from tricklint.interpreter.values import (
+    members,
+)
 from tricklint.libraries.events import Backward, Forward
+from tricklint.libraries.tensors import Tensor
 from tricklint.program.evaluation import evaluations
 from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import contains, flow

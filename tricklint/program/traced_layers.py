@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tricklint.interpreter.events import Built
-from tricklint.interpreter.objects import submodules
-from tricklint.interpreter.values import Class, Instance
+from tricklint.interpreter.values import (
+    Class,
+    Instance,
+)
+from tricklint.libraries.modules import submodules
 
 if TYPE_CHECKING:
     from tricklint.program.program import Program

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tricklint.interpreter.events import Event
-from tricklint.interpreter.objects import modules_below, owner_model, submodules
-from tricklint.interpreter.params import roots_of
-from tricklint.interpreter.values import Const, Instance, ParamSet, Pred, Value, first
+from tricklint.interpreter.values import (
+    Const,
+    Instance,
+    Pred,
+    Value,
+    first,
+)
 from tricklint.knowledge import layers
 from tricklint.knowledge.backbones import has_batch_norm
 from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.libraries.events import Froze
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import modules_below, submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 
 _NORM_WORDS = ("bn", "norm", "downsample")
@@ -56,7 +62,7 @@ def published_name(model: Instance) -> str:
 
 def is_pretrained(module: Instance) -> bool:
     """A library's model that was asked for weights (or may have been), or a model that a checkpoint was loaded into."""
-    owner = owner_model(module)
+    owner = module.owner
     return owner.fact(ModuleFacts).pretrained is not False or bool(owner.fact(ModuleFacts).loads)
 
 
@@ -71,7 +77,7 @@ class Norms:
 def batch_norms(root: Instance) -> list[Norms]:
     """Where below `root` BatchNorm layers surely are."""
     found: list[Norms] = []
-    owner = owner_model(root)
+    owner = root.owner
     if owner is not root:  # a part of a library's model: `model.layer4`, `model.features`
         part = str(root.fact(ModuleFacts).path)
         head = part.partition(".")[0]
@@ -79,7 +85,7 @@ def batch_norms(root: Instance) -> list[Norms]:
             found.append(Norms("", root))
         return found
     for path, module in submodules(root):
-        if module.fact(ModuleFacts).part_of is not None:
+        if module.part_of is not None:
             continue
         if module.library in layers.BATCH_NORM:
             if not _is(module, "track_running_stats", False):
@@ -171,7 +177,7 @@ def holds(outer: Instance, inner: Instance) -> bool:
     while owner is not None:
         if id(owner) in ids:
             return True
-        owner = owner.fact(ModuleFacts).part_of
+        owner = owner.part_of
     return False
 
 

@@ -1,0 +1,111 @@
+"""Arguments of calls, and the names that they become in a function."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from tricklint.interpreter import behaviour
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.machine import Frame, Machine
+from tricklint.interpreter.values import (
+    UNKNOWN,
+    Const,
+    Dict,
+    Func,
+    Instance,
+    Ref,
+    Sequence,
+    Value,
+    first,
+)
+
+
+def arguments(m: Machine, node: cst.Call) -> CallArgs:
+    args = CallArgs()
+    for arg in node.args:
+        value = m.eval(arg.value)
+        if arg.star == "*":
+            inner = first(value)
+            if isinstance(inner, Sequence):
+                args.positional.extend(inner.items)
+                args.open = args.open or inner.open
+            elif inner is not None and (element := behaviour.of(inner).starred(m, inner)) is not None:
+                args.positional.append(element)
+                args.open = True
+            else:
+                args.open = True
+        elif arg.star == "**":
+            inner = first(value)
+            if isinstance(inner, Dict):
+                for key, item in inner.fields.items():
+                    if isinstance(key, str):
+                        args.kwargs[key] = item
+                args.open_kwargs = args.open_kwargs or inner.open
+            else:
+                args.open_kwargs = True
+        elif arg.keyword is not None:
+            args.kwargs[arg.keyword.value] = value
+        else:
+            args.positional.append(value)
+    return args
+
+
+def bind_arguments(m: Machine, func: Func, self_value: Value | None, args: CallArgs) -> dict[str, Value]:
+    params = func.node.params
+    names: dict[str, Value] = {}
+    positional = list(args.positional)
+    decorators = {d.name for d in func.decorators if isinstance(d, Ref)}
+    if self_value is not None and "builtins.staticmethod" not in decorators:
+        if "builtins.classmethod" in decorators and isinstance(self_value, Instance):
+            positional.insert(0, self_value.cls)
+        else:
+            positional.insert(0, self_value)
+    kwargs = dict(args.kwargs)
+    options = behaviour.defaults_of(m, func)
+    at = 0
+    for group in (params.posonly_params, params.params):
+        for param in group:
+            name = param.name.value
+            if at < len(positional):
+                names[name] = positional[at]
+            elif name in kwargs:
+                names[name] = kwargs.pop(name)
+            elif args.open or args.open_kwargs:
+                names[name] = UNKNOWN
+            else:
+                names[name] = options[name] if name in options else default_of(m, param, func)
+            kwargs.pop(name, None)
+            at += 1
+    rest = positional[at:]
+    if isinstance(params.star_arg, cst.Param):
+        names[params.star_arg.name.value] = Sequence("tuple", tuple(rest), args.open)
+    for param in params.kwonly_params:
+        name = param.name.value
+        if name in kwargs:
+            names[name] = kwargs.pop(name)
+        elif args.open_kwargs:
+            names[name] = UNKNOWN
+        else:
+            names[name] = options[name] if name in options else default_of(m, param, func)
+    if params.star_kwarg is not None:
+        made = Dict(open=args.open_kwargs)
+        made.fields.update(kwargs)
+        names[params.star_kwarg.name.value] = made
+    return names
+
+
+def default_of(m: Machine, param: cst.Param, func: Func) -> Value:
+    if param.default is None:
+        return UNKNOWN
+
+    m.frames.append(Frame(None, func.file, {}, func.closure, len(m.path)))
+    try:
+        value = m.eval(param.default)
+    finally:
+        m.frames.pop()
+    if isinstance(value, Const):
+        return Const(value.value, True)
+    declared = behaviour.declared_default(value)
+    if declared is not None:
+        return declared
+    return value

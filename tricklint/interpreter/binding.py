@@ -1,0 +1,109 @@
+"""Assignment: names, attributes, items, and unpacking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+
+import libcst as cst
+
+from tricklint.interpreter import behaviour
+from tricklint.interpreter.attributes import set_attribute
+from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.narrowing import narrowed_here
+from tricklint.interpreter.values import (
+    UNKNOWN,
+    Const,
+    Dict,
+    Instance,
+    Namespace,
+    Sequence,
+    Unknown,
+    Value,
+    first,
+    join,
+    members,
+)
+
+
+def assign(m: Machine, target: cst.CSTNode, value: Value, node: cst.CSTNode) -> None:
+    if isinstance(target, cst.Name):
+        m.bind(target.value, value)
+    elif isinstance(target, cst.Attribute):
+        set_attribute(m, m.eval(target.value), target.attr.value, value, node)
+    elif isinstance(target, (cst.Tuple, cst.List)):
+        unpack(m, target.elements, value, node)
+    elif isinstance(target, cst.Subscript):
+        set_item(m, m.eval(target.value), target, value, node)
+    elif isinstance(target, cst.StarredElement):
+        assign(m, target.value, value, node)
+
+
+def unpack(m: Machine, elements: Seq[cst.BaseElement], value: Value, node: cst.CSTNode) -> None:
+    parts = spread(m, value, len(elements), any(isinstance(e, cst.StarredElement) for e in elements))
+    for element, part in zip(elements, parts):
+        assign(m, element.value, part, node)
+
+
+def spread(m: Machine, value: Value, count: int, starred: bool = False) -> list[Value]:
+    """`count` values out of one that is unpacked."""
+    options: list[list[Value]] = []
+    for member in members(value):
+        if isinstance(member, Sequence):
+            if not starred and len(member.items) == count:
+                options.append(list(member.items))
+            continue
+        parts = behaviour.of(member).spread(m, member, count)
+        if parts:
+            options.append(parts)
+    if not options:
+        return [UNKNOWN] * count
+    if len(options) == 1:
+        return options[0]
+    return [join(*(option[i] for option in options)) for i in range(count)]
+
+
+def set_item(m: Machine, target: Value, node: cst.Subscript, value: Value, statement: cst.CSTNode) -> None:
+    """`target[index] = value`."""
+    index: Value = UNKNOWN
+    if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+        index = m.eval(node.slice[0].slice.value)
+    at = first(index)
+    value = narrowed_here(m, value)
+    for member in members(target):
+        if isinstance(member, Dict):
+            key = at.value if isinstance(at, Const) and isinstance(at.value, (str, int, float, bool, type(None))) else None
+            if isinstance(at, Const):
+                m.write(member.fields, key, value)
+            else:
+                m.write(member.fields, f"<dynamic {len(member.fields)}>", value)
+        elif isinstance(member, Sequence):
+            m.write(member.fields, "items", (*member.items, value))
+            m.write(member.fields, "open", True)
+        elif behaviour.of(member).set_item(m, member, index, value, statement):
+            pass
+        elif isinstance(member, (Instance, Namespace)) and isinstance(at, Const) and isinstance(at.value, str):
+            m.write(member.fields, at.value, value)
+
+
+def extend(m: Machine, target: Sequence, value: Value) -> None:
+    """`target.extend(value)`, `target += value`."""
+    inner = first(value)
+    elements = behaviour.of(inner).starred(m, inner) if inner is not None else None
+    if isinstance(inner, Sequence):
+        added = narrowed_here(m, inner)
+        assert isinstance(added, Sequence)
+        m.write(target.fields, "items", (*target.items, *added.items))
+        if inner.open or m.loops:
+            m.write(target.fields, "open", True)
+    elif elements is not None:
+        m.write(target.fields, "items", (*target.items, narrowed_here(m, elements)))
+        m.write(target.fields, "open", True)
+    else:
+        for member in members(value):
+            if isinstance(member, Sequence):
+                m.write(target.fields, "items", (*target.items, *member.items))
+            elif isinstance(member, Instance) and member.kind == "module":
+                m.write(target.fields, "items", (*target.items, member))
+            elif isinstance(member, Unknown):
+                m.write(target.fields, "items", (*target.items, UNKNOWN))
+        m.write(target.fields, "open", True)

@@ -1,0 +1,127 @@
+"""Items: `value[index]` and slices."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import libcst as cst
+
+from tricklint.interpreter import behaviour
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.imports import ModuleValue, dynamic_member
+from tricklint.interpreter.literals import hashable
+from tricklint.interpreter.machine import Machine, evaluates
+from tricklint.interpreter.narrowing import narrow
+from tricklint.interpreter.values import (
+    NONE,
+    UNKNOWN,
+    Bound,
+    Class,
+    Const,
+    Dict,
+    Func,
+    Instance,
+    Namespace,
+    Pred,
+    Ref,
+    Sequence,
+    Union,
+    Unknown,
+    Value,
+    first,
+    join,
+)
+from tricklint.knowledge.names import canonical
+
+
+@evaluates(cst.Subscript)
+def eval_subscript(m: Machine, node: cst.Subscript) -> Value:
+    value = m.eval(node.value)
+    index: Value = UNKNOWN
+    sliced: cst.Slice | None = None
+    if len(node.slice) == 1:
+        at = node.slice[0].slice
+        if isinstance(at, cst.Index):
+            index = m.eval(at.value)
+        elif isinstance(at, cst.Slice):
+            sliced = at
+    else:
+        for element in node.slice:
+            if isinstance(element.slice, cst.Index):
+                m.eval(element.slice.value)
+    return get_item(m, value, index, sliced, node)
+
+
+def get_item(m: Machine, value: Value, index: Value, sliced: cst.Slice | None, node: cst.CSTNode) -> Value:
+    """`value[index]`, or `value[a:b]` where `sliced` is given."""
+    if isinstance(value, Union):
+        return join(*(get_item(m, member, index, sliced, node) for member in value.values), sure=value.sure)
+    if isinstance(value, Sequence):
+        return _sequence_item(m, value, index, sliced, node)
+    if isinstance(value, Dict):
+        return _dict_item(value, first(index))
+    if isinstance(value, Instance):
+        return instance_item(m, value, index, node)
+    if isinstance(value, Namespace):
+        at = first(index)
+        if isinstance(at, Const) and isinstance(at.value, str):
+            return cast(Value, value.fields.get(at.value, UNKNOWN))
+    if isinstance(value, Ref) and isinstance(index, Const) and value.name.endswith("__dict__"):
+        return Ref(canonical(f"{value.name[: -len('.__dict__')]}.{index.value}"))
+    if isinstance(value, Ref) and value.name.endswith("__dict__"):
+        return Ref(value.name[: -len(".__dict__")] + ".<dynamic>")
+    if isinstance(value, ModuleValue) and value.as_dict:
+        return dynamic_member(m, value, index)
+    acts = behaviour.of(value)
+    return (acts.item(m, value, index, node) if sliced is None else acts.sliced(m, value, node)) or UNKNOWN
+
+
+def _sequence_item(m: Machine, value: Sequence, index: Value, sliced: cst.Slice | None, node: cst.CSTNode) -> Value:
+    if sliced is not None:
+        return slice_of(m, value, sliced, node)
+    at = first(index)
+    if isinstance(at, Const) and isinstance(at.value, int) and not value.open:
+        try:
+            return value.items[at.value]
+        except IndexError:
+            return UNKNOWN
+    return join(*value.items) if value.items else UNKNOWN
+
+
+def _dict_item(value: Dict, at: Value | None) -> Value:
+    if isinstance(at, Const) and hashable(at.value) and (at.value in value.fields or not at.default):
+        return cast(Value, value.fields.get(at.value, UNKNOWN))
+    found = join(*value.fields.values()) if value.fields else UNKNOWN
+    preds = at.preds_of_name() if at is not None else None
+    if preds is not None:  # `by_name[name]`, as far as the names were narrowed
+        return narrow(found, preds)
+    return narrow(found, [Pred("unknown", ("key",))]) if isinstance(at, Unknown) else found
+
+
+def slice_of(m: Machine, value: Sequence, sliced: cst.Slice, node: cst.CSTNode) -> Value:
+    bounds: list[int | None] = []
+    for part in (sliced.lower, sliced.upper, sliced.step):
+        at = first(m.eval(part)) if part is not None else NONE
+        if not isinstance(at, Const) or not (at.value is None or isinstance(at.value, int)):
+            return Sequence(value.kind, value.items, True, node, m.file)
+        bounds.append(at.value)
+    if value.open:
+        return Sequence(value.kind, value.items, True, node, m.file)
+    try:
+        return Sequence(value.kind, value.items[slice(*bounds)], False, node, m.file)
+    except ValueError:
+        return UNKNOWN
+
+
+def instance_item(m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value:
+    known = behaviour.of(value).item(m, value, index, node)
+    if known is not None:
+        return known
+    if isinstance(value.cls, Class):
+        method = value.cls.lookup("__getitem__")
+        if isinstance(method, Func):
+            return m.call(Bound(value, method, "__getitem__"), CallArgs([index]), node)
+        at = first(index)
+        if isinstance(at, Const) and isinstance(at.value, str) and at.value in value.fields:
+            return cast(Value, value.fields[at.value])
+    return UNKNOWN

@@ -1,0 +1,194 @@
+"""Names, literals, displays, conditional expressions and the like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libcst as cst
+
+from tricklint.interpreter import behaviour
+from tricklint.interpreter.binding import assign
+from tricklint.interpreter.definitions import closure
+from tricklint.interpreter.events import Step
+from tricklint.interpreter.imports import lookup
+from tricklint.interpreter.machine import Machine, evaluates
+from tricklint.interpreter.truth import truth
+from tricklint.interpreter.values import (
+    FALSE,
+    NONE,
+    TRUE,
+    UNKNOWN,
+    Const,
+    Dict,
+    Func,
+    Instance,
+    Prefixed,
+    Sequence,
+    Unknown,
+    Value,
+    first,
+    join,
+)
+
+_LITERALS = {"None": NONE, "True": TRUE, "False": FALSE}
+
+
+@evaluates(cst.Name)
+def eval_name(m: Machine, node: cst.Name) -> Value:
+    literal = _LITERALS.get(node.value)
+    if literal is not None:
+        return literal
+    return lookup(m, node.value) or UNKNOWN
+
+
+@evaluates(cst.Integer, cst.Float)
+def eval_integer(m: Machine, node: cst.Integer) -> Value:
+    return Const(int(node.value) if node.value.isdecimal() else node.evaluated_value)
+
+
+@evaluates(cst.SimpleString)
+def eval_string(m: Machine, node: cst.SimpleString) -> Value:
+    text = node.value
+    if text[0] in "'\"" and text[1:2] != text[0] and "\\" not in text:  # most strings: no prefix, no escapes
+        return Const(text[1:-1])
+    try:
+        return Const(node.evaluated_value)
+    except Exception:  # an odd escape: the text is of no interest
+        return UNKNOWN
+
+
+@evaluates(cst.ConcatenatedString)
+def eval_concatenated(m: Machine, node: cst.ConcatenatedString) -> Value:
+    left, right = m.eval(node.left), m.eval(node.right)
+    if isinstance(left, Const) and isinstance(right, Const):
+        return Const(left.value + right.value)
+    return UNKNOWN
+
+
+@evaluates(cst.FormattedString)
+def eval_formatted(m: Machine, node: cst.FormattedString) -> Value:
+    text = ""
+    default = False
+    whole = True
+    for part in node.parts:
+        if isinstance(part, cst.FormattedStringText):
+            text += part.value
+        elif isinstance(part, cst.FormattedStringExpression):
+            value = m.eval(part.expression)
+            if isinstance(value, Const) and part.format_spec is None:
+                text += str(value.value)
+                default = default or value.default
+            else:
+                whole = False
+                break
+    return Const(text, default) if whole else Prefixed(text) if text else UNKNOWN
+
+
+@evaluates(cst.IfExp)
+def eval_ifexp(m: Machine, node: cst.IfExp) -> Value:
+    verdict, pred = truth(m, m.eval(node.test))
+    results: list[Value] = []
+
+    def run(branch: cst.CSTNode) -> Any:
+        def go() -> int:
+            results.append(m.eval(branch))
+            return 0
+
+        return go
+
+    if verdict is None:
+        m.fork(
+            (
+                (run(node.body), Step(node.body, None, pred)),
+                (run(node.orelse), Step(node.orelse, None, ~pred if pred else None)),
+            ),
+            False,
+        )
+        if pred is not None and any(isinstance(result, (Sequence, Dict)) for result in results):
+            return UNKNOWN  # which of them depends on the element: what is put in goes to neither as a whole
+        return join(*results)
+    taken, other = (node.body, node.orelse) if verdict else (node.orelse, node.body)
+    m.fork(((run(taken), Step(taken, True)), (run(other), Step(other, False))), True)
+    if isinstance(results[0], Const) and not any(isinstance(r, Instance) for r in results):
+        value = results[0]
+        return Const(value.value, True)
+    return join(*results, sure=True)
+
+
+@evaluates(cst.List, cst.Tuple, cst.Set)
+def eval_list(m: Machine, node: cst.List | cst.Tuple | cst.Set) -> Value:
+    items: list[Value] = []
+    opened = False
+    for element in node.elements:
+        value = m.eval(element.value)
+        if isinstance(element, cst.StarredElement):
+            inner = first(value)
+            if isinstance(inner, Sequence):
+                items.extend(inner.items)
+                opened = opened or inner.open
+            elif inner is not None and (parts := behaviour.of(inner).starred(m, inner)) is not None:
+                items.append(parts)
+                opened = True
+            else:
+                opened = True
+        else:
+            items.append(value)
+    kind = {cst.List: "list", cst.Tuple: "tuple", cst.Set: "set"}[type(node)]
+    return Sequence(kind, tuple(items), opened, node, m.file)
+
+
+@evaluates(cst.Dict)
+def eval_dict(m: Machine, node: cst.Dict) -> Value:
+    made = Dict(node, m.file)
+    for element in node.elements:
+        value = m.eval(element.value)
+        if isinstance(element, cst.StarredDictElement):
+            inner = first(value)
+            if isinstance(inner, Dict):
+                made.fields.update(inner.fields)
+                made.open = made.open or inner.open
+            else:
+                made.open = True
+            continue
+        key = first(m.eval(element.key)) if isinstance(element, cst.DictElement) else UNKNOWN
+        if isinstance(key, Const) and hashable(key.value):
+            made.fields[key.value] = value
+        else:
+            made.open = True
+            if not isinstance(value, Unknown):
+                made.fields[f"<dynamic {len(made.fields)}>"] = value
+    return made
+
+
+@evaluates(cst.Lambda)
+def eval_lambda(m: Machine, node: cst.Lambda) -> Value:
+    return Func(node, m.file, closure(m))
+
+
+@evaluates(cst.Await)
+def eval_await(m: Machine, node: cst.Await) -> Value:
+    return m.eval(node.expression)
+
+
+@evaluates(cst.Yield)
+def eval_yield(m: Machine, node: cst.Yield) -> Value:
+    if node.value is not None:
+        value = node.value.item if isinstance(node.value, cst.From) else node.value
+        m.frame.returns.append((Sequence("list", (m.eval(value),), True, node, m.file), None))
+    return UNKNOWN
+
+
+@evaluates(cst.NamedExpr)
+def eval_named(m: Machine, node: cst.NamedExpr) -> Value:
+    value = m.eval(node.value)
+    assign(m, node.target, value, node)
+    return value
+
+
+@evaluates(cst.StarredElement, cst.Element)
+def eval_starred(m: Machine, node: Any) -> Value:
+    return m.eval(node.value)
+
+
+def hashable(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool, type(None), tuple, bytes))

@@ -1,0 +1,143 @@
+"""Methods of lists, dicts and strings."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import libcst as cst
+
+from tricklint.interpreter import behaviour
+from tricklint.interpreter.behaviour import Behaviour, behaves
+from tricklint.interpreter.binding import extend
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.narrowing import narrowed_here
+from tricklint.interpreter.values import (
+    NONE,
+    UNKNOWN,
+    Const,
+    Dict,
+    Prefixed,
+    Sequence,
+    Value,
+    first,
+    join,
+    members,
+)
+
+
+def sequence_method(m: Machine, value: Sequence, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    if name in ("append", "add", "insert", "appendleft"):
+        added = args.positional[-1] if args.positional else UNKNOWN
+        for member in members(added):
+            if behaviour.of(member).added(m, member, value, name, value, added, node):
+                break
+        added = narrowed_here(m, added)
+        added = behaviour.of(added).starred(m, added) or added
+        m.write(value.fields, "items", (*value.items, added))
+        if m.loops:
+            known_loop = m.loops[-1].over
+            if not (isinstance(known_loop, Sequence) and not known_loop.open):
+                m.write(value.fields, "open", True)
+        return NONE
+    if name in ("extend", "update", "__iadd__"):
+        if args.positional:
+            extend(m, value, args.positional[0])
+        return NONE
+    if name in ("copy",):
+        return Sequence(value.kind, value.items, value.open, node, m.file)
+    if name == "pop":
+        return join(*value.items) if value.items else UNKNOWN
+    if name in ("remove", "clear", "sort", "reverse"):
+        m.write(value.fields, "open", True)
+        return NONE
+    return UNKNOWN
+
+
+def dict_method(m: Machine, value: Dict, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    if name == "get":
+        at = first(args.get(0, "key"))
+        if isinstance(at, Const) and isinstance(at.value, (str, int)):
+            found = value.fields.get(at.value)
+            if found is not None:
+                return cast(Value, found)
+            if not value.open:
+                return args.get(1, "default") or NONE
+        return UNKNOWN if not value.fields else join(*value.fields.values())
+    if name == "items":
+        pairs = tuple(
+            Sequence("tuple", (UNKNOWN if str(k).startswith("<dynamic") else Const(k), v), False, node, m.file)
+            for k, v in value.fields.items()
+        )
+        return Sequence("list", pairs, value.open, node, m.file)
+    if name == "values":
+        return Sequence("list", tuple(value.fields.values()), value.open, node, m.file)
+    if name == "keys":
+        return Sequence("list", tuple(Const(k) for k in value.fields), value.open, node, m.file)
+    if name == "update":
+        for item in args.positional:
+            inner = first(item)
+            if isinstance(inner, Dict):
+                for key, v in inner.fields.items():
+                    m.write(value.fields, key, v)
+            else:
+                value.open = True
+        for key, v in args.kwargs.items():
+            m.write(value.fields, key, v)
+        return NONE
+    if name == "setdefault" and args.positional:
+        at = first(args.positional[0])
+        if isinstance(at, Const) and isinstance(at.value, str):
+            if at.value not in value.fields:
+                m.write(value.fields, at.value, args.positional[1] if len(args.positional) > 1 else NONE)
+            return cast(Value, value.fields[at.value])
+    if name == "pop" and args.positional:
+        at = first(args.positional[0])
+        if isinstance(at, Const) and isinstance(at.value, (str, int)):
+            return cast(Value, value.fields.get(at.value, args.positional[1] if len(args.positional) > 1 else UNKNOWN))
+    if name == "copy":
+        made = Dict(node, m.file, value.open)
+        made.fields.update(value.fields)
+        return made
+    return UNKNOWN
+
+
+def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    if not isinstance(value.value, str):
+        return UNKNOWN
+    given = [first(a) for a in args.positional]
+    if name in ("lower", "upper", "strip", "startswith", "endswith", "replace", "split", "format", "join", "title"):
+        try:
+            if name == "join" and given and isinstance(given[0], Sequence):
+                items = [first(i) for i in given[0].items]
+                if all(isinstance(i, Const) for i in items) and not given[0].open:
+                    return Const(value.value.join(str(i.value) for i in items), value.default)  # type: ignore[union-attr]
+                return UNKNOWN
+            if all(isinstance(a, Const) for a in given) and not args.kwargs:
+                result = getattr(value.value, name)(*(a.value for a in given))  # type: ignore[union-attr]
+                if isinstance(result, list):
+                    return Sequence("list", tuple(Const(i, value.default) for i in result), False, node, m.file)
+                return Const(result, value.default)
+        except Exception:
+            return UNKNOWN
+        if name == "format" and isinstance(value.value, str):
+            return Prefixed(value.value.partition("{")[0])
+    return UNKNOWN
+
+
+@behaves(Sequence)
+class SequenceBehaviour(Behaviour):
+    def method(self, m: Machine, value: Sequence, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return sequence_method(m, value, name, args, node)
+
+
+@behaves(Dict)
+class DictBehaviour(Behaviour):
+    def method(self, m: Machine, value: Dict, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return dict_method(m, value, name, args, node)
+
+
+@behaves(Const)
+class ConstBehaviour(Behaviour):
+    def method(self, m: Machine, value: Const, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return const_method(m, value, name, args, node)

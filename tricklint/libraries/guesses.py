@@ -1,0 +1,143 @@
+"""What unknown objects must be, from how they are used."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from tricklint.interpreter.behaviour import Behaviour, after, behaves, guesses, method
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.calls import call_unknown
+from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.objects import is_statement
+from tricklint.interpreter.truth import truth
+from tricklint.interpreter.values import (
+    UNKNOWN,
+    Bound,
+    Instance,
+    Namespace,
+    Ref,
+    Unknown,
+    Value,
+    members,
+)
+from tricklint.libraries.events import GradsCleared, ModeSet
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.torch_forward import forward
+from tricklint.libraries.torch_optim import step, zero_grad
+
+_OPTIMIZER_NAME = re.compile(r"^(?:self_)?(?:\w+_)?(?:optim|optimizer|optimiser|opt)(?:izer)?(?:_\w+)?$")
+
+
+@guesses
+def guess_model(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """`x.eval()` and `x.train()` on something unknown say that it is a model: from here on it is known as one."""
+    func = node.func
+    if not isinstance(func, cst.Attribute) or func.attr.value not in ("eval", "train") or not may_be_model(callee):
+        return None
+    if len(node.args) > (func.attr.value == "train") or not is_statement(m, node):
+        return None
+    made = Instance(Ref("<unknown>.Model"), node, m.file)
+    made.kind = "guessed"
+    if not place_guess(m, func.value, made):
+        return None
+    return Bound(made, None, func.attr.value)
+
+
+@guesses
+def guess_optimizer(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """`optimizer.step()` on something unknown that is called an optimizer."""
+    func = node.func
+    if not isinstance(callee, Unknown) or not isinstance(func, cst.Attribute) or func.attr.value not in ("step", "zero_grad"):
+        return None
+    named = func.value.attr if isinstance(func.value, cst.Attribute) else func.value
+    if not isinstance(named, cst.Name) or not _OPTIMIZER_NAME.search(named.value.lower()):
+        return None
+    made = Instance(Ref("<unknown>.Optimizer"), func, m.file)
+    made.kind = "guessed_optimizer"
+    return Bound(made, None, func.attr.value) if place_guess(m, func.value, made) else None
+
+
+def place_guess(m: Machine, node: cst.CSTNode, made: Value) -> bool:
+    if isinstance(node, cst.Name):
+        if node.value == "self":
+            return False
+        m.bind(node.value, made)
+        return True
+    if isinstance(node, cst.Attribute):
+        owner = m.eval(node.value)
+        if isinstance(owner, Unknown):
+            owner = Namespace(node, m.file)
+            if not place_guess(m, node.value, owner):
+                return False
+        if isinstance(owner, (Instance, Namespace)):
+            m.write(owner.fields, node.attr.value, made)
+            return True
+    return False
+
+
+def guessed_method(m: Machine, model: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """A method of something that is only known to be a model."""
+    if name in ("train", "eval"):
+        train: bool | None = name == "train"
+        if train and args.positional:
+            train = truth(m, args.positional[0])[0]
+        m.emit(ModeSet(m.now(node), model, train))
+        return model
+    if name in ("to", "cuda", "cpu", "half", "float", "double", "bfloat16"):
+        return model
+    if name == "zero_grad":
+        m.emit(GradsCleared(m.now(node), model))
+    elif name == "forward":
+        return forward(m, model, args, node)
+    call_unknown(m, args, node, f"<unknown>.Model.{name}")
+    return UNKNOWN
+
+
+@after("from_pretrained")
+def with_weights(m: Machine, result: Value, node: cst.CSTNode) -> Value:
+    """What a `from_pretrained` of the program gives: a model with weights, even where it could not be followed."""
+    models = [member for member in members(result) if isinstance(member, Instance) and member.kind == "module"]
+    if not models:
+        result = made = Instance(Ref("<program>.from_pretrained"), node, m.file)
+        made.kind, models = "module", [made]
+        made.fact(ModuleFacts).external = True
+    for model in models:
+        model.fact(ModuleFacts).is_pretrained = True
+    return result
+
+
+def may_be_model(method: Value) -> bool:
+    """A method of something unknown, or of what `torch.load` gave: a whole model was saved."""
+    pickled = isinstance(method, Bound) and isinstance(method.self, Instance) and method.self.kind == "checkpoint"
+    return isinstance(method, Unknown) or pickled
+
+
+@guesses
+def guess_pickled(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """What `torch.load` gave is called: a whole model was saved."""
+    if not isinstance(callee, Instance) or callee.kind != "checkpoint":
+        return None
+    model = Instance(Ref("<unknown>.Model"), node, m.file)
+    model.kind = "guessed"
+    return model if place_guess(m, node.func, model) else None
+
+
+@method("guessed_optimizer", "step")
+def guessed_step(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    return step(m, value, args, node)
+
+
+@method("guessed_optimizer", "zero_grad")
+def guessed_zero_grad(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    return zero_grad(m, value, args, node)
+
+
+@behaves("guessed")
+class GuessedModel(Behaviour):
+    def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return guessed_method(m, value, name, args, node)
+
+    def call(self, m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return forward(m, value, args, node)

@@ -1,0 +1,53 @@
+"""What a module holds: the modules below it, with their attribute paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tricklint.interpreter.values import (
+    Instance,
+    Value,
+    members,
+)
+from tricklint.libraries.paramsets import ParamSet
+
+
+def submodules(module: Instance) -> tuple[tuple[str, Instance], ...]:
+    """All modules below `module`, itself first, with their attribute path; modules in plain lists are not below it.
+
+    Asked once the program was run: the answer is kept, as rules ask it again and again.
+    """
+    if module.below is None:
+        module.below = tuple(_below(module, set(), ""))
+    return module.below
+
+
+def _below(module: Instance, seen: set[int], path: str) -> Iterator[tuple[str, Instance]]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    yield path, module
+    for name, child in module.fields.items():
+        for member in members(child) if isinstance(child, Value) else ():
+            below = f"{path}.{name}" if path else str(name)
+            if isinstance(member, Instance) and member.kind in ("module", "loss"):
+                yield from _below(member, seen, below)
+            elif isinstance(member, ParamSet) and member.kind == "module":
+                for root in members(member.root):
+                    if isinstance(root, Instance):
+                        yield from _below(root, seen, below)
+
+
+def modules_below(module: Instance) -> set[int]:
+    """Ids of `module` and of all modules below it."""
+    return {id(below) for _, below in submodules(module)}
+
+
+def held(module: Instance) -> frozenset[int]:
+    """Ids of `module`, of all modules below it, and of the library models that those were taken from."""
+    if module.held is None:
+        owners = {id(below.owner) for _, below in submodules(module)}
+        module.held = frozenset(modules_below(module) | owners)
+    return module.held
+
+

@@ -1,0 +1,63 @@
+"""Trainers of frameworks: Lightning's, transformers', fastai's learners."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from tricklint.interpreter.behaviour import Behaviour, behaves, function
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.objects import plain
+from tricklint.interpreter.values import (
+    UNKNOWN,
+    Instance,
+    Value,
+    members,
+)
+from tricklint.knowledge import frameworks
+from tricklint.libraries.builtins import _modules_in
+from tricklint.libraries.events import LearnerBuilt, TrainerGiven
+from tricklint.libraries.facts import TrainerFacts
+from tricklint.libraries.lightning import run_lightning
+
+
+@function(*frameworks.TRAINERS)
+def trainer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    framework = frameworks.TRAINERS[name]
+    made = plain(m, name, args, node)
+    made.kind = "trainer"
+    made.fact(TrainerFacts).framework = framework
+    model = args.get(0, "model")
+    if (framework == "fastai" and model is None) or (framework == "fastai" and not list(_modules_in(model))):
+        model = args.get(1, "model")
+    made.fact(TrainerFacts).model = model
+    if framework == "fastai":
+        m.emit(LearnerBuilt(m.now(node), made))
+    for member in members(model):
+        if isinstance(member, (Instance,)) and member.kind == "module":
+            m.emit(TrainerGiven(m.now(node), member, framework, made))
+    if model is None:
+        m.emit(TrainerGiven(m.now(node), made, framework, made))
+    return made
+
+
+def trainer_method(m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    framework = value.fact(TrainerFacts).framework
+    if name in ("fit", "train", "fit_one_cycle", "fine_tune", "fit_flat_cos", "test", "validate", "predict"):
+        model = args.get(0, "model") if framework == "lightning" else value.fact(TrainerFacts).model
+        if name in ("fit", "train"):
+            for member in members(model):
+                if isinstance(member, Instance) and member.kind == "module":
+                    m.emit(TrainerGiven(m.now(node), member, framework, value))
+                    if framework == "lightning":
+                        run_lightning(m, member, args, node)
+    return UNKNOWN
+
+
+@behaves("trainer")
+class TrainerBehaviour(Behaviour):
+    def attribute(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> Value | None:
+        return value.fact(TrainerFacts).model if name == "model" else None
+
+    def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return trainer_method(m, value, name, args, node)
