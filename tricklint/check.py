@@ -57,6 +57,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
 
     # Facts about real models depend on more than files: a traced run is not remembered.
     cache = Cache.of(settings, known, enabled=options.cache and not settings.trace and not options.stdin)
+    report.notes += [cache.refusal] if cache.refusal else []
     key = cache.result_key(universe.digests, universe.asked, settings)
     remembered = cache.result(key) if options.only_look else None
     if remembered:
@@ -66,7 +67,8 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
 
     screen_universe(universe, raws, rules, known, cache)
     found = ask(universe, known, rules)
-    report.findings, report.notes, report.suppressed = found.findings, found.notes, found.suppressed
+    report.findings, report.suppressed = found.findings, found.suppressed
+    report.notes += found.notes
     report.problems = [*universe.problems, *found.problems]
     report.sources = universe.sources
     if not found.problems:
