@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ class ReplayWork:
             "original": str(self.project.root),
             "allowed": [str(self.folder)],
             "seed": task.seed,
+            "inserted": self._inserted(copy, plan.variant(task.variant).edits),
             "steps": plan.steps,
             "lr_scale": task.lr_scale,
             "pieces": pieces,
@@ -122,10 +124,25 @@ class ReplayWork:
             "stderr": str(self.folder / "logs" / f"{name}.err"),
         }
 
+    def _inserted(self, copy: Path, edits: Mapping[str, str]) -> dict[str, list[tuple[int, int]]]:
+        found = {}
+        for name, text in edits.items():
+            original = self.project.root / name
+            before = original.read_bytes().decode("utf-8", errors="surrogateescape") if original.exists() else ""
+            found[str(copy / name)] = inserted_lines(before, text)
+        return found
+
     def cleanup(self, tasks: Sequence[Task]) -> None:
         if not self.keep:
             for task in tasks:
                 shutil.rmtree(self.folder / "work" / self._name(task), ignore_errors=True)
+
+
+def inserted_lines(before: str, after: str) -> list[tuple[int, int]]:
+    """The (first, last) lines of `after` that were put between lines of `before`. Lines that took another's place are
+    none of them: what they draw takes the place of what the old ones drew."""
+    matcher = difflib.SequenceMatcher(a=before.splitlines(), b=after.splitlines(), autojunk=False)
+    return [(b1 + 1, b2) for kind, _, _, b1, b2 in matcher.get_opcodes() if kind == "insert"]
 
 
 def verify_report(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:

@@ -29,7 +29,7 @@ def run_script(job: dict[str, Any]) -> int:
     sys.argv = [job["script"] or job["module"], *job["args"]]
     sys.path.insert(0, os.path.dirname(os.path.abspath(job["script"])) if job["script"] else job["cwd"])
     files.redirect_imports(root, original)
-    seeds.install(job["seed"])
+    seeds.install(job["seed"], job.get("inserted"))
     recorder = record.Recorder(job.get("steps"))
     recorder.install()
     if job.get("pieces", 1) > 1:
