@@ -15,6 +15,7 @@ from tricklint.selection import select
 from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
 from tricklint.source.screen import with_deep_stack
+from tricklint.source.shelf import Shelf
 from tricklint.source.text import Source
 from tricklint.universe import read_universe, screen_universe, texts_of
 from tricklint.unused_ignore import UnusedIgnore
@@ -52,7 +53,8 @@ def run(paths: Sequence[Path], settings: Settings, options: Options = Options())
 def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     known = known_rules(settings)
     rules = [rule for rule in select(known, settings) if settings.trace or not rule.needs_trace]
-    universe, raws = read_universe(paths, settings, options.stdin)
+    shelf = Shelf({options.stdin.path: options.stdin} if options.stdin else {})
+    universe, raws = read_universe(paths, settings, shelf)
     report = Report(files_checked=len(universe.asked), rules=known)
 
     # Facts about real models depend on more than files: a traced run is not remembered.
