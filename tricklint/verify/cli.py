@@ -410,7 +410,9 @@ def _replay_plan(
 ) -> None:
     from tricklint.verify.conduct import conduct, gpu_seats
     from tricklint.verify.engines.local import cores
+    from tricklint.verify.isolation import Watch
     from tricklint.verify.proofs import Proof, prove_loops, prove_memory
+    from tricklint.verify.records import Ledger
     from tricklint.verify.replay import ReplayWork
 
     loops, memory, edits_of = proven  # findings that training cannot judge, and what makes their fixes
@@ -454,15 +456,15 @@ def _replay_plan(
             found += prove_memory(memory, work, engine, edits_of, plan.steps, settings.memory.gpu)
         return found
 
+    watch = Watch.begin(project)
     try:
-        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot)
+        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot, watch.lines)
+    except BaseException:
+        for line in watch.lines(Ledger(folder / "results.jsonl").runs.values()):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        raise
     finally:
         engine.close()
-        touched = project.changed()
-        if touched:
-            console.print(
-                f"warning: changed in the project while training ran: {', '.join(touched[:5])}", highlight=False
-            )
 
 
 def _harmless(run: Any, project: Any) -> list[str]:

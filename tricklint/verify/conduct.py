@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +57,10 @@ def conduct(
     confirm: Confirm | None,
     prove: Callable[[], list[Proof]] | None = None,
     after_pilot: Callable[[Run], int] | None = None,
+    aftermath: Callable[[Iterable[Run]], list[str]] | None = None,
 ) -> tuple[Analysis | None, list[Proof]]:
     """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and returns the number
-    of workers. Raises VerifyError when nothing can be compared, KeyboardInterrupt after keeping what is finished."""
+    of workers; `aftermath` says what runs did to files that are not theirs. Raises VerifyError when nothing can be compared, KeyboardInterrupt after keeping what is finished."""
     session = Session(folder, plan, work, engine, wishes.timeout_s)
     about = {
         "title": plan.title,
@@ -114,6 +115,8 @@ def conduct(
         if trains and done:
             report(folder, _analyse(session, wishes), proofs, about, console, quiet=True)
         raise
+    if aftermath is not None:
+        about["notes"] += aftermath(session.ledger.runs.values())
     report(folder, analysis, proofs, about, console)
     return analysis, proofs
 

@@ -41,6 +41,10 @@ class Run:
     pieces: int = 1
     engine: str = "plain"
     notes: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)  # written outside of the copy, kept in the run's own folder
+    refused: list[str] = field(default_factory=list)  # paths that it was not allowed to write
+    sandbox: str = ""  # of runner.box.KINDS, and why no better one
+    sandbox_why: str = ""
 
     @property
     def key(self) -> Key:

@@ -37,7 +37,9 @@ class Work(Protocol):
 
     def payload(self, tasks: Sequence[Task], plan: Plan, pieces: int) -> Payload: ...
 
-    def cleanup(self, tasks: Sequence[Task]) -> None: ...
+    def cleanup(self, tasks: Sequence[Task]) -> list[str]:
+        """Remove what a run left; the paths outside of its folder that it wrote to."""
+        ...
 
 
 class Progress(Protocol):
@@ -101,13 +103,14 @@ class Session:
             return payload
 
         def finish(record: Payload | None, status: int) -> None:
-            self.work.cleanup(tasks)
+            elsewhere = self.work.cleanup(tasks)
             if record is not None and record.get("status") == "oom" and pieces < 64 and self.work.oom_guard != "none":
                 retry.append((tasks, pieces * 2))
                 return
             records = (record or {}).get("runs", [record] * len(tasks))
             for task, one in zip(tasks, records):
                 run = self.to_run(task, one, status, payload)
+                run.elsewhere = sorted({*elsewhere, *run.elsewhere})
                 self.ledger.add(run)
                 if progress:
                     progress(run)
@@ -136,6 +139,8 @@ class Session:
             run.packages = record.get("packages", [])
             run.pieces, run.engine = record.get("pieces", 1), record.get("engine", "plain")
             run.notes = list(record.get("notes", []))
+            run.refused, run.sandbox = record.get("refused", []), record.get("sandbox", "")
+            run.sandbox_why, run.elsewhere = record.get("sandbox_why", ""), record.get("elsewhere", [])
             if run.pieces > 1 and not run.notes:
                 run.notes.append(f"out of memory: batches run in {run.pieces} pieces")
         run.series = {name: finite(values) for name, values in (record or {}).get("series", {}).items()}

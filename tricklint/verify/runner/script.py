@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import tempfile
 import time
 import traceback
 from typing import Any
 
-from tricklint.verify.runner import files, loops, record, seeds
+from tricklint.verify.runner import box, files, loops, record, seeds
 from tricklint.verify.runner.memory import SavedBytes, held_bytes
 from tricklint.verify.runner.pieces import Pieces
 from tricklint.verify.runner.serve import write_json
@@ -19,13 +20,21 @@ def run_script(job: dict[str, Any]) -> int:
     """Run one script job; the record is written whatever happens. Returns the process' exit status."""
     started = time.perf_counter()
     root, original = job["root"], job["original"]
+    for name, value in job.get("environment", {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    tempfile.tempdir = None  # what was imported before the fork may have asked for it
+    kind, why = box.enter(job.get("sandbox", "hooks"), [root, *job.get("allowed", ())], job.get("store", ""))
     os.chdir(job["cwd"])
     sys.dont_write_bytecode = True
     import torch
 
     torch.set_num_threads(job.get("threads", 1))
-    before_write = files.guard(root, original, tuple(job.get("allowed", ())))
-    files.wrap_torch_save(before_write)
+    guard = files.Guard(root, original, tuple(job.get("allowed", ())), caught=kind == "mounts")
+    guard.install()
+    files.wrap_torch_save(guard.before_write)
     sys.argv = [job["script"] or job["module"], *job["args"]]
     sys.path.insert(0, os.path.dirname(os.path.abspath(job["script"])) if job["script"] else job["cwd"])
     files.redirect_imports(root, original)
@@ -83,6 +92,8 @@ def run_script(job: dict[str, Any]) -> int:
     result["packages"] = record.third_party()
     result["metrics"] = {name: float(value) for name, value in found.items()}
     result["torch"] = torch.__version__
+    result["sandbox"], result["sandbox_why"], result["refused"] = kind, why, guard.refused
+    result["elsewhere"] = box.written(job.get("store", ""))
     result["pieces"] = job.get("pieces", 1)
     if meter is not None:
         result["saved"] = {**meter.summary(), "held": held_bytes([phase.optimizer for phase in recorder.phases])}
