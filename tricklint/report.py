@@ -22,6 +22,7 @@ class Report:
     diffs: list[str] = field(default_factory=list)
     suppressed: int = 0
     files_checked: int = 0
+    quiet: bool = False  # people are shown the findings and nothing else
     # The texts that the findings stand in, for showing them; those of the last pass when files were mended.
     sources: Mapping[Path, Source] = field(default_factory=dict)
     rules: Sequence[Rule] = ()

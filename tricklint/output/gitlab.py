@@ -7,13 +7,14 @@ import json
 
 from tricklint.finding import Severity
 from tricklint.output.places import place
+from tricklint.output.style import Style
 from tricklint.report import Report
 from tricklint.settings import Settings
 
 _LEVELS = {Severity.ERROR: "critical", Severity.WARNING: "major", Severity.ADVICE: "minor"}
 
 
-def render(report: Report, settings: Settings) -> str:
+def render(report: Report, settings: Settings, style: Style) -> str:
     items, seen = [], set()
     for finding in report.findings:
         at = place(report, finding)
