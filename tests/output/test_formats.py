@@ -68,7 +68,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         Finding("XYZ9", "no-such-rule", Severity.WARNING, "of a rule that is gone", train, *here),
     ]
     problems = [Problem(train.with_name("old.py"), 3, "cannot be parsed"), Problem(None, None, "rule crashed")]
-    return Report(findings, problems, files_checked=3, sources=sources, rules=known_rules(Settings(root=tmp_path)))
+    return Report(findings, problems, asked=frozenset({tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"}), sources=sources, rules=known_rules(Settings(root=tmp_path)))
 
 
 def shown(report: Report, output_format: str) -> str:
@@ -135,7 +135,7 @@ def test_text_shows_the_evidence_and_the_fix(report: Report) -> None:
         "  = why: This comment silences nothing.",
     ]
     assert "  = fix available (safe): use AdamW (--fix)" in text
-    assert " --> a.ipynb:cell 1:2:1" in text
+    assert "\nadvice (fails no run; `tricklint rule CODE` says why)\na.ipynb:cell 1:2:1: TRK" in text  # one line
     assert "rewrite it (--unsafe-fixes; new names)" in text
     assert text.endswith("Found 3 findings (1 fixable with --fix, 1 more with --unsafe-fixes) in 2 files")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tricklint import settings as configuration
+from tricklint.commands.complete import complete_rules
 
 if TYPE_CHECKING:
     from tricklint.rule import Rule
@@ -41,7 +42,7 @@ def _describe(rule: Rule) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("rule", metavar="RULE")
+@click.argument("rule", metavar="RULE", shell_complete=complete_rules)
 @click.option("--output-format", type=click.Choice(["text", "json"]), default="text")
 def rule(rule: str, output_format: str) -> None:
     """Explain one rule, by its code (TRK601) or name (decay-on-bias-norm)."""

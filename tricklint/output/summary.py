@@ -69,7 +69,8 @@ def statistics(report: Report, settings: Settings) -> str:
     if settings.output_format == "json":
         keys = ("code", "name", "severity", "count", "fixable")
         return json.dumps(
-            [dict(zip(keys, (*row[:2], row[2].value, number, can[row[0]]), strict=True)) for row, number in rows], indent=2
+            [dict(zip(keys, (*row[:2], row[2].value, number, can[row[0]]), strict=True)) for row, number in rows],
+            indent=2,
         )
     width = max((len(str(number)) for _, number in rows), default=1)
     return "\n".join(

@@ -71,7 +71,9 @@ def backbones(program: Program) -> Iterator[Backbone]:
                 seen.add(id(model))
                 strict = first(event.data["strict"])
                 whole = any(func.name == "from_pretrained" for func in event.stack)  # the class's own way to be loaded
-                if isinstance(strict, Const) and not strict.value and not whole:  # layers without weights to load are new
+                if (
+                    isinstance(strict, Const) and not strict.value and not whole
+                ):  # layers without weights to load are new
                     model.notes["new_head"] = True
                 yield Backbone(model, made, event, heads)
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away
@@ -87,7 +89,11 @@ def head_events(program: Program, model: Instance) -> list[Event]:
         if not isinstance(subject, Instance) or (owner_model(subject) is not model and subject is not model):
             continue
         new = [m for m in members(event.data["value"]) if isinstance(m, Instance)]
-        if any(trains_something(m) for m in new) or (not new and isinstance(first(event.data["value"]), type(None))) or (event.data["attribute"] == "classifier" and not new):
+        if (
+            any(trains_something(m) for m in new)
+            or (not new and isinstance(first(event.data["value"]), type(None)))
+            or (event.data["attribute"] == "classifier" and not new)
+        ):
             found.append(event)
     return found
 
@@ -114,7 +120,9 @@ def has_new_layers(outer: Instance, model: Instance) -> bool:
 
 def related(value: object, model: Instance, outer: list[Instance]) -> bool:
     """Whether a parameter set or module touches the parameters of `model`."""
-    roots = [value] if isinstance(value, Instance) else roots_of(value) if isinstance(value, (ParamSet, Sequence)) else []
+    roots = (
+        [value] if isinstance(value, Instance) else roots_of(value) if isinstance(value, (ParamSet, Sequence)) else []
+    )
     for root in roots:
         if owner_model(root) is model or any(root is container for container in outer):
             return True
@@ -166,4 +174,6 @@ def learning_rate(optimizer: Instance) -> float | None:
 
 def has_own_group(optimizer: Instance) -> bool:
     """Param groups with learning rates of their own: the backbone may have a smaller one."""
-    return len(optimizer.notes["groups"]) > 1 and any("lr" in group.options or group.open for group in optimizer.notes["groups"])
+    return len(optimizer.notes["groups"]) > 1 and any(
+        "lr" in group.options or group.open for group in optimizer.notes["groups"]
+    )

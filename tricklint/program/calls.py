@@ -60,7 +60,9 @@ _FIELD_CLASSES = frozenset(("typing.NamedTuple", "pydantic.BaseModel", "pydantic
                             "tap.Tap"))  # fmt: skip
 
 
-_KEEPS = frozenset(("append", "add", "update", "setdefault", "register", "_register", "register_module", "_do_register"))
+_KEEPS = frozenset(
+    ("append", "add", "update", "setdefault", "register", "_register", "register_module", "_do_register")
+)
 MAX_CALLS = 80  # of one function in one entry: enough for every layer of a deep net
 
 
@@ -106,7 +108,11 @@ class Calls(Objects, Params, Library, Imports):
         callee = self.eval(node.func)
         if isinstance(node.func, cst.Attribute) and node.func.attr.value in ("eval", "train") and may_be_model(callee):
             callee = self.guess_model(node, node.func) or callee
-        elif isinstance(callee, Unknown) and isinstance(node.func, cst.Attribute) and node.func.attr.value in ("step", "zero_grad"):
+        elif (
+            isinstance(callee, Unknown)
+            and isinstance(node.func, cst.Attribute)
+            and node.func.attr.value in ("step", "zero_grad")
+        ):
             callee = self.guess_optimizer(node.func) or callee
         elif isinstance(callee, Instance) and callee.kind == "checkpoint":  # what was saved is a whole model
             model = Instance(Ref("<unknown>.Model"), node, self.file)
@@ -404,13 +410,17 @@ class Calls(Objects, Params, Library, Imports):
                 return "module"
             if name.startswith(("transformers.", "lightning.LightningModule")) and ("Model" in name or "For" in name):
                 return "module"
-            if name.startswith(("torchvision.models.", "timm.models.", "segmentation_models_pytorch.", "torch_geometric.nn.")):
+            if name.startswith(
+                ("torchvision.models.", "timm.models.", "segmentation_models_pytorch.", "torch_geometric.nn.")
+            ):
                 return "module"
             if name.startswith("torch.optim.") and name[12:13].isupper():
                 return "optimizer"
             if name.startswith("torch.optim.lr_scheduler."):
                 return "scheduler"
-            if name in ("torch.utils.data.Dataset", "torch.utils.data.IterableDataset") or name.startswith("torchvision.datasets."):
+            if name in ("torch.utils.data.Dataset", "torch.utils.data.IterableDataset") or name.startswith(
+                "torchvision.datasets."
+            ):
                 return "dataset"
             if name.startswith(("fastai.", "monai.networks.", "pytorch_metric_learning", "torchmetrics")):
                 return "module" if "nn" in name or "networks" in name or name.endswith("Module") else ""

@@ -67,7 +67,9 @@ _COMPARE: dict[type, Any] = {
 }
 _LITERALS = {"None": NONE, "True": TRUE, "False": FALSE}
 # Attributes of a tensor that are tensors with the same graph behind them
-_VIEWS = frozenset(("T", "mT", "H", "mH", "real", "imag", "logits", "last_hidden_state", "pooler_output", "out", "sample"))
+_VIEWS = frozenset(
+    ("T", "mT", "H", "mH", "real", "imag", "logits", "last_hidden_state", "pooler_output", "out", "sample")
+)
 
 
 class Expressions:
@@ -136,7 +138,9 @@ class Expressions:
             return value.fields.get(name) or (Bound(value, None, name) if name in CONFIG_METHODS else UNKNOWN)
         if isinstance(value, Class):
             found = value.lookup(name)
-            if isinstance(found, Func) and any(isinstance(d, Ref) and d.name == "builtins.classmethod" for d in found.decorators):
+            if isinstance(found, Func) and any(
+                isinstance(d, Ref) and d.name == "builtins.classmethod" for d in found.decorators
+            ):
                 return Bound(value, found, name)
             if found is not None:
                 return found
@@ -156,9 +160,11 @@ class Expressions:
             if name in ("shape", "ndim", "device", "dtype", "is_cuda", "requires_grad", "grad", "size"):
                 return Bound(value, None, name) if name == "size" else UNKNOWN
             if name in _VIEWS or (value.op in ("call", "forward") and not hasattr(_Any, name)):
-                return Tensor("view", (value,), value.module, node, self.file, value.grad, attribute=name) if (
-                    name in _VIEWS or name == "loss"
-                ) else Bound(value, None, name)
+                return (
+                    Tensor("view", (value,), value.module, node, self.file, value.grad, attribute=name)
+                    if (name in _VIEWS or name == "loss")
+                    else Bound(value, None, name)
+                )
             return Bound(value, None, name)
         if isinstance(value, (Sequence, Dict, Const)):
             return Bound(value, None, name)

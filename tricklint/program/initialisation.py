@@ -63,7 +63,9 @@ def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
         return layer.library in kinds or "torch.nn.Module" in kinds
     if pred.op in ("classname_contains", "classname"):
         name = layer.library.rpartition(".")[2]
-        return any(isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args)
+        return any(
+            isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args
+        )
     if pred.op == "attr":
         return which in pred.args
     if pred.op == "is":

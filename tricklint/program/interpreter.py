@@ -40,7 +40,19 @@ class BudgetSpent(Exception):
 class Frame:
     """One call: local names, what it returned so far, where its path began."""
 
-    __slots__ = ("call", "closure", "exits", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
+    __slots__ = (
+        "call",
+        "closure",
+        "exits",
+        "file",
+        "func",
+        "globals",
+        "grad",
+        "locals",
+        "path_length",
+        "returns",
+        "self",
+    )
 
     def __init__(
         self,
@@ -56,7 +68,9 @@ class Frame:
         self.closure = closure
         self.path_length = path_length
         self.returns: list[tuple[Value, bool | None]] = []
-        self.exits: list[tuple[list[tuple[dict[Any, Any], Any, Any]], bool]] = []  # what branches that returned left behind
+        self.exits: list[
+            tuple[list[tuple[dict[Any, Any], Any, Any]], bool]
+        ] = []  # what branches that returned left behind
         self.self: Value | None = None
         self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
         self.grad: bool | None = True

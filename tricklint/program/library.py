@@ -57,7 +57,15 @@ class Group:
 
 # Methods of config objects: copies of their defaults, and those that only read files over them or lock them
 CONFIG_COPIES = frozenset(("clone", "copy", "copy_and_resolve_references"))
-CONFIG_METHODS = CONFIG_COPIES | {"freeze", "defrost", "merge_from_file", "merge_from_list", "merge_from_other_cfg", "lock", "unlock"}
+CONFIG_METHODS = CONFIG_COPIES | {
+    "freeze",
+    "defrost",
+    "merge_from_file",
+    "merge_from_list",
+    "merge_from_other_cfg",
+    "lock",
+    "unlock",
+}
 
 
 def spares_vectors(cls: Class) -> bool:
@@ -66,10 +74,14 @@ def spares_vectors(cls: Class) -> bool:
         if not isinstance(node, (cst.If, cst.IfExp)):
             continue
         asked = {at.value for at in walk(node.test) if isinstance(at, cst.Name)}
-        if not any(word in name for name in asked for word in ("ndim", "dim", "shape", "size", "exclu", "filter", "adapt")):
+        if not any(
+            word in name for name in asked for word in ("ndim", "dim", "shape", "size", "exclu", "filter", "adapt")
+        ):
             continue
         for at in walk(node.body):
-            if (isinstance(at, cst.Name) and "decay" in at.value) or (isinstance(at, cst.SimpleString) and "decay" in at.value):
+            if (isinstance(at, cst.Name) and "decay" in at.value) or (
+                isinstance(at, cst.SimpleString) and "decay" in at.value
+            ):
                 return True
     return False
 
@@ -354,7 +366,9 @@ class Library:
             return bool(value.value) and value.value not in ("none", "None", "scratch", "random")
         if isinstance(value, Ref) or (isinstance(value, Instance) and "eights" in value.library):
             return True
-        verdicts = {self.asks_for_weights(member) for member in members(passed)} if isinstance(passed, Union) else {None}
+        verdicts = (
+            {self.asks_for_weights(member) for member in members(passed)} if isinstance(passed, Union) else {None}
+        )
         return verdicts.pop() if len(verdicts) == 1 else None
 
     def trainer(self: Interpreter, name: str, framework: str, args: CallArgs, node: cst.CSTNode) -> Value:
@@ -404,7 +418,11 @@ class Library:
         if isinstance(value, Instance):
             if name.startswith("super."):
                 return self.super_method(value, name[6:], args, node)
-            if name in CONFIG_COPIES and isinstance(value.cls, Class) and "yacs.config.CfgNode" in value.cls.libraries():
+            if (
+                name in CONFIG_COPIES
+                and isinstance(value.cls, Class)
+                and "yacs.config.CfgNode" in value.cls.libraries()
+            ):
                 return value
             handler = _METHODS.get((value.kind, name))
             if handler is not None:
@@ -416,7 +434,11 @@ class Library:
             if value.kind == "guessed":
                 return self.guessed_method(value, name, args, node)
             if value.kind == "parser":
-                return value if name.startswith(("add_argument_group", "add_mutually")) else self.parser_method(value, name, args)
+                return (
+                    value
+                    if name.startswith(("add_argument_group", "add_mutually"))
+                    else self.parser_method(value, name, args)
+                )
             if value.kind == "trainer":
                 return self.trainer_method(value, name, args, node)
             if value.kind == "accelerator":
@@ -442,7 +464,9 @@ class Library:
         """A Lightning module as its checkpoint describes it: arguments that are not given come from there."""
         from tricklint.program.calls import CallArgs as Args
 
-        given = Args([], {k: v for k, v in args.kwargs.items() if k not in ("checkpoint_path", "map_location", "strict")})
+        given = Args(
+            [], {k: v for k, v in args.kwargs.items() if k not in ("checkpoint_path", "map_location", "strict")}
+        )
         given.open_kwargs = True
         made = self.instantiate(cls, given, node)
         if isinstance(made, Instance):
@@ -823,7 +847,9 @@ def _b_list(kind: str) -> Any:
         if isinstance(inner, (Tensor,)):
             return inner
         if isinstance(inner, Instance) and inner.kind == "module":
-            return Sequence(kind, tuple(v for v in inner.fields.values() if isinstance(v, Value)), False, node, self.file)
+            return Sequence(
+                kind, tuple(v for v in inner.fields.values() if isinstance(v, Value)), False, node, self.file
+            )
         if isinstance(inner, Instance) and inner.notes.keys() & {"enumerates", "zips", "iterates"}:
             return Sequence(kind, tuple(self.rounds(inner, node)), True, node, self.file)
         if isinstance(value, Union):
@@ -843,7 +869,6 @@ def _b_filter(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value:
         return join(*(_b_filter(self, Args([func, member]), node) for member in sets.values), sure=sets.sure)
     inner = first(over)
     if isinstance(inner, ParamSet):
-
         element: Value = inner.but(elem=True, node=node)
         if inner.named:
             element = Sequence("tuple", tuple(self.spread(element, 2)), False, node, self.file)
@@ -880,7 +905,13 @@ def _b_isinstance(self: Interpreter, args: CallArgs, node: cst.CSTNode) -> Value
         if isinstance(value.cls, Class):
             names = set(value.cls.libraries())
             hit = any(kind in names or any(kind is c for c in value.cls.mro()) for kind in kinds)
-            return Const(hit) if hit or (value.cls.knows_bases and not value.cls.libraries()) else UNKNOWN if not hit else Const(True)
+            return (
+                Const(hit)
+                if hit or (value.cls.knows_bases and not value.cls.libraries())
+                else UNKNOWN
+                if not hit
+                else Const(True)
+            )
         if value.library in kinds:
             return Const(True)
         if value.kind == "module" and value.library in layers.WEIGHTED | layers.NORM:
@@ -1050,12 +1081,20 @@ def _b_quantifier(name: str) -> Any:
                     verdicts.append(verdict)
             if preds and not verdicts:
                 ops = {(p.op, p.negated) for p in preds}
-                if len(ops) == 1 and preds[0].op in ("name_contains", "name_equals", "name_startswith", "name_endswith"):
+                if len(ops) == 1 and preds[0].op in (
+                    "name_contains",
+                    "name_equals",
+                    "name_startswith",
+                    "name_endswith",
+                ):
                     op, negated = ops.pop()
                     if not negated and name == "any":
                         return Test(Pred(op, tuple(a for p in preds for a in p.args)))
-                return Test(Pred("or" if name == "any" else "and", tuple(preds))) if not inner.open else Test(
-                    preds[0] if len(preds) == 1 else Pred("or" if name == "any" else "and", tuple(preds)))
+                return (
+                    Test(Pred("or" if name == "any" else "and", tuple(preds)))
+                    if not inner.open
+                    else Test(preds[0] if len(preds) == 1 else Pred("or" if name == "any" else "and", tuple(preds)))
+                )
             if not preds and None not in verdicts and not inner.open:
                 return Const(any(verdicts) if name == "any" else all(verdicts))
             if preds:
@@ -1231,7 +1270,9 @@ def _x_split_groups(self: Interpreter, name: str, args: CallArgs, node: cst.CSTN
 def _x_timm_optimizer(self: Interpreter, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = self.plain(name, args, node)
     made.kind = "optimizer"
-    target = args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
+    target = (
+        args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
+    )
     options = dict(args.kwargs)
     made.notes.update(
         row=optimizers.OptimizerRow(0.0, 3), name=name, options=options, params=target, factory=True, own=False,
@@ -1325,8 +1366,14 @@ _EXACT: dict[str, Any] = {
     "apex.amp.scale_loss": _x_scaled_loss,
     "deepspeed.initialize": _x_deepspeed,
     "accelerate.Accelerator": _x_kind("accelerator"),
-    **dict.fromkeys((f"fastai.vision.{below}{made}" for below in ("", "learner.", "all.") for made in ("create_body", "create_head")),
-                    _x_external_module),
+    **dict.fromkeys(
+        (
+            f"fastai.vision.{below}{made}"
+            for below in ("", "learner.", "all.")
+            for made in ("create_body", "create_head")
+        ),
+        _x_external_module,
+    ),
     "peft.get_peft_model": _x_peft,
     "peft.PeftModel.from_pretrained": _x_peft,
 }

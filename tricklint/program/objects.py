@@ -82,7 +82,7 @@ class Objects:
         return Bound(value, None, name)
 
     def module_instance_attribute(self: Interpreter, value: Instance, name: str, node: cst.CSTNode) -> Value:
-        if name in ("module", "_orig_mod") :  # a DataParallel or compile wrapper is its model here
+        if name in ("module", "_orig_mod"):  # a DataParallel or compile wrapper is its model here
             return value
         if name == "training":
             return UNKNOWN
@@ -90,10 +90,18 @@ class Objects:
             made = Namespace(node, self.file)
             made.fields.update(value.notes.get("init_arguments", {}))
             return made
-        if name in ("weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias") and self.is_layer(value):
+        if name in ("weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias") and self.is_layer(
+            value
+        ):
             return ParamSet(value, "param", (Pred("attr", (name,)),), True, node=node)
         if name in _TENSOR_ATTRIBUTES:
-            position = {"in_features": 0, "out_features": 1, "in_channels": 0, "out_channels": 1, "num_features": 0}.get(name)
+            position = {
+                "in_features": 0,
+                "out_features": 1,
+                "in_channels": 0,
+                "out_channels": 1,
+                "num_features": 0,
+            }.get(name)
             if position is not None and self.is_layer(value):
                 passed = value.kwargs.get(name) or (value.args[position] if position < len(value.args) else None)
                 return passed or UNKNOWN
@@ -110,13 +118,17 @@ class Objects:
         )
 
     def is_layer(self: Interpreter, value: Instance) -> bool:
-        return "part_of" in value.notes or value.library in layers.WEIGHTED or value.library in layers.NORM or (
-            value.library in layers.EMBEDDING
+        return (
+            "part_of" in value.notes
+            or value.library in layers.WEIGHTED
+            or value.library in layers.NORM
+            or (value.library in layers.EMBEDDING)
         )
 
     def is_method_name(self: Interpreter, value: Instance, name: str) -> bool:
         return name in _MODULE_METHOD_NAMES or (
-            name.endswith("_") or name.startswith(("get_", "set_", "from_", "register_", "save_", "load_", "forward", "num_"))
+            name.endswith("_")
+            or name.startswith(("get_", "set_", "from_", "register_", "save_", "load_", "forward", "num_"))
         )
 
     def part_of(self: Interpreter, value: Instance, name: str, node: cst.CSTNode) -> Value:
@@ -172,7 +184,9 @@ class Objects:
             if isinstance(value, (Sequence, Dict)):
                 self.emit("plain_container", node, member, attribute=name, value=value)
             made_here = self.frame.self is member and self.frame.func is not None and self.frame.func.name == "__init__"
-            if (not made_here or isinstance(member.cls, Ref)) and (old is None or not any(m is old for m in members(value))):
+            if (not made_here or isinstance(member.cls, Ref)) and (
+                old is None or not any(m is old for m in members(value))
+            ):
                 if any(isinstance(m, Instance) and m.kind == "module" for m in members(value)) or (
                     isinstance(first(value), Const) and isinstance(old, Instance)
                 ):
@@ -230,7 +244,11 @@ class Objects:
         value = self.narrowed_here(value)
         for member in members(target):
             if isinstance(member, Dict):
-                key = at.value if isinstance(at, Const) and isinstance(at.value, (str, int, float, bool, type(None))) else None
+                key = (
+                    at.value
+                    if isinstance(at, Const) and isinstance(at.value, (str, int, float, bool, type(None)))
+                    else None
+                )
                 if isinstance(at, Const):
                     self.write(member.fields, key, value)
                 else:
@@ -359,10 +377,14 @@ class Objects:
             state = Tensor("state", (made,), module, node, self.file, grad)
             return Sequence("tuple", (made, state), False, node, self.file)
         if module.library == "torch.nn.MultiheadAttention":
-            return Sequence("tuple", (made, Tensor("weights", (made,), module, node, self.file, grad)), False, node, self.file)
+            return Sequence(
+                "tuple", (made, Tensor("weights", (made,), module, node, self.file, grad)), False, node, self.file
+            )
         return made
 
-    def run_children(self: Interpreter, module: Instance, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool) -> Value:
+    def run_children(
+        self: Interpreter, module: Instance, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool
+    ) -> Value:
         from tricklint.program.calls import CallArgs
 
         at: Value = inputs[0] if inputs else UNKNOWN
@@ -381,7 +403,13 @@ class Objects:
         return self.outputs(module, memo, inputs, node, grad, False)
 
     def outputs(
-        self: Interpreter, module: Instance, memo: Value, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool, loss: bool
+        self: Interpreter,
+        module: Instance,
+        memo: Value,
+        inputs: tuple[Value, ...],
+        node: cst.CSTNode,
+        grad: bool,
+        loss: bool,
     ) -> Value:
         alternatives = memo
         memo = memo.values[0] if isinstance(memo, Union) else memo
@@ -479,7 +507,14 @@ class Objects:
             made.kind = "state_dict"
             made.notes["of"] = module
             return made
-        if name in ("reset_parameters", "_reset_parameters", "init_weights", "post_init", "initialize", "init_parameters"):
+        if name in (
+            "reset_parameters",
+            "_reset_parameters",
+            "init_weights",
+            "post_init",
+            "initialize",
+            "init_parameters",
+        ):
             self.emit("init", node, ParamSet(module, "module", (), True), scheme=name, args=[])
             return NONE
         if name in ("log", "log_dict", "print", "manual_backward", "toggle_optimizer", "untoggle_optimizer"):

@@ -136,7 +136,9 @@ class Params:
                 if a.what == "classname":
                     texts = strings(b)
                     if kind in (cst.In, cst.NotIn, cst.Equal, cst.NotEqual) and texts:
-                        return Pred("classname_contains" if kind in (cst.In, cst.NotIn) else "classname", texts, negated)
+                        return Pred(
+                            "classname_contains" if kind in (cst.In, cst.NotIn) else "classname", texts, negated
+                        )
                     return Pred("unknown")
                 number = first(b)
                 if a.what in ("find_classname", "find_name") and (
@@ -167,7 +169,9 @@ class Params:
                 return Pred("unknown")
         return None
 
-    def paramset_method(self: Interpreter, value: ParamSet, name: str, args: list[Value], node: cst.Call) -> Value | None:
+    def paramset_method(
+        self: Interpreter, value: ParamSet, name: str, args: list[Value], node: cst.Call
+    ) -> Value | None:
         """A method of a symbolic name, parameter or module."""
         from tricklint.program.values import Test
 
@@ -232,7 +236,11 @@ class Params:
 
     def narrowed_here(self: Interpreter, value: Value) -> Value:
         """`value`, narrowed by the tests on loop elements that lead here."""
-        return self.narrow(value, self.path_preds()) if isinstance(value, (ParamSet, Sequence, Union)) and self.path else value
+        return (
+            self.narrow(value, self.path_preds())
+            if isinstance(value, (ParamSet, Sequence, Union)) and self.path
+            else value
+        )
 
     def freeze(self: Interpreter, subject: Value, on: Value, node: cst.CSTNode) -> None:
         verdict, pred = self.truth(on)
@@ -240,7 +248,9 @@ class Params:
             subject = subject.narrowed(*self.path_preds())
         self.emit("froze", node, subject, value=verdict, pred=pred)
 
-    def initialise(self: Interpreter, subject: Value, scheme: str, args: list[Value], node: cst.CSTNode, **data: Any) -> None:
+    def initialise(
+        self: Interpreter, subject: Value, scheme: str, args: list[Value], node: cst.CSTNode, **data: Any
+    ) -> None:
         if isinstance(subject, ParamSet):
             subject = subject.narrowed(*self.path_preds())
         self.emit("init", node, subject, scheme=scheme, args=args, **data)

@@ -304,7 +304,9 @@ class Program:
         found: dict[tuple[str, str], TrainedModel] = {}
         for event in self.events("optimizer", "trainer"):
             values = (
-                [group.params for group in event.subject.notes["groups"]] if event.kind == "optimizer" else [event.subject]  # type: ignore[attr-defined]
+                [group.params for group in event.subject.notes["groups"]]
+                if event.kind == "optimizer"
+                else [event.subject]  # type: ignore[attr-defined]
             )
             for value in values:
                 for root in roots_of(value):
@@ -378,8 +380,17 @@ def takes_nothing(cls: Class) -> bool:
 class TrainedModel:
     """A class of the program that is trained, and how its constructor is called."""
 
-    def __init__(self, path: Path, qualname: str, args: list[Any], kwargs: dict[str, Any], known: bool, line: int) -> None:
-        self.path, self.qualname, self.args, self.kwargs, self.known, self.line = path, qualname, args, kwargs, known, line
+    def __init__(
+        self, path: Path, qualname: str, args: list[Any], kwargs: dict[str, Any], known: bool, line: int
+    ) -> None:
+        self.path, self.qualname, self.args, self.kwargs, self.known, self.line = (
+            path,
+            qualname,
+            args,
+            kwargs,
+            known,
+            line,
+        )
 
     @classmethod
     def of(cls, instance: Instance) -> TrainedModel:

@@ -40,7 +40,9 @@ FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 UNROLL = 24
 _EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "parser.error"))
 # Contexts in which autograd records nothing
-NO_GRAD = frozenset(("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode"))
+NO_GRAD = frozenset(
+    ("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode")
+)
 
 
 class Statements:
@@ -96,7 +98,9 @@ class Statements:
     def run_annassign(self: Interpreter, node: cst.AnnAssign) -> int:
         if node.value is not None:
             self.assign(node.target, self.eval(node.value), node)
-        elif isinstance(node.target, cst.Name) and self.frame.func is None and node.target.value not in self.frame.locals:
+        elif (
+            isinstance(node.target, cst.Name) and self.frame.func is None and node.target.value not in self.frame.locals
+        ):
             pass
         return FALL
 
@@ -117,14 +121,23 @@ class Statements:
             for member in members(value):
                 if isinstance(member, Tensor) and member.grad:
                     self.emit(
-                        "accumulate", node, member, target=node.target, how="+=", old=old, value=value, calls=self.call_sites()
+                        "accumulate",
+                        node,
+                        member,
+                        target=node.target,
+                        how="+=",
+                        old=old,
+                        value=value,
+                        calls=self.call_sites(),
                     )
                     break
         counts = isinstance(old, Const) and isinstance(old.value, (int, float)) and isinstance(value, (Const, Unknown))
         if counts and self.counts_rounds(node):
             self.assign(node.target, UNKNOWN, node)
             return FALL
-        self.assign(node.target, self.binary(node, type(node.operator).__name__.replace("Assign", ""), old, value), node)
+        self.assign(
+            node.target, self.binary(node, type(node.operator).__name__.replace("Assign", ""), old, value), node
+        )
         return FALL
 
     def counts_rounds(self: Interpreter, node: cst.AugAssign) -> bool:
@@ -240,7 +253,9 @@ class Statements:
                 options.append([member.but(names=True, named=False), member.but(named=False)])
             elif isinstance(member, Instance) and member.kind == "loader_item":
                 loader = member.notes.get("loader")
-                options.append([Tensor("data", (), None, member.node, member.file, loader=loader, key=i) for i in range(count)])
+                options.append(
+                    [Tensor("data", (), None, member.node, member.file, loader=loader, key=i) for i in range(count)]
+                )
         if not options:
             return [UNKNOWN] * count
         if len(options) == 1:
@@ -270,7 +285,10 @@ class Statements:
             return self.run_chain(node)
         if verdict is None:
             return self.fork(
-                ((then, Step(node, None, pred)), (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None))),
+                (
+                    (then, Step(node, None, pred)),
+                    (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None)),
+                ),
                 False,
             )
         if literal:

@@ -281,7 +281,15 @@ class ParamSet(Value):
 
     def narrowed(self, *preds: Pred) -> ParamSet:
         return ParamSet(
-            self.root, self.kind, self.preds + preds, self.elem, self.named, self.recurse, self.names, self.prefix, self.node
+            self.root,
+            self.kind,
+            self.preds + preds,
+            self.elem,
+            self.named,
+            self.recurse,
+            self.names,
+            self.prefix,
+            self.node,
         )
 
     def but(self, **changes: Any) -> ParamSet:
@@ -363,7 +371,11 @@ def _key(value: Value) -> object:
     """Values that are `same` have one key."""
     if isinstance(value, Const):
         held = value.value
-        return (type(held), held) if isinstance(held, (str, int, float, bool, type(None), bytes)) else (type(held), id(held))
+        return (
+            (type(held), held)
+            if isinstance(held, (str, int, float, bool, type(None), bytes))
+            else (type(held), id(held))
+        )
     if isinstance(value, Ref):
         return value.name
     return Unknown if isinstance(value, Unknown) else id(value)

@@ -18,9 +18,10 @@ from tricklint.settings.model import (
     TransferSettings,
     VerifySettings,
 )
-from tricklint.settings.read import SettingsError, find_config
+from tricklint.settings.read import CONFIG_FILES, SettingsError, config_of, find_config
 
 __all__ = [
+    "CONFIG_FILES",
     "DEFAULT_EXCLUDE",
     "OOM_GUARDS",
     "OUTPUT_FORMATS",
@@ -33,6 +34,7 @@ __all__ = [
     "TransferSettings",
     "VerifySettings",
     "common_folder",
+    "config_of",
     "find_config",
     "load",
     "nearest",

@@ -300,7 +300,7 @@ def _script(options: Options) -> None:
             'or in pyproject.toml: [tool.tricklint.verify] command = "train.py --epochs 3"'
         )
     from tricklint.check import run
-    from tricklint.commands.check import complain
+    from tricklint.commands.once import complain
 
     report = run([root], settings)
     complain(report)
