@@ -53,7 +53,7 @@ class Recorder:
         self.output: list[
             tuple[int, int, int]
         ] = []  # (steps made, bytes on stdout, on stderr) whenever more was printed
-        self.before_step: list[Any] = []
+        self.at_start: list[Any] = []  # called once, before the first step
         self.after_step: list[Any] = []
         self.before_backward: list[Any] = []
 
@@ -103,8 +103,10 @@ class Recorder:
         sizes = printed()
         if not self.output or sizes != self.output[-1][1:]:
             self.output.append((self.steps, *sizes))
-        for call in self.before_step:
-            call(self.steps)
+        if self.at_start and not self.steps:
+            calls, self.at_start = self.at_start, []
+            for call in calls:
+                call()
         if self.limit is not None and self.steps >= self.limit:
             raise StopTraining
 
@@ -132,6 +134,16 @@ class Recorder:
             phase.lost = 0 if any(map(math.isfinite, last)) else len(last)
         if phase.lost >= DIVERGED_AFTER and self.backwards:
             raise Diverged
+
+    def printed_by(self) -> dict[str, list[list[int]]]:
+        """For stdout and stderr: [steps made, bytes printed by the next step] whenever it grew; the rest came after the
+        last step."""
+        found: dict[str, list[list[int]]] = {"stdout": [], "stderr": []}
+        for steps, *sizes in self.output:
+            for name, size in zip(found, sizes):
+                if not found[name] or found[name][-1][1] != size:
+                    found[name].append([steps, size])
+        return found
 
     def summary(self) -> dict[str, Any]:
         phases: list[dict[str, Any]] = []
