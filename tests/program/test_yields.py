@@ -45,7 +45,9 @@ def test_only_functions_without_effect_are_skipped(program, monkeypatch, long):
     monkeypatch.setattr(calls, "LONG", long)
     ran: list[str] = []
     follow = calls.Calls.follow
-    monkeypatch.setattr(calls.Calls, "follow", lambda self, func, *rest: ran.append(func.name) or follow(self, func, *rest))
+    monkeypatch.setattr(
+        calls.Calls, "follow", lambda self, func, *rest: ran.append(func.name) or follow(self, func, *rest)
+    )
     found = program({"train.py": SCRIPT})
     names = next(iter(found.project.loaded())).names
     often = len([name for name in ran if name == "helper"])

@@ -37,7 +37,7 @@ def _bound(module: cst.Module) -> Iterator[str]:
             if isinstance(node.name, cst.Name):
                 yield node.name.value
         elif isinstance(node, cst.ImportAlias):
-            alias = node.asname.name if node.asname else node.name
+            alias: cst.BaseExpression = node.asname.name if node.asname else node.name
             while isinstance(alias, cst.Attribute):
                 alias = alias.value
             if isinstance(alias, cst.Name):
