@@ -18,7 +18,7 @@ from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
 from tricklint.source.screen import with_deep_stack
 from tricklint.source.shelf import Shelf
-from tricklint.source.text import Source
+from tricklint.source.text import Problem, Source
 from tricklint.universe import read_universe, screen_universe, texts_of
 from tricklint.unused_ignore import UnusedIgnore
 
@@ -66,7 +66,8 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     baseline = Baseline.read(settings.baseline) if settings.baseline else None
     shelf = Shelf({options.stdin.path: options.stdin} if options.stdin else {})
     universe, raws = read_universe(paths, settings, shelf)
-    report = Report(asked=universe.asked, rules=known, ran=frozenset(rule.code for rule in rules))
+    refused = [Problem(one.path, one.row, one.message) for one in settings.refused]
+    report = Report(problems=refused, asked=universe.asked, rules=known, ran=frozenset(rule.code for rule in rules))
 
     # Facts about real models depend on more than files: a traced run is not remembered.
     cache = Cache.of(settings, known, enabled=options.cache and not settings.trace and not options.stdin)
@@ -74,7 +75,8 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     key = cache.result_key(universe.digests, universe.asked, settings)
     remembered = cache.result(key) if options.only_look else None
     if remembered:
-        report.findings, report.problems, report.suppressed = remembered
+        report.findings, problems, report.suppressed = remembered
+        report.problems += problems
         report.sources = texts_of(raws, mend.paths_of(report.findings))
         return _narrow(report, baseline, options)
 
@@ -82,10 +84,11 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     found = ask(universe, known, rules)
     report.findings, report.suppressed = found.findings, found.suppressed
     report.notes += found.notes
-    report.problems = [*universe.problems, *found.problems]
+    problems = [*universe.problems, *found.problems]
+    report.problems += problems
     report.sources = universe.sources
     if not found.problems:
-        cache.keep_result(key, report.findings, report.problems, report.suppressed, universe.looked_beyond)
+        cache.keep_result(key, report.findings, problems, report.suppressed, universe.looked_beyond)
 
     _narrow(report, baseline, options)
     if options.add_ignore:
@@ -117,6 +120,6 @@ def _narrow(report: Report, baseline: Baseline | None, options: Options) -> Repo
 def known_rules(settings: Settings) -> list[Rule]:
     """Every rule there is, sorted by code. Raises SettingsError when one cannot be loaded."""
     try:
-        return [UnusedIgnore(), *discover(settings.rule_paths)]
+        return [UnusedIgnore(), *discover(settings.rule_paths, settings.root)]
     except RuleError as error:
         raise SettingsError(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -58,7 +59,7 @@ class Since:
                 name = path.resolve().relative_to(self.top.resolve()).as_posix()
             except ValueError:
                 name = None
-            data = _git(self.top, "show", f"{self.commit}:{name}") if name else None
+            data = _git(self.top, "cat-file", "blob", f"{self.commit}:{name}") if name else None
             if data is not None:
                 with suppress(SourceError):
                     self._before[path] = Source.from_bytes(path, data).lines
@@ -81,11 +82,20 @@ def changed_rows(before: list[str], after: list[str]) -> frozenset[int]:
     return frozenset(rows)
 
 
+# The repository's own configuration may name programs: none of them is run, and nothing is fetched.
+_QUIET = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "protocol.allow=never")
+
+
 def _git(folder: Path, *args: str) -> bytes | None:
     """What git says, None when it fails or is not there."""
+    quiet = [word for pair in _QUIET for word in ("-c", pair)]
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *args], capture_output=True, check=True, stdin=subprocess.DEVNULL
+            ["git", "-C", str(folder), *quiet, *args],
+            capture_output=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "GIT_NO_LAZY_FETCH": "1"},
         )
     except (OSError, subprocess.CalledProcessError):
         return None

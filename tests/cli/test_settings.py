@@ -13,7 +13,7 @@ from tricklint.settings import Settings, SettingsError, load
 
 def settings(tmp_path: Path, text: str, *config: str) -> Settings:
     (tmp_path / "pyproject.toml").write_text(f"[tool.tricklint]\n{text}\n")
-    return load([tmp_path], config=config)
+    return load([tmp_path], config=config, trusted=True)
 
 
 def test_advice_fails_no_run_unless_asked_for(project: Project) -> None:

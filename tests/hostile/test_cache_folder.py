@@ -9,20 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.hostile.conftest import Clone
 from tricklint.cli import main
 from tricklint.source.vault import Vault
-
-BAD = """\
-import torch
-from torch import nn, optim
-
-net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-optimizer = optim.SGD(net.parameters(), lr=0.1, weight_decay=5e-4)
-for x, y in loader:
-    loss = nn.functional.cross_entropy(net(x), y)
-    loss.backward()
-    optimizer.step()
-"""
 
 
 def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -48,14 +37,8 @@ def victim(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "clone"
-    (folder / ".git").mkdir(parents=True)
-    (folder / "train.py").write_text(BAD)
-    monkeypatch.chdir(folder)
-    for name in ("TRICKLINT_NO_CACHE", "TRICKLINT_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    return folder
+def clone(clone: Clone) -> Path:
+    return clone.root
 
 
 def check() -> str:

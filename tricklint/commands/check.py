@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tricklint.commands.complete import complete_rules
+from tricklint.commands.options import rule_path
 from tricklint.finding import Severity
 from tricklint.settings import OUTPUT_FORMATS
 
@@ -49,6 +50,7 @@ def _selectors(name: str, help_line: str) -> Callable[[_F], _F]:
 @click.option("--exit-zero", is_flag=True, help="Exit 0 although findings are left.")
 @click.option("--fail-on", type=_SEVERITIES, help="Exit 1 only for findings of at least this severity.")
 @click.option("--pedantic", is_flag=True, help="Also report what merely may be so.")
+@rule_path
 @click.option("--isolated", is_flag=True, help="Read no configuration file.")
 @click.option(
     "--config",

@@ -86,6 +86,8 @@ def configurations_of(options: dict[str, Any]) -> Configurations:
     given |= {key: _split(options[key.replace("-", "_")], key) for key in ("select", "ignore", "extend-select")}
     given |= {key: True for key in ("pedantic", "trace", "force-exclude") if options[key.replace("-", "_")]}
     given |= {key: str(options[key]) for key in ("python", "baseline") if options[key]}
+    if options["rule_paths"]:
+        given["rule-paths"] = [str(path) for path in options["rule_paths"]]
     if options["exclude"]:
         given["extend-exclude"] = list(options["exclude"])
     if options["unsafe_fixes"]:

@@ -56,7 +56,7 @@ def _lines(one: Settings) -> list[str]:
     for field in fields(one):
         value = getattr(one, field.name)
         key = field.name.replace("_", "-")
-        if field.name in ("root", "config_file", "selections"):
+        if field.name in ("root", "config_file", "refused", "selections"):
             continue
         if is_dataclass(value) or field.name == "models":
             tables += _table(key, value)

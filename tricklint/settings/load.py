@@ -12,12 +12,14 @@ from tricklint.settings.model import (
     MemorySettings,
     ModelSettings,
     NormalizeSettings,
+    Refused,
     Selection,
     Settings,
     TransferSettings,
     VerifySettings,
 )
 from tricklint.settings.read import Layer, SettingsError, check, find_config, parse_pair, read_layers, relative
+from tricklint.settings.trust import trusts, user_layers, without_code
 
 
 def common_folder(paths: Iterable[Path]) -> Path:
@@ -39,19 +41,24 @@ def load(
     isolated: bool = False,
     config: Iterable[str] = (),
     options: Mapping[str, Any] | None = None,
+    trusted: bool = False,
 ) -> Settings:
-    """Settings for checking `paths`: nearest file, then `--config` (files and pairs), then command line `options` (by
-    their keys in the table, e.g. {"fail-on": "error"}; None is no option). Raises SettingsError."""
+    """Settings for checking `paths`: the user's own file, the nearest file, then `--config` (files and pairs), then
+    command line `options` (by their keys in the table, e.g. {"fail-on": "error"}; None is no option). `trusted`: the
+    project's own file may name code to run. Raises SettingsError."""
     start = common_folder(paths)
     files, pairs = _files_and_pairs(config)
     # A file that is named takes the place of the one that would be found; the project stays where it is.
     file = files[-1] if files else None if isolated else find_config(start)
-    layers = read_layers(file) if file else []
-    layers += [check(parse_pair(pair), Path.cwd(), "--config") for pair in pairs]
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    layers.append(check(given, Path.cwd(), "command line"))
     root = file.parent if file and not files else _find_root(start)
-    return _build(layers, root, file)
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    own = [] if isolated else user_layers(root)
+    found = read_layers(file) if file else []
+    found, refused = without_code(found, root, given, named=bool(files), trusted=trusted or trusts(own, root))
+    layers = own + found
+    layers += [check(parse_pair(pair), Path.cwd(), "--config") for pair in pairs]
+    layers.append(check(given, Path.cwd(), "command line"))
+    return _build(layers, root, file, tuple(refused))
 
 
 def _files_and_pairs(config: Iterable[str]) -> tuple[list[Path], list[str]]:
@@ -68,13 +75,14 @@ def _files_and_pairs(config: Iterable[str]) -> tuple[list[Path], list[str]]:
     return files, pairs
 
 
-def _build(layers: list[Layer], root: Path, config_file: Path | None) -> Settings:
+def _build(layers: list[Layer], root: Path, config_file: Path | None, refused: tuple[Refused, ...]) -> Settings:
     values: dict[str, Any] = {"src": (root, root / "src")}
     tables: dict[str, dict[str, Any]] = {name: {} for name in ("transfer", "normalize", "memory", "verify", "models")}
     selections, exclude, extend_exclude = [], DEFAULT_EXCLUDE, []
     for layer in layers:
         mine = dict(layer.values)
         mine.pop("extend", None)
+        mine.pop("trusted_projects", None)
         selections.append(
             Selection(mine.pop("select", None), mine.pop("extend_select", ()), mine.pop("ignore", ()), layer.origin)
         )
@@ -95,6 +103,7 @@ def _build(layers: list[Layer], root: Path, config_file: Path | None) -> Setting
     return Settings(
         root=root,
         config_file=config_file,
+        refused=refused,
         selections=tuple(selections),
         exclude=(*exclude, *extend_exclude),
         transfer=TransferSettings(**tables["transfer"]),

@@ -81,11 +81,24 @@ class VerifySettings:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """Something that a project's own configuration may not say, and where it says it."""
+
+    path: Path | None
+    row: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.row}: {self.message}" if self.row else f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run depends on. Paths are absolute; `root` is the project's folder."""
 
     root: Path
     config_file: Path | None = None
+    refused: tuple[Refused, ...] = ()
     selections: tuple[Selection, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Layer:
     values: dict[str, Any]
     base: Path  # relative paths of this layer start here
     origin: str
+    path: Path | None = None  # the file it was read from
+    text: str = field(default="", repr=False)
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -37,17 +39,17 @@ def loads(text: str) -> dict[str, Any]:
     return table
 
 
-def check(table: dict[str, Any], base: Path, origin: str, text: str = "") -> Layer:
+def check(table: dict[str, Any], base: Path, origin: str, text: str = "", path: Path | None = None) -> Layer:
     """A checked layer. Raises SettingsError for an unknown key and a value of the wrong kind."""
     try:
-        return Layer(SCHEMA.convert(table, ""), base, origin)
+        return Layer(SCHEMA.convert(table, ""), base, origin, path, text)
     except Wrong as wrong:
-        row = _row_of(text, wrong.key)
+        row = row_of(text, wrong.key)
         place = f"{origin}:{row}" if row else origin
         raise SettingsError(f"{place}: {wrong.key}: {wrong.message}") from None
 
 
-def _row_of(text: str, key: str) -> int | None:
+def row_of(text: str, key: str) -> int | None:
     """The row where the last part of a dotted key is set, when only one row can be meant."""
     pattern = re.compile(rf"""^\s*["']?{re.escape(key.rpartition(".")[2])}["']?\s*=""")
     rows = [row for row, line in enumerate(text.splitlines(), 1) if pattern.match(line)]
@@ -101,7 +103,7 @@ def read_layers(path: Path) -> list[Layer]:
             shown += ": [tool.tricklint]"
         if table is None:
             raise SettingsError(f"{relative(current)}: has no [tool.tricklint]")
-        layer = check(table, current.parent, shown, text)
+        layer = check(table, current.parent, shown, text, current)
         layers.insert(0, layer)
         seen.append(current)
         current = _extended(layer, seen)

@@ -126,14 +126,34 @@ SCHEMA = Table(
         ),
         "fail-on": Key(kinds.enum(Severity), "The least severity that makes the exit code 1.", '"warning"', '"error"'),
         "output-format": Key(kinds.one_of(*OUTPUT_FORMATS), "How findings are shown.", '"text"', '"concise"'),
-        "rule-paths": Key(kinds.STRINGS, "Files and folders of your own rules.", "[]", '["lint_rules"]'),
+        "rule-paths": Key(
+            kinds.STRINGS,
+            "Files and folders of your own rules, which are code that runs: refused in a project's own file (give "
+            "`--rule-path`).",
+            "[]",
+            '["lint_rules"]',
+        ),
+        "trusted-projects": Key(
+            kinds.STRINGS,
+            "Folders whose own configuration may name code to run (`rule-paths`, `trace`, `python`). Counts only in your "
+            "own file, `~/.config/tricklint/tricklint.toml`.",
+            "[]",
+            '["~/work/mine"]',
+        ),
         "src": Key(kinds.STRINGS, "Folders that imports start from, beside the project's own.", '["src"]', '["lib"]'),
         "pedantic": Key(kinds.BOOLEAN, "Also report what merely may be so.", "false", "true"),
         "trace": Key(
-            kinds.BOOLEAN, "Also build the project's models and look at them. Runs the project's code.", "false", "true"
+            kinds.BOOLEAN,
+            "Also build the project's models and look at them. Runs the project's code: refused in a project's own file "
+            "(give `--trace`).",
+            "false",
+            "true",
         ),
         "python": Key(
-            kinds.STRING, "The interpreter that `--trace` builds models with.", "(this one)", '".venv/bin/python"'
+            kinds.STRING,
+            "The interpreter that `--trace` builds models with: refused in a project's own file (give `--python`).",
+            "(this one)",
+            '".venv/bin/python"',
         ),
         "oom-guard": Key(
             kinds.one_of(*OOM_GUARDS), "What TRK301 offers against out-of-memory.", '"accumulate"', '"koila"'

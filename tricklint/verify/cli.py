@@ -285,6 +285,7 @@ def _script(options: Options) -> None:
     scripts = [w for w in words if w.endswith(".py")]
     start = Path(scripts[0]).parent if words and scripts else Path.cwd()
     given: dict[str, Any] = {"select": _split(options.select) or None, "ignore": _split(options.ignore) or None}
+    given["python"] = str(options.python) if options.python else None
     settings = configuration.load([start if start.exists() else Path.cwd()], options=given)
     root = settings.config_file.parent if settings.config_file else project_root(start)
     if words:
@@ -522,7 +523,7 @@ def _resume(options: Options) -> None:
     for name, value in saved.get("wishes", {}).items():
         if name in ("metric", "higher", "margin") and getattr(options, name) is None:
             setattr(options, name, value)
-    settings = configuration.load([root])
+    settings = configuration.load([root], options={"python": str(options.python) if options.python else None})
     command = Command.parse(shlex.split(about["training"]), root)
     from tricklint.check import run
     from tricklint.verify import variants as building
