@@ -320,7 +320,7 @@ def test_watch_checks_again(project: Project, monkeypatch: pytest.MonkeyPatch) -
     assert run.err.count("Watching for changes") == 3
 
 
-def test_rules_complete_in_the_shell(project: Project) -> None:
+def test_rules_complete_in_the_shell(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
     from tricklint.cli import main
@@ -329,6 +329,10 @@ def test_rules_complete_in_the_shell(project: Project) -> None:
         env = {"_TRICKLINT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(index)}
         return CliRunner().invoke(main, prog_name="tricklint", env=env).stdout
 
+    assert "XYZ101" not in offers("tricklint check --select XYZ1", 3)  # a key pressed runs no code of the project
+    project.write({"home/tricklint/tricklint.toml": f"trusted-projects = ['{project.root}']"})
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project.root.parent / "own"))
+    (project.root / "home").rename(project.root.parent / "own")
     assert "plain,XYZ101" in offers("tricklint check --select XYZ1", 3)
     assert "plain,TRK601,XYZ101" in offers("tricklint check --ignore TRK601,xyz1", 3)
     assert "plain,decay-on-bias-norm" in offers("tricklint rule decay", 2)
