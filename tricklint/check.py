@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tricklint import mend
+from tricklint.baseline import Baseline
+from tricklint.finding import Finding
 from tricklint.inquiry import ask
 from tricklint.report import Report
 from tricklint.rule import Rule, RuleError, discover
@@ -15,21 +17,30 @@ from tricklint.selection import select
 from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
 from tricklint.source.screen import with_deep_stack
-from tricklint.source.text import Source
+from tricklint.source.shelf import Shelf
+from tricklint.source.text import Problem, Source
 from tricklint.universe import read_universe, screen_universe, texts_of
 from tricklint.unused_ignore import UnusedIgnore
+
+Keep = Callable[[list[Finding], Mapping[Path, Source]], list[Finding]]
+
+
+def _all(findings: list[Finding], sources: Mapping[Path, Source]) -> list[Finding]:
+    return findings
 
 
 @dataclass(frozen=True)
 class Options:
     """What a run does beside checking: `fix` mends files, `diff` shows how, `add_ignore` silences every finding.
-    `stdin` is the text of one file that is not read from disk, nor written to it."""
+    `stdin` is the text of one file that is not read from disk, nor written to it. `keep` leaves out what is not to be
+    reported, nor mended."""
 
     fix: bool = False
     diff: bool = False
     add_ignore: bool = False
     cache: bool = True
     stdin: Source | None = None
+    keep: Keep = _all
 
     @property
     def only_look(self) -> bool:
@@ -52,36 +63,63 @@ def run(paths: Sequence[Path], settings: Settings, options: Options = Options())
 def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     known = known_rules(settings)
     rules = [rule for rule in select(known, settings) if settings.trace or not rule.needs_trace]
-    universe, raws = read_universe(paths, settings, options.stdin)
-    report = Report(files_checked=len(universe.asked), rules=known)
+    baseline = Baseline.read(settings.baseline) if settings.baseline else None
+    shelf = Shelf({options.stdin.path: options.stdin} if options.stdin else {})
+    universe, raws = read_universe(paths, settings, shelf)
+    refused = [Problem(one.path, one.row, one.message) for one in settings.refused]
+    report = Report(problems=refused, asked=universe.asked, rules=known, ran=frozenset(rule.code for rule in rules))
 
     # Facts about real models depend on more than files: a traced run is not remembered.
     cache = Cache.of(settings, known, enabled=options.cache and not settings.trace and not options.stdin)
+    report.notes += [cache.refusal] if cache.refusal else []
     key = cache.result_key(universe.digests, universe.asked, settings)
     remembered = cache.result(key) if options.only_look else None
     if remembered:
-        report.findings, report.problems, report.suppressed = remembered
+        report.findings, problems, report.suppressed = remembered
+        report.problems += problems
         report.sources = texts_of(raws, mend.paths_of(report.findings))
-        return report
+        return _narrow(report, baseline, options)
 
     screen_universe(universe, raws, rules, known, cache)
     found = ask(universe, known, rules)
-    report.findings, report.notes, report.suppressed = found.findings, found.notes, found.suppressed
-    report.problems = [*universe.problems, *found.problems]
+    report.findings, report.suppressed = found.findings, found.suppressed
+    report.notes += found.notes
+    problems = [*universe.problems, *found.problems]
+    report.problems += problems
     report.sources = universe.sources
     if not found.problems:
-        cache.keep_result(key, report.findings, report.problems, report.suppressed, universe.looked_beyond)
+        cache.keep_result(key, report.findings, problems, report.suppressed, universe.looked_beyond)
 
+    _narrow(report, baseline, options)
     if options.add_ignore:
         mend.add_ignores(report)
     elif options.fix or options.diff:
-        mend.fix(report, universe, lambda now: ask(universe, known, rules, now).findings, options)
+        mend.fix(
+            report,
+            universe,
+            lambda now: _kept(ask(universe, known, rules, now).findings, now, baseline, options),
+            options,
+        )
+    return report
+
+
+def _kept(
+    findings: list[Finding], sources: Mapping[Path, Source], baseline: Baseline | None, options: Options
+) -> list[Finding]:
+    return options.keep(baseline.new(findings, sources) if baseline else findings, sources)
+
+
+def _narrow(report: Report, baseline: Baseline | None, options: Options) -> Report:
+    """Leave out what is known, or not to be reported for another reason."""
+    if baseline:
+        report.notes += baseline.complaints(report.findings, report.sources, report.asked, report.ran)
+    report.findings = _kept(report.findings, report.sources, baseline, options)
     return report
 
 
 def known_rules(settings: Settings) -> list[Rule]:
     """Every rule there is, sorted by code. Raises SettingsError when one cannot be loaded."""
     try:
-        return [UnusedIgnore(), *discover(settings.rule_paths)]
+        return [UnusedIgnore(), *discover(settings.rule_paths, settings.root)]
     except RuleError as error:
         raise SettingsError(str(error)) from None

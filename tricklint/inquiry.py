@@ -99,10 +99,15 @@ def _suppress(
     universe: Universe, known: Sequence[Rule], rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found
 ) -> None:
     settings = universe.settings
-    per_file = [(Globs(settings.root, [pattern]), selectors) for pattern, selectors in settings.per_file_ignores]
+    # "!pattern" is about all files that the pattern does not match.
+    per_file = [
+        (Globs(settings.root, [pattern.removeprefix("!")]), pattern.startswith("!"), selectors)
+        for pattern, selectors in settings.per_file_ignores
+    ]
 
     def switched_off(path: Path) -> list[str]:
-        return [selector for globs, selectors in per_file if globs.verdict(str(path)) for selector in selectors]
+        hits = (selectors for globs, turned, selectors in per_file if bool(globs.verdict(str(path))) is not turned)
+        return [selector for selectors in hits for selector in selectors]
 
     by_code = {rule.code: rule for rule in known}
     suppressions = Suppressions(known, rules)

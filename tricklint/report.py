@@ -21,10 +21,16 @@ class Report:
     fixed: list[Finding] = field(default_factory=list)
     diffs: list[str] = field(default_factory=list)
     suppressed: int = 0
-    files_checked: int = 0
+    asked: frozenset[Path] = frozenset()  # the files that were to be checked
+    ran: frozenset[str] = frozenset()  # the codes of the rules that were asked
+    quiet: bool = False  # people are shown the findings and nothing else
     # The texts that the findings stand in, for showing them; those of the last pass when files were mended.
     sources: Mapping[Path, Source] = field(default_factory=dict)
     rules: Sequence[Rule] = ()
+
+    @property
+    def files_checked(self) -> int:
+        return len(self.asked)
 
     def exit_code(self, fail_on: Severity, *, exit_zero: bool = False) -> int:
         """0 clean or all mended, 1 findings left (or a diff), 2 the tool could not do its work."""

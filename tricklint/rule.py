@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 from tricklint.finding import Finding, FixLevel, Severity
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from tricklint.program import Program
 
 ENTRY_POINTS = "tricklint.rules"
@@ -80,10 +83,28 @@ def _built_in() -> Iterator[Rule]:
             yield from _rules_in(importlib.import_module(info.name))
 
 
-def _entry_points() -> Iterator[Rule]:
-    from importlib.metadata import entry_points
+def _installed(project: Path | None) -> list[str]:
+    """Where installed packages are looked for: not in the folder the tool was started in, nor in the project that is
+    checked, unless the running environment itself lies there."""
+    real = [os.path.realpath("."), *([os.path.realpath(project)] if project else [])]
+    environments = tuple(os.path.realpath(prefix) + os.sep for prefix in {sys.prefix, sys.base_prefix})
 
-    for point in entry_points(group=ENTRY_POINTS):
+    def foreign(entry: str) -> bool:
+        path = os.path.realpath(entry)
+        return any((path + os.sep).startswith(folder + os.sep) for folder in real) and not path.startswith(environments)
+
+    return [entry for entry in sys.path if entry and not foreign(entry)]
+
+
+def _entry_points(project: Path | None) -> Iterator[Rule]:
+    from importlib.metadata import distributions
+
+    points: dict[tuple[str, str], EntryPoint] = {}
+    for distribution in distributions(path=_installed(project)):
+        if ENTRY_POINTS in (distribution.read_text("entry_points.txt") or ""):
+            for point in distribution.entry_points.select(group=ENTRY_POINTS):
+                points.setdefault((point.name, point.value), point)
+    for point in points.values():
         try:
             loaded = point.load()
         except Exception as error:
@@ -115,11 +136,11 @@ def _local(paths: Iterable[Path]) -> Iterator[Rule]:
             yield from _rules_in(module)
 
 
-def discover(rule_paths: Iterable[Path] = ()) -> list[Rule]:
-    """All rules, sorted by code. Raises RuleError when one cannot be loaded or a code or name is claimed twice."""
+def discover(rule_paths: Iterable[Path] = (), project: Path | None = None) -> list[Rule]:
+    """All rules, sorted by code; none that only `project`, the folder to check, brings along. Raises RuleError when one cannot be loaded or a code or name is claimed twice."""
     found: dict[str, Rule] = {}
     names: dict[str, str] = {}
-    for rule in (*_built_in(), *_entry_points(), *_local(rule_paths)):
+    for rule in (*_built_in(), *_entry_points(project), *_local(rule_paths)):
         if rule.code in found and type(found[rule.code]) is not type(rule):
             raise RuleError(f"two rules claim the code {rule.code}")
         if names.get(rule.name, rule.code) != rule.code:

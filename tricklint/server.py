@@ -42,6 +42,7 @@ class TricklintServer(LanguageServer):
         super().__init__("tricklint", __version__)
         self.checked: dict[str, _Checked] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}
+        self.trusted = False  # whether the user trusts the workspace: only then may its configuration name code to run
 
     def later(self, uri: str, delay: float) -> None:
         """Check a document after a pause; a newer change takes the place of an older one."""
@@ -65,7 +66,7 @@ class TricklintServer(LanguageServer):
             return
         try:
             source = Source.from_text(Path(path), document.source)
-            report = await asyncio.to_thread(_report, source)
+            report = await asyncio.to_thread(_report, source, self.trusted)
         except (settings.SettingsError, SourceError) as error:
             self.window_log_message(lsp.LogMessageParams(lsp.MessageType.Error, f"tricklint: {error}"))
             return
@@ -75,8 +76,8 @@ class TricklintServer(LanguageServer):
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, diagnostics, version))
 
 
-def _report(source: Source) -> Report:
-    return run([source.path], settings.load([source.path]), Options(stdin=source))
+def _report(source: Source, trusted: bool = False) -> Report:
+    return run([source.path], settings.load([source.path], trusted=trusted), Options(stdin=source))
 
 
 def _range(server: TricklintServer, lines: Sequence[str], start: Location, end: Location) -> lsp.Range:
@@ -151,6 +152,12 @@ def _ignore_action(server: TricklintServer, uri: str, finding: Finding, source: 
 def build() -> TricklintServer:
     """A server with its features registered."""
     server = TricklintServer()
+
+    @server.feature(lsp.INITIALIZE)
+    def initialized(params: lsp.InitializeParams) -> None:
+        given = params.initialization_options
+        # The protocol knows no workspace trust: the editor's side says it, as VS Code's `workspace.isTrusted`.
+        server.trusted = isinstance(given, dict) and given.get("trusted") is True
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:

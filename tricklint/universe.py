@@ -12,7 +12,8 @@ from tricklint.settings import Settings
 from tricklint.source.cache import Cache
 from tricklint.source.files import collect
 from tricklint.source.screen import Screened, quiet_parsing, screen, trigger_words
-from tricklint.source.text import Problem, Source, SourceError, digest, read_bytes
+from tricklint.source.shelf import Raw, Shelf
+from tricklint.source.text import Problem, Source, SourceError
 
 if TYPE_CHECKING:
     from tricklint.traced import Traced
@@ -25,6 +26,7 @@ class Universe:
 
     asked: frozenset[Path]
     settings: Settings
+    shelf: Shelf = field(default_factory=Shelf)
     sources: dict[Path, Source] = field(default_factory=dict)
     roots: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -42,11 +44,15 @@ class Universe:
 
     def _load(self, path: Path) -> Source | None:
         try:
-            source = Source.read(path)
+            raw = self.shelf.read(path)
+            screened = raw.screened(())
+            if screened is None:
+                with quiet_parsing():
+                    screened = screen(raw.source, ())
+                raw.keep_screened((), screened)
+            return None if screened.problem else raw.source
         except SourceError:
             return None
-        with quiet_parsing():
-            return None if screen(source, ()).problem else source
 
     @property
     def looked_beyond(self) -> dict[Path, str | None]:
@@ -57,37 +63,29 @@ class Universe:
         return self.settings.src
 
 
-@dataclass(frozen=True)
-class Raw:
-    """A file's bytes and the stamp it had when they were read."""
-
-    data: bytes
-    mtime_ns: int
-    size: int
-
-
-def read_universe(
-    paths: Sequence[Path], settings: Settings, stdin: Source | None = None
-) -> tuple[Universe, dict[Path, Raw]]:
-    """Find the files and read their bytes (no more: a cached run needs no text)."""
-    asked, problems = ([stdin.path], []) if stdin else collect(paths, settings)
+def read_universe(paths: Sequence[Path], settings: Settings, shelf: Shelf) -> tuple[Universe, dict[Path, Raw]]:
+    """Find the files and read their bytes (no more: a cached run needs no text). A path that lies open on the shelf
+    need not exist on the disk."""
+    open_ = [path for path in paths if path in shelf.open]
+    asked, problems = collect([path for path in paths if path not in shelf.open], settings)
+    asked += open_
     everything = set(asked)
-    if stdin is not None or any(not Path(path).is_dir() for path in paths):
+    if open_ or any(not Path(path).is_dir() for path in paths):
         # Only some files were named, as pre-commit does: rules still look across the whole project.
         if settings.config_file or (settings.root / ".git").exists():
             everything.update(collect([settings.root], settings)[0])
-    universe = Universe(frozenset(asked), settings, problems=problems)
+    universe = Universe(frozenset(asked), settings, shelf, problems=problems)
     raws = {}
     for path in sorted(everything):
         try:
-            data, mtime_ns, size = (stdin.data, 0, 0) if stdin and path == stdin.path else read_bytes(path)
+            raw = shelf.read(path)
         except SourceError as error:
             universe.digests[path] = None
             if path in universe.asked:
                 universe.problems.append(error.problem)
             continue
-        raws[path] = Raw(data, mtime_ns, size)
-        universe.digests[path] = digest(data)
+        raws[path] = raw
+        universe.digests[path] = raw.digest
     return universe, raws
 
 
@@ -102,12 +100,12 @@ def screen_universe(
             source: Source | None = None
             problems: list[Problem] = []
             try:
-                source = Source.from_bytes(path, raw.data, raw.mtime_ns, raw.size)
+                source = raw.source
                 problems += source.problems
-                key = universe.digests[path] or ""
-                screened = earlier.get(key) if not source.is_notebook else None
+                screened = raw.screened(words) or (None if source.is_notebook else earlier.get(raw.digest))
                 if screened is None:
-                    screened = earlier[key] = screen(source, words)
+                    screened = earlier[raw.digest] = screen(source, words)
+                raw.keep_screened(words, screened)
             except SourceError as error:
                 problems.append(error.problem)
                 screened = Screened(False)
@@ -137,8 +135,7 @@ def texts_of(raws: Mapping[Path, Raw], paths: Iterable[Path]) -> dict[Path, Sour
     found = {}
     for path in set(paths):
         try:
-            raw = raws.get(path)
-            found[path] = Source.from_bytes(path, raw.data) if raw else Source.read(path)
+            found[path] = raws[path].source if path in raws else Source.read(path)
         except SourceError:
             continue
     return found

@@ -81,8 +81,11 @@ class Suppressions:
 
     def suppressed(self, finding: Finding, source: Source) -> bool:
         rule = next((rule for rule in self._known if rule.code == finding.code), None)
+        about_comments = finding.code == UnusedIgnore.code
         hit = False
         for directive in self._of(source).at(finding.location.row):
+            if about_comments and directive.selectors is None:
+                continue  # a comment that names no rule would silence what is said about itself
             for selector in directive.selectors or () if directive.selectors is not None else (None,):
                 if selector is None or (rule is not None and matches([selector], rule)):
                     self._used.add((source.path, directive, selector))
@@ -97,15 +100,11 @@ class Suppressions:
 
     def _judge(self, source: Source, directive: Directive, not_run: Sequence[Rule]) -> Iterator[Finding]:
         if directive.word not in ignores.WORDS:
-            if directive.selectors is not None or nearest(directive.word, ignores.WORDS):
-                hint = nearest(directive.word, ignores.WORDS)
-                yield _finding(
-                    source, directive, f"'tricklint: {directive.word}' is no comment that is known{hint}", None
-                )
+            hint = nearest(directive.word, ignores.WORDS) or " (known: ignore[RULE], ignore-file)"
+            yield _finding(source, directive, f"'tricklint: {directive.word}' is no comment that is known{hint}", None)
             return
         if directive.selectors is None:
-            if not not_run and (source.path, directive, None) not in self._used:
-                yield _finding(source, directive, f"'{directive.text}' silences nothing", ())
+            yield from self._judge_without_rules(source, directive, not_run)
             return
         reasons, kept = [], []
         for selector in directive.selectors:
@@ -117,6 +116,19 @@ class Suppressions:
         if reasons or not directive.selectors:
             message = "; ".join(reasons) or f"'{directive.text}' names no rule"
             yield _finding(source, directive, message, tuple(kept))
+
+    def _judge_without_rules(self, source: Source, directive: Directive, not_run: Sequence[Rule]) -> Iterator[Finding]:
+        """A comment about all rules; whether it is of use is known only when all of them spoke."""
+        after = source.lines[directive.row - 1][directive.end - 1 :].replace(",", " ").split()
+        meant = next((word for word in after[:1] if any(matches([word], rule) for rule in self._known)), None)
+        if meant:
+            message = f"'{directive.text}' silences every rule; for one write ignore[{meant}]"
+            yield _finding(source, directive, message, None)
+            return
+        ran = {rule.code for rule in self._running if rule not in not_run}
+        usual = {rule.code for rule in self._known if rule.on_by_default and not rule.needs_trace}
+        if usual <= ran and (source.path, directive, None) not in self._used:
+            yield _finding(source, directive, f"'{directive.text}' silences nothing", ())
 
     def _reason(self, source: Source, directive: Directive, selector: str, not_run: Sequence[Rule]) -> str:
         """Why a selector of a comment is of no use; empty when it is, or may be."""

@@ -124,7 +124,8 @@ class Project:
         return Run(result)
 
     def check(self, *args: str, stdin: str | bytes = "", cache: bool = False) -> Run:
-        return self.run("check", *args, *([] if cache else ["--no-cache"]), stdin=stdin)
+        rules = [] if "--isolated" in args else ["--rule-path", str(self.root / "local_rules")]
+        return self.run("check", *args, *rules, *([] if cache else ["--no-cache"]), stdin=stdin)
 
     def json(self, *args: str) -> list[dict[str, Any]]:
         return self.check(*args, "--output-format", "json").json
@@ -135,4 +136,5 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(tmp_path)
     for name in ("NO_COLOR", "FORCE_COLOR", "TRICKLINT_NO_CACHE", "TRICKLINT_OUTPUT_FORMAT", "TRICKLINT_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path.parent / "no-config-of-the-user"))
     return Project(tmp_path)

@@ -89,10 +89,10 @@ def test_an_unknown_rule(project: Project) -> None:
 
 
 def test_rules_lists_all_with_the_local_ones(project: Project) -> None:
-    out = project.run("rules").out
+    out = project.run("rules", "--rule-path", "local_rules").out
     assert "TRK001  unused-ignore" in out
     assert "Reports every file. (off by default)" in out
-    listed = json.loads(project.run("rules", "--output-format", "json").out)
+    listed = json.loads(project.run("rules", "--rule-path", "local_rules", "--output-format", "json").out)
     assert {"code": "XYZ101", "name": "mistake", "fix": "safe"}.items() <= listed[-3].items()
 
 

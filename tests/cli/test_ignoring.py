@@ -46,6 +46,30 @@ def test_unused_and_unknown_comments_are_reported_and_removed(project: Project) 
     )
 
 
+def test_comments_without_a_rule_and_with_unknown_words(project: Project) -> None:
+    project.write(
+        {
+            "a.py": """\
+            import torch  # tricklint: ignore
+            mistake = 1  # tricklint: ignore
+            x = 1  # tricklint: disable=XYZ101
+            mistake = 1  # tricklint: ignore XYZ101
+            # tricklint: ignore-file
+            """
+        }
+    )
+    project.write({"b.py": "x = 1  # tricklint: ignore-file\n"})
+    found = {(f["filename"], f["location"]["row"]): f["message"] for f in project.json() if f["code"] == "TRK001"}
+    assert found == {
+        ("a.py", 1): "'# tricklint: ignore' silences nothing",
+        ("a.py", 3): "'tricklint: disable' is no comment that is known (known: ignore[RULE], ignore-file)",
+        ("a.py", 4): "'# tricklint: ignore' silences every rule; for one write ignore[XYZ101]",
+        ("b.py", 1): "'# tricklint: ignore-file' silences nothing",
+    }
+    # Other rules might have spoken there: nothing is known about a comment for all of them.
+    assert project.json("b.py", "--select", "TRK001") == []
+
+
 def test_comments_about_rules_that_did_not_run_are_left_alone(project: Project) -> None:
     project.write({"a.py": "import torch  # tricklint: ignore[XYZ201, TRK601]\n"})
     assert project.json("--select", "XYZ101,TRK001") == []

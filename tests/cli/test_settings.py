@@ -13,7 +13,15 @@ from tricklint.settings import Settings, SettingsError, load
 
 def settings(tmp_path: Path, text: str, *config: str) -> Settings:
     (tmp_path / "pyproject.toml").write_text(f"[tool.tricklint]\n{text}\n")
-    return load([tmp_path], config=config)
+    return load([tmp_path], config=config, trusted=True)
+
+
+def test_advice_fails_no_run_unless_asked_for(project: Project) -> None:
+    project.write({"a.py": "mistake_advice = 1\n"})
+    run = project.check()
+    assert run.code == 0
+    assert "mistake_advice here" in run.out
+    assert project.check("--fail-on", "advice").code == 1
 
 
 def test_everything_that_can_be_set(tmp_path: Path) -> None:

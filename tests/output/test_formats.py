@@ -68,7 +68,13 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         Finding("XYZ9", "no-such-rule", Severity.WARNING, "of a rule that is gone", train, *here),
     ]
     problems = [Problem(train.with_name("old.py"), 3, "cannot be parsed"), Problem(None, None, "rule crashed")]
-    return Report(findings, problems, files_checked=3, sources=sources, rules=known_rules(Settings(root=tmp_path)))
+    return Report(
+        findings,
+        problems,
+        asked=frozenset({tmp_path / "a.py", tmp_path / "b.py", tmp_path / "c.py"}),
+        sources=sources,
+        rules=known_rules(Settings(root=tmp_path)),
+    )
 
 
 def shown(report: Report, output_format: str) -> str:
@@ -135,9 +141,17 @@ def test_text_shows_the_evidence_and_the_fix(report: Report) -> None:
         "  = why: This comment silences nothing.",
     ]
     assert "  = fix available (safe): use AdamW (--fix)" in text
+    assert "\nadvice (fails no run; `tricklint rule CODE` says why)\na.ipynb:cell 1:2:1: TRK" in text  # one line
+    assert text.endswith(
+        "Found 3 findings (1 fixable with --fix, 1 more with --unsafe-fixes), 1 of them advice, in 2 files"
+    )
+
+
+def test_advice_is_shown_whole_where_it_makes_the_run_fail(report: Report) -> None:
+    text = render(report, Settings(root=Path.cwd(), output_format="text", fail_on=Severity.ADVICE))
     assert " --> a.ipynb:cell 1:2:1" in text
     assert "rewrite it (--unsafe-fixes; new names)" in text
-    assert text.endswith("Found 3 findings (1 fixable with --fix, 1 more with --unsafe-fixes) in 2 files")
+    assert "fails no run" not in text
 
 
 def test_text_fits_a_hundred_columns(report: Report) -> None:
@@ -168,9 +182,10 @@ def test_colours_only_where_wanted(report: Report, monkeypatch: pytest.MonkeyPat
 
 
 def test_concise(report: Report) -> None:
-    assert shown(report, "concise").splitlines()[:2] == [
+    assert shown(report, "concise").splitlines()[:3] == [
         "train.py:7:14: TRK001 unused-ignore [*]: 100% wrong: α says so",
-        "a.ipynb:cell 1:2:1: TRK001 unused-ignore: in a notebook",
+        "train.py:7:14: XYZ9 no-such-rule: of a rule that is gone",
+        "a.ipynb:cell 1:2:1: TRK001 unused-ignore: in a notebook",  # advice comes last
     ]
 
 
@@ -183,6 +198,19 @@ def test_github(report: Report) -> None:
     assert lines[1].startswith("::notice ")
     assert "::cell 1: in a notebook" in lines[1]
     assert lines[3] == "::error title=tricklint,file=old.py,line=3::cannot be parsed"
+
+
+def test_gitlab_paths_start_at_the_repository(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = Path.cwd()
+    (top / ".git").mkdir()
+    below = top / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert [item["location"]["path"] for item in json.loads(shown(report, "gitlab"))] == [
+        "train.py",
+        "a.ipynb",
+        "train.py",
+    ]
 
 
 def test_gitlab(report: Report) -> None:

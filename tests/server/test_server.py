@@ -31,7 +31,11 @@ async def talk(root: Path, text: str) -> tuple[list[Any], list[Any], list[Any]]:
     await client.start_io(sys.executable, "-m", "tricklint", "server")
     try:
         await client.initialize_async(
-            lsp.InitializeParams(capabilities=lsp.ClientCapabilities(), root_uri=root.as_uri())
+            lsp.InitializeParams(
+                capabilities=lsp.ClientCapabilities(),
+                root_uri=root.as_uri(),
+                initialization_options={"trusted": True},  # the rules are the project's own
+            )
         )
         client.initialized(lsp.InitializedParams())
         uri = (root / "a.py").as_uri()

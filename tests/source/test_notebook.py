@@ -181,3 +181,11 @@ def test_a_second_magic_of_the_same_kind_comes_back_to_its_place() -> None:
     changed = source.with_text(source.text.replace("x = 1", "x = 2").replace("z = 1", "z = 2"))
     texts = ["".join(cell["source"]) for cell in json.loads(changed.data)["cells"]]
     assert texts == ["!a\n!b\nx = 2", "!c\ny = !d\nz = 2"]
+
+
+def test_a_cell_in_grammar_newer_than_this_python_is_read() -> None:
+    cell = {"cell_type": "code", "source": "type Pair[T] = tuple[T, T]", "metadata": {}, "outputs": []}
+    raw = json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    source = Source.from_text(Path("a.ipynb"), raw)
+    assert source.problems == ()
+    assert source.lines[0].startswith("type Pair")

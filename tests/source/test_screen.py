@@ -66,6 +66,27 @@ def test_grammar_newer_than_this_python_is_read_by_libcst() -> None:
     assert screened("type Pair[T] = tuple[T, T]\nx = f'{'optim'}'\n") == Screened(True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    pass\nexcept ValueError, TypeError:\n    pass\n",
+        "import socket as s\nclass Mine(Exception): ...\ntry:\n    pass\nexcept Mine, s.error, OSError:\n    pass\n",
+        "from errors import A, B as C\ntry:\n    pass\nexcept* A, C:\n    pass\n",
+        "x = t'{optim}'\n",
+    ],
+)
+def test_what_python_3_14_reads_is_read(text: str) -> None:
+    assert screened(text).problem is None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python reads both as a tuple")
+@pytest.mark.parametrize("name", ["e", "error"])
+def test_a_name_that_nothing_binds_is_what_python_2_caught(name: str) -> None:
+    problem = screened(f"try:\n    pass\nexcept (ValueError, IOError), {name}:\n    print({name})\n").problem
+    assert problem is not None
+    assert (problem.row, "Python 2?" in problem.message) == (3, True)
+
+
 def test_two_megabytes_in_one_file() -> None:
     assert screened("x = [\n" + "    1234567890,\n" * 130_000 + "]\n").problem is None
 

@@ -191,7 +191,7 @@ def test_facts_for_a_project(project: Path) -> None:
     assert isinstance(report, FactsReport) and len(report) == 1 and not report.failures
     assert report.models[0].optimizer is not None and report.models[0].optimizer.site is not None
     assert report.models[0].optimizer.site.path == "models.py" and report.models[0].optimizer.site.row == 20
-    assert list((project / "kept").glob("*.json"))
+    assert list((project / "kept").rglob("*.json"))
     settings = load([project], config=["python='/bin/false'"])
     broken = facts_for(None, settings)
     assert not broken.models and isinstance(broken.failures[0], Failure)

@@ -84,6 +84,7 @@ def session_for(
     plan = Plan("test", "", (Variant(BASELINE, "Baseline", "baseline"), *variants), (), seeds, steps, scales)
     project = Project.scan(root)
     folder = root / ".tricklint" / "verify" / "now"
+    folder.mkdir(parents=True, exist_ok=True)
     return Session(
         folder,
         plan,
@@ -91,6 +92,12 @@ def session_for(
         engine,
         timeout_s,
     )
+
+
+def copy_of(session: Session, name: str = "baseline-0-1") -> Path:
+    """Where a run's copy of the project stays with keep=True."""
+    root = session.work.project.root  # type: ignore[attr-defined]
+    return Path(session.folder, "work", name, *root.parts[-2:])
 
 
 def edited(name: str, **files: str) -> Variant:

@@ -11,7 +11,7 @@ import pytest
 
 from tricklint.verify.replay import Command
 
-from .test_replay import snapshot
+from .test_outside import snapshot
 
 CONFIG = """
 [tool.tricklint.verify]

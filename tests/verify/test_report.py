@@ -140,15 +140,63 @@ def test_lost_runs_are_counted_and_shown() -> None:
     assert "3 diverged" in html.page(analysis, [], ABOUT)
 
 
-def test_without_metrics_the_training_loss_is_judged() -> None:
+def test_the_training_loss_is_judged_only_where_it_is_asked_for() -> None:
     found = runs()
     for run in found.values():
         run.series = {"train loss": run.series["train loss"]}
-    analysis = analyse(PLAN, found)
+    assert analyse(PLAN, found).metrics == ()
+    analysis = analyse(PLAN, found, ["train loss"])
     assert analysis.metrics == ("train loss",)
     assert analysis.higher == {"train loss": False}
     outcome = analysis.outcome("TRK501")
     assert outcome is not None and outcome.verdict is Verdict.HELPS
+
+
+def test_baselines_that_are_bit_equal_give_no_verdict() -> None:
+    found = runs()
+    for run in found.values():
+        if run.variant == "baseline" and run.seed in (2, 5):
+            run.losses = [[1.0] * 60]
+    analysis = analyse(PLAN, found)
+    for name in ("TRK501", "TRK601", "all"):
+        outcome = analysis.outcome(name)
+        assert outcome is not None and outcome.verdict is Verdict.NONE
+        assert outcome.why.startswith("no verdict: 2 of 8 runs of the baseline are equal to the last bit")
+    assert "no verdict" in shown(analysis) and "equal to the last bit" in " ".join(shown(analysis).split())
+    assert "equal to the last bit" in html.page(analysis, [], ABOUT)
+
+
+def test_a_metric_that_is_the_same_in_every_run_gives_no_verdict() -> None:
+    found = runs()
+    for run in found.values():
+        run.series["val_acc"] = [0.5, 1.0]
+    outcome = analyse(PLAN, found).outcome("TRK501")
+    assert outcome is not None and outcome.verdict is Verdict.NONE
+    assert "val_acc is the same number in every run" in outcome.why
+
+
+def test_a_file_that_is_never_executed_is_not_reached_also_where_runs_differ_by_noise() -> None:
+    found = runs()
+    for (name, seed, _), run in found.items():
+        if name == "TRK702":
+            run.losses = [[loss + 0.01 * seed for loss in run.losses[0]]]
+            run.series["val_acc"] = [0.2, 0.9]
+    outcome = analyse(PLAN, found).outcome("TRK702")
+    assert outcome is not None and outcome.verdict is Verdict.NOT_REACHED
+
+
+def test_means_and_effect_are_of_the_same_pairs() -> None:
+    """A run that crashed gives no score, whatever it had printed by then, and its pair counts nowhere."""
+    found = runs()
+    found[("TRK501", 3, 1.0)].status = "crashed"
+    found[("baseline", 6, 1.0)].series["val_acc"] = [None]
+    outcome = analyse(PLAN, found).outcome("TRK501")
+    assert outcome is not None and outcome.leading is not None
+    c = outcome.leading
+    assert c.paired.n == 6 and c.baseline_mean is not None and c.variant_mean is not None
+    assert c.variant_mean - c.baseline_mean == pytest.approx(c.paired.effect)
+    text = shown(analyse(PLAN, found))
+    assert "in 6 pairs" in " ".join(text.split())
 
 
 def test_steps_to_the_baselines_loss(analysis: Analysis) -> None:

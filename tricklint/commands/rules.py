@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tricklint import settings as configuration
+from tricklint.commands.complete import complete_rules
+from tricklint.commands.options import rule_path
 
 if TYPE_CHECKING:
     from tricklint.rule import Rule
@@ -18,11 +20,15 @@ class _Unknown(click.ClickException):
     exit_code = 2
 
 
-def _all_rules() -> list[Rule]:
+def _all_rules(rule_paths: tuple[Path, ...]) -> list[Rule]:
     from tricklint.check import known_rules
 
+    given = {"rule-paths": [str(path) for path in rule_paths]} if rule_paths else {}
     try:
-        return known_rules(configuration.load([Path()]))
+        settings = configuration.load([Path()], options=given)
+        for refused in settings.refused:
+            click.echo(f"error: {refused}", err=True)
+        return known_rules(settings)
     except configuration.SettingsError as error:
         raise _Unknown(str(error)) from None
 
@@ -41,14 +47,15 @@ def _describe(rule: Rule) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("rule", metavar="RULE")
+@click.argument("rule", metavar="RULE", shell_complete=complete_rules)
 @click.option("--output-format", type=click.Choice(["text", "json"]), default="text")
-def rule(rule: str, output_format: str) -> None:
+@rule_path
+def rule(rule: str, output_format: str, rule_paths: tuple[Path, ...]) -> None:
     """Explain one rule, by its code (TRK601) or name (decay-on-bias-norm)."""
     from tricklint.output.style import colours_wanted
     from tricklint.selection import find
 
-    rules = _all_rules()
+    rules = _all_rules(rule_paths)
     found = find(rule, rules)
     if found is None:
         words = [word for one in rules for word in (one.code, one.name)]
@@ -80,11 +87,12 @@ def _facts(rule: Rule) -> str:
 
 @click.command()
 @click.option("--output-format", type=click.Choice(["text", "json"]), default="text")
-def rules(output_format: str) -> None:
+@rule_path
+def rules(output_format: str, rule_paths: tuple[Path, ...]) -> None:
     """List all rules: code, name, severity, the level of the fix, and what each is about."""
     from tricklint.output.style import Style
 
-    known = _all_rules()
+    known = _all_rules(rule_paths)
     if output_format == "json":
         click.echo(json.dumps([_describe(rule) for rule in known], indent=2))
         return

@@ -380,7 +380,11 @@ def _after_stdlib(tree: Tree, body: Sequence[cst.CSTNode], statement: str) -> Ed
         if not _is_stdlib(each) or tree.code(each).strip() > statement:
             break
         at = each
-    return insert_before(tree, first, [statement]) if tree.code(first).strip() > statement else insert_after(tree, at, [statement])
+    return (
+        insert_before(tree, first, [statement])
+        if tree.code(first).strip() > statement
+        else insert_after(tree, at, [statement])
+    )
 
 
 def _is_future(node: cst.CSTNode) -> bool:

@@ -101,4 +101,6 @@ OUT_FEATURES = {**dict.fromkeys(LINEAR, 1), **dict.fromkeys(CONV, 1), NN + "Bili
 def is_module_name(name: str) -> bool:
     """A class of torch.nn that is an nn.Module (its names are capitalised, its functions not)."""
     tail = name[len(NN) :]
-    return name.startswith(NN) and "." not in tail and tail[:1].isupper() and tail not in ("Parameter", "Module", "Buffer")
+    return (
+        name.startswith(NN) and "." not in tail and tail[:1].isupper() and tail not in ("Parameter", "Module", "Buffer")
+    )

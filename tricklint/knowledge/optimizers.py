@@ -63,7 +63,12 @@ GROUP_HELPERS = {  # functions that return separated param groups
     "timm.optim.optim_factory.param_groups_layer_decay",
     "torchvision.ops._utils.split_normalization_params",
 }  # fmt: skip
-SCHEDULER_PREFIXES = ("torch.optim.lr_scheduler.", "transformers.get_", "timm.scheduler.", "torch.optim.swa_utils.SWALR")
+SCHEDULER_PREFIXES = (
+    "torch.optim.lr_scheduler.",
+    "transformers.get_",
+    "timm.scheduler.",
+    "torch.optim.swa_utils.SWALR",
+)
 # one step per optimizer step, by their documentation
 PER_BATCH_SCHEDULERS = frozenset(("torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR"))
 # one step per epoch, by what their arguments count

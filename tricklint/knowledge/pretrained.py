@@ -41,7 +41,22 @@ _TABLE: tuple[tuple[str, PretrainedRow], ...] = (
     ("pretrainedmodels.", PretrainedRow(("pretrained",), 1, family="cadene", default_on=True)),
     ("monai.networks.nets.", PretrainedRow(("pretrained",), None, family="monai", vision=False)),
 )  # fmt: skip
-_NOT_MODELS = ("list_models", "get_weight", "_Weights", "get_model_weights", "list_modules", "transforms", "helpers", "IntermediateLayerGetter", "model_parameters", "layers.", "registry", "load_checkpoint", "is_model", "list_pretrained")
+_NOT_MODELS = (
+    "list_models",
+    "get_weight",
+    "_Weights",
+    "get_model_weights",
+    "list_modules",
+    "transforms",
+    "helpers",
+    "IntermediateLayerGetter",
+    "model_parameters",
+    "layers.",
+    "registry",
+    "load_checkpoint",
+    "is_model",
+    "list_pretrained",
+)
 TASK_AUTO = "transformers."
 
 
@@ -66,7 +81,9 @@ def _by_prefix(name: str) -> PretrainedRow | None:
             if prefix.endswith(".") and "." in tail and not tail.split(".")[-1][:1].isalpha():
                 return None
             if tail.rpartition(".")[2][:1].isupper() and row.family in ("torchvision", "timm", "cadene"):
-                return replace(row, flags=(), position=None, default_on=False)  # the class itself: `resnet.ResNet(block, layers)`
+                return replace(
+                    row, flags=(), position=None, default_on=False
+                )  # the class itself: `resnet.ResNet(block, layers)`
             return row
     return None
 

@@ -1,4 +1,4 @@
-"""How a report is shown: one module a format, each with `render(report, settings) -> str`."""
+"""How a report is shown: one module a format, each with `render(report, settings, style) -> str`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tricklint.output.style import Style
     from tricklint.report import Report
     from tricklint.settings import Settings
 
@@ -20,8 +21,10 @@ _MODULES = {
 }
 
 
-def render(report: Report, settings: Settings) -> str:
-    """The report in `settings.output_format`, ready to be printed."""
+def render(report: Report, settings: Settings, style: Style | None = None) -> str:
+    """The report in `settings.output_format`, ready to be printed. `style`: the terminal's unless one is given."""
+    from tricklint.output.style import Style
+
     module = importlib.import_module(f"tricklint.output.{_MODULES[settings.output_format]}")
-    text: str = module.render(report, settings)
+    text: str = module.render(report, settings, style or Style())
     return text

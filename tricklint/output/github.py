@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tricklint.finding import Severity
 from tricklint.output.places import place
+from tricklint.output.style import Style
 from tricklint.report import Report, shown_path
 from tricklint.settings import Settings
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
 
 
-def render(report: Report, settings: Settings) -> str:
+def render(report: Report, settings: Settings, style: Style) -> str:
     lines = []
     for finding in report.findings:
         at = place(report, finding)

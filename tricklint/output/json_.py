@@ -7,11 +7,12 @@ from typing import Any
 
 from tricklint.finding import Fix, Location
 from tricklint.output.places import place
+from tricklint.output.style import Style
 from tricklint.report import Report
 from tricklint.settings import Settings
 
 
-def render(report: Report, settings: Settings) -> str:
+def render(report: Report, settings: Settings, style: Style) -> str:
     return json.dumps(_findings(report), indent=2)
 
 

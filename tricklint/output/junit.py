@@ -6,11 +6,12 @@ from xml.etree import ElementTree as xml
 
 from tricklint.finding import Finding
 from tricklint.output.places import place
+from tricklint.output.style import Style
 from tricklint.report import Report, shown_path
 from tricklint.settings import Settings
 
 
-def render(report: Report, settings: Settings) -> str:
+def render(report: Report, settings: Settings, style: Style) -> str:
     suites = xml.Element("testsuites", name="tricklint", tests=str(max(1, len(report.findings))))
     suites.set("failures", str(len(report.findings)))
     suites.set("errors", str(len(report.problems)))

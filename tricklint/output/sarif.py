@@ -10,6 +10,7 @@ from urllib.parse import quote
 from tricklint import __version__
 from tricklint.finding import DOCS_URL, Edit, Evidence, Finding, FixLevel, Severity
 from tricklint.output.places import place
+from tricklint.output.style import Style
 from tricklint.report import Report, shown_path
 from tricklint.rule import Rule
 from tricklint.settings import Settings
@@ -19,7 +20,7 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
 
 
-def render(report: Report, settings: Settings) -> str:
+def render(report: Report, settings: Settings, style: Style) -> str:
     codes = sorted({finding.code for finding in report.findings})
     rules = [rule for code in codes if (rule := report.rule(code))]
     index = {rule.code: number for number, rule in enumerate(rules)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 
-from tricklint.finding import FixLevel
+from tricklint.finding import Finding, FixLevel, Severity
 from tricklint.output.style import Style
 from tricklint.report import Report, fixable
 from tricklint.settings import Settings
@@ -14,8 +16,18 @@ def count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def summary(report: Report, settings: Settings, style: Style) -> str:
-    """Found 5 findings (3 fixable with --fix, 1 more with --unsafe-fixes) in 4 files"""
+def advice_last(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings in the order of their places, advice after the rest."""
+    return sorted(findings, key=lambda finding: finding.severity is Severity.ADVICE)
+
+
+def summary(report: Report, settings: Settings, style: Style) -> list[str]:
+    """The last line, or none when the run is to be quiet."""
+    return [] if report.quiet else [_summary(report, settings, style)]
+
+
+def _summary(report: Report, settings: Settings, style: Style) -> str:
+    """Found 5 findings (3 fixable with --fix, 1 more with --unsafe-fixes), 2 of them advice, in 4 files"""
     mended = f"Mended {count(len(report.fixed), 'finding')}" if report.fixed else ""
     if not report.findings:
         checked = f"in {count(report.files_checked, 'file')}"
@@ -28,7 +40,14 @@ def summary(report: Report, settings: Settings, style: Style) -> str:
     line = style.bold(f"Found {count(len(report.findings), 'finding')}")
     if mended:
         line = f"{style.good(mended)}; {style.bold(count(len(report.findings), 'finding') + ' left')}"
-    return f"{line}{_offers(report, settings)} in {count(files, 'file')}"
+    return f"{line}{_offers(report, settings)}{_advice(report)} in {count(files, 'file')}"
+
+
+def _advice(report: Report) -> str:
+    advice = sum(finding.severity is Severity.ADVICE for finding in report.findings)
+    if not advice:
+        return ""
+    return f", {'all' if advice == len(report.findings) else f'{advice} of them'} advice,"
 
 
 def _offers(report: Report, settings: Settings) -> str:
@@ -43,15 +62,24 @@ def _offers(report: Report, settings: Settings) -> str:
 
 
 def statistics(report: Report, settings: Settings) -> str:
-    """How often each rule spoke, most first."""
+    """How often each rule spoke, most first: a table, or JSON where the format is `json`."""
     counts = Counter((finding.code, finding.name, finding.severity) for finding in report.findings)
     can = Counter(f.code for f in report.findings if f.fix and f.fix.level.rank <= settings.fix_level.rank)
     rows = sorted(counts.items(), key=lambda row: (-row[1], row[0][0]))
+    if settings.output_format == "json":
+        keys = ("code", "name", "severity", "count", "fixable")
+        return json.dumps(
+            [dict(zip(keys, (*row[:2], row[2].value, number, can[row[0]]), strict=True)) for row, number in rows],
+            indent=2,
+        )
     width = max((len(str(number)) for _, number in rows), default=1)
     return "\n".join(
         f"{number:>{width}}  {code}  {name} ({severity.value}){f', {can[code]} fixable' if can[code] else ''}"
         for (code, name, severity), number in rows
     )
+
+
+STATISTICS_FORMATS = ("text", "concise", "json")
 
 
 def would_fix(report: Report) -> str:

@@ -1,4 +1,5 @@
-"""For people: the source lines with the evidence marked, one reason, and whether a fix exists.
+"""For people: the source lines with the evidence marked, one reason, and whether a fix exists; advice comes after the
+rest, a line each, unless it makes the run fail.
 
 warning[TRK601] decay-on-bias-norm: SGD also decays biases and norms
   --> train.py:42:13
@@ -19,21 +20,31 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator
 
-from tricklint.finding import Evidence, Finding, Fix
+from tricklint.finding import Evidence, Finding, Fix, Severity
+from tricklint.output import concise
 from tricklint.output.places import place
 from tricklint.output.style import Style
-from tricklint.output.summary import summary
+from tricklint.output.summary import advice_last, summary
 from tricklint.report import Report
 from tricklint.settings import Settings
 
 _TAB = "    "
 
 
-def render(report: Report, settings: Settings) -> str:
-    style = Style()
+def render(report: Report, settings: Settings, style: Style) -> str:
     width = max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
-    blocks = ["\n".join(_block(report, finding, settings, style, width)) for finding in report.findings]
-    return "\n\n".join([*blocks, summary(report, settings, style)])
+    full = [f for f in advice_last(report.findings) if settings.fail_on is Severity.ADVICE or not _advice(f)]
+    blocks = ["\n".join(_block(report, finding, settings, style, width)) for finding in full]
+    rest = [finding for finding in report.findings if finding not in full]
+    if rest:
+        head = style.severity(Severity.ADVICE, "advice") + style.dim(" (fails no run; `tricklint rule CODE` says why)")
+        lines = (concise.line(report, finding, settings, style) for finding in rest)
+        blocks.append("\n".join([head, *lines]))
+    return "\n\n".join([*blocks, *summary(report, settings, style)])
+
+
+def _advice(finding: Finding) -> bool:
+    return finding.severity is Severity.ADVICE
 
 
 def _block(report: Report, finding: Finding, settings: Settings, style: Style, width: int) -> Iterator[str]:

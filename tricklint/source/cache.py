@@ -1,6 +1,7 @@
 """`.tricklint_cache/`: what earlier runs found, keyed by everything that it depends on. Never stops a run.
 
-Entries are JSON, never pickles: a folder that came with somebody's repository must not be able to run code.
+A folder that came with somebody's repository must not be able to do harm: it is handled with the care that
+`tricklint.source.vault` describes, and entries are JSON, never pickles, whose every value is held against its schema.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import tricklint
-from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Location, Severity
+from tricklint.finding import Finding
 from tricklint.rule import Rule
 from tricklint.settings import Settings
+from tricklint.source.entries import finding_of, plain_finding, plain_problem, problem_of
 from tricklint.source.screen import Screened
 from tricklint.source.text import Problem, digest, read_bytes
+from tricklint.source.vault import Vault
 
 FOLDER = ".tricklint_cache"
-_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by tricklint; may be deleted at any time.\n"
 _KEPT_RESULTS = 16
 _KEPT_SCREENED = 50_000  # files
 
@@ -45,7 +46,7 @@ class Cache:
     """`Cache(None, …)` keeps nothing."""
 
     def __init__(self, folder: Path | None, tool: str = "") -> None:
-        self._folder = folder
+        self._vault = Vault(folder) if folder else None
         self._tool = tool
 
     @classmethod
@@ -53,19 +54,29 @@ class Cache:
         if not enabled:
             return cls(None)
         folder = os.environ.get("TRICKLINT_CACHE_DIR")
-        return cls(Path(folder) if folder else settings.root / FOLDER, tool_digest(rules))
+        # What the user names may be a link of theirs; what stands in the project must be no link.
+        return cls(Path(os.path.realpath(folder)) if folder else settings.root / FOLDER, tool_digest(rules))
+
+    @property
+    def refusal(self) -> str:
+        """Why the folder that the user named is not used, in one line; empty when there is no such reason."""
+        if self._vault is None or not os.environ.get("TRICKLINT_CACHE_DIR") or not self._vault.foreign:
+            return ""
+        return (
+            f"TRICKLINT_CACHE_DIR: {self._vault.folder} was not made by tricklint and is left alone: nothing is cached"
+        )
 
     # -- screen results, by the digest of a file ----------------------------------------------------------------------
 
     def screened(self, words: Sequence[bytes]) -> dict[str, Screened]:
-        entries = self._read("screen", self._key(*words))
-        try:
-            return {
-                key: Screened(hit, Problem(None, row, message) if message else None)
-                for key, (hit, row, message) in entries.items()
-            }
-        except (AttributeError, TypeError, ValueError):
-            return {}
+        found = {}
+        for key, value in self._read("screen", self._key(*words)).items():
+            match value:
+                case [bool(hit), None | int() as row, str(message)]:
+                    found[key] = Screened(hit, Problem(None, row, message) if message else None)
+                case _:
+                    return {}
+        return found
 
     def keep_screened(self, words: Sequence[bytes], screened: Mapping[str, Screened]) -> None:
         table = {
@@ -86,8 +97,8 @@ class Cache:
         try:
             if any(_digest_now(Path(path)) != before for path, before in entry["beyond"].items()):
                 return None
-            findings = [_finding(item) for item in entry["findings"]]
-            problems = [Problem(Path(p) if p else None, *rest) for p, *rest in entry["problems"]]
+            findings = [finding_of(item) for item in entry["findings"]]
+            problems = [problem_of(item) for item in entry["problems"]]
             return findings, problems, int(entry["suppressed"])
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
@@ -101,8 +112,8 @@ class Cache:
         beyond: Mapping[Path, str | None],
     ) -> None:
         entry = {
-            "findings": [_plain(finding) for finding in findings],
-            "problems": [[str(p.path) if p.path else None, p.row, p.message, p.cell] for p in problems],
+            "findings": [plain_finding(finding) for finding in findings],
+            "problems": [plain_problem(problem) for problem in problems],
             "suppressed": suppressed,
             "beyond": {str(path): of_file for path, of_file in beyond.items()},
         }
@@ -115,37 +126,17 @@ class Cache:
         return hashlib.blake2b(joined, digest_size=16).hexdigest()
 
     def _read(self, kind: str, key: str) -> dict[str, Any]:
-        if self._folder is None:
-            return {}
+        data = self._vault.read(kind, key) if self._vault else None
         try:
-            entry = json.loads((self._folder / kind / f"{key}.json").read_bytes())
-        except (OSError, ValueError, RecursionError):
+            entry = json.loads(data or b"{}")
+        except (ValueError, RecursionError):
             return {}
         return entry if isinstance(entry, dict) else {}
 
     def _write(self, kind: str, key: str, entry: Mapping[str, Any]) -> None:
-        """Write whole or not at all; a full disk or a read-only folder is no reason to complain."""
-        if self._folder is None:
-            return
-        folder = self._folder / kind
-        with suppress(OSError):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                (self._folder / ".gitignore").write_text("*\n", encoding="utf-8")
-                (self._folder / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
-            temporary = folder / f"{key}.{os.getpid()}.tmp"
-            try:
-                temporary.write_text(json.dumps(entry), encoding="utf-8")
-                temporary.replace(folder / f"{key}.json")
-            finally:
-                temporary.unlink(missing_ok=True)
-            _forget_oldest(folder)
-
-
-def _forget_oldest(folder: Path) -> None:
-    entries = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    for path in entries[:-_KEPT_RESULTS]:
-        path.unlink(missing_ok=True)
+        """A full disk or a read-only folder is no reason to complain."""
+        if self._vault:
+            self._vault.keep(kind, key, json.dumps(entry).encode(), _KEPT_RESULTS)
 
 
 def _digest_now(path: Path) -> str | None:
@@ -153,52 +144,3 @@ def _digest_now(path: Path) -> str | None:
         return digest(read_bytes(path)[0])
     except Exception:
         return None
-
-
-def _spot(location: Location) -> list[int]:
-    return [location.row, location.column]
-
-
-def _plain(finding: Finding) -> dict[str, Any]:
-    fix = finding.fix
-    return {
-        "code": finding.code,
-        "name": finding.name,
-        "severity": finding.severity.value,
-        "message": finding.message,
-        "path": str(finding.path),
-        "at": [_spot(finding.location), _spot(finding.end_location)],
-        "evidence": [[str(e.path), _spot(e.location), _spot(e.end_location), e.message] for e in finding.evidence],
-        "fix": fix
-        and {
-            "level": fix.level.value,
-            "message": fix.message,
-            "reason": fix.reason,
-            "edits": [[str(e.path), _spot(e.location), _spot(e.end_location), e.content] for e in fix.edits],
-        },
-        "pedantic": finding.pedantic,
-        "confirmed": finding.confirmed,
-    }
-
-
-def _finding(item: dict[str, Any]) -> Finding:
-    fix = item["fix"]
-    return Finding(
-        item["code"],
-        item["name"],
-        Severity(item["severity"]),
-        item["message"],
-        Path(item["path"]),
-        Location(*item["at"][0]),
-        Location(*item["at"][1]),
-        tuple(Evidence(Path(p), Location(*start), Location(*end), text) for p, start, end, text in item["evidence"]),
-        fix
-        and Fix(
-            FixLevel(fix["level"]),
-            fix["message"],
-            tuple(Edit(Path(p), Location(*start), Location(*end), text) for p, start, end, text in fix["edits"]),
-            fix["reason"],
-        ),
-        item["pedantic"],
-        item["confirmed"],
-    )

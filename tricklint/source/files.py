@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tricklint.settings import Settings
+from tricklint.settings import CONFIG_FILES, Settings, config_of
 from tricklint.source.text import Problem
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Excludes:
         from tricklint.settings import DEFAULT_EXCLUDE
 
         usual = frozenset(DEFAULT_EXCLUDE)
+        self._root = settings.root
         self._names = usual.intersection(settings.exclude)
         self._globs = Globs(settings.root, [glob for glob in settings.exclude if glob not in usual])
 
@@ -81,25 +82,71 @@ class Excludes:
 
     def inside(self, path: Path) -> bool:
         """Whether a file, or any folder above it, is excluded."""
-        return self.match(str(path)) or any(self.match(str(folder), folder=True) for folder in path.parents)
+        return self.match(str(path)) or any(
+            # What the project's own folder is called, and those above it, says nothing about what lies in it.
+            self.match(str(folder), folder=True)
+            for folder in path.parents
+            if folder != self._root and folder not in self._root.parents
+        )
 
 
 def _walk(folder: Path, excludes: Excludes, globs: list[Globs], problems: list[Problem]) -> Iterator[Path]:
+    for entries, here in _folders(folder, excludes, globs, problems):
+        for entry in entries:
+            if entry.name.endswith(SUFFIXES):
+                if not (excludes.match(entry.path) or _ignored(entry.path, here)) and not _is_folder(entry, True):
+                    yield Path(entry.path)
+
+
+_Entries = list[os.DirEntry[str]]
+_Stop = Callable[[_Entries], bool]
+
+
+def _folders(
+    folder: Path, excludes: Excludes, globs: list[Globs], problems: list[Problem], stop: _Stop = lambda entries: False
+) -> Iterator[tuple[_Entries, list[Globs]]]:
+    """The entries of a folder and of those below it, with the ignore files that hold there; not below a folder whose
+    entries `stop` the walk."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         problems.append(Problem(folder, None, f"cannot be read: {error.strerror}"))
         return
+    yield entries, globs
+    if stop(entries):
+        return
     for entry in entries:
-        if entry.name.endswith(SUFFIXES):
-            if not (excludes.match(entry.path) or _ignored(entry.path, globs)) and not _is_folder(entry, True):
-                yield Path(entry.path)
         # Links to folders are not followed: what they lead to is met where it stands, and loops end here.
-        elif _is_folder(entry, False) and not excludes.match(entry.path, folder=True):
+        if (
+            not entry.name.endswith(SUFFIXES)
+            and _is_folder(entry, False)
+            and not excludes.match(entry.path, folder=True)
+        ):
             if _ignored(entry.path + "/", globs) or _is_environment(entry.path):
                 continue
             below = Path(entry.path)
-            yield from _walk(below, excludes, [*globs, *_ignore_globs(below)], problems)
+            yield from _folders(below, excludes, [*globs, *_ignore_globs(below)], problems, stop)
+
+
+def configured_folders(folder: Path, settings: Settings) -> list[Path]:
+    """The folders below `folder` with a configuration file of their own; not those below such a folder again."""
+    found: list[Path] = []
+    top = True
+
+    def stop(entries: _Entries) -> bool:
+        nonlocal top
+        at_top, top = top, False
+        if at_top or not any(entry.name in CONFIG_FILES for entry in entries):
+            return False
+        here = Path(entries[0].path).parent
+        if config_of(here) is None:
+            return False
+        found.append(here)
+        return True
+
+    for _ in _folders(folder, Excludes(settings), _above(folder), [], stop):
+        pass
+    return found
 
 
 def _is_environment(folder: str) -> bool:

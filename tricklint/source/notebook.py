@@ -7,13 +7,13 @@ the last are named as problems.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tricklint.source import magics
+from tricklint.source.screen import syntax_error
 from tricklint.source.text import Cell, Problem, Source, SourceError, dominant_newline
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -140,16 +140,6 @@ class _Reading:
     problems: tuple[Problem, ...]
 
 
-def _syntax_error(text: str) -> tuple[int | None, str] | None:
-    try:
-        ast.parse(text)
-    except SyntaxError as error:
-        return error.lineno, error.msg
-    except (ValueError, RecursionError, MemoryError) as error:
-        return None, str(error) or type(error).__name__
-    return None
-
-
 def _read(path: Path, raw_cells: list[_RawCell]) -> _Reading:
     # A marker that no cell holds: dots are added until it is unlike every line of the notebook.
     dots = ""
@@ -167,7 +157,7 @@ def _read(path: Path, raw_cells: list[_RawCell]) -> _Reading:
             continue
         mine: list[str] = list(replaced)
         text = magics.replace(raw.text, mine)
-        error = _syntax_error(text)
+        error = syntax_error(text)
         if error:
             problems.append(Problem(path, error[0], f"cannot be parsed: {error[1]}", index))
             continue

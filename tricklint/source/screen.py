@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from tricklint.source.text import Problem, Source
 
 # Syntax that newer Pythons read and older ones do not is given to libcst, which knows both. These messages are never
-# about new grammar; the last one is Python 2's `except A, b:`, which libcst reads as Python 3.14's tuple.
-_SURELY_WRONG = re.compile(
-    r"Missing parentheses in call|too many nested|multiple exception types must be parenthesized"
-)
+# about new grammar.
+_SURELY_WRONG = re.compile(r"Missing parentheses in call|too many nested")
+# Python 2's `except A, b:` or Python 3.14's tuple of types; libcst reads both as the latter.
+_TWO_PYTHONS = re.compile(r"multiple exception types must be parenthesized")
 _PYTHON_2 = re.compile(
     r"Missing parentheses in call to '(print|exec)'|multiple exception types|leading zeros in decimal"
 )
@@ -94,15 +94,22 @@ def _parse(text: str) -> None:
 
 
 def _syntax_problem(source: Source) -> Problem | None:
+    error = syntax_error(source.text)
+    return Problem(source.path, error[0], f"cannot be parsed: {error[1]}") if error else None
+
+
+def syntax_error(text: str) -> tuple[int | None, str] | None:
+    """The row (where one is to blame) and the reason why a text cannot be parsed; None when it can, by this Python or
+    by libcst."""
     try:
-        _parse(source.text)
+        _parse(text)
     except SyntaxError as error:
-        if isinstance(error, IndentationError) or _SURELY_WRONG.search(error.msg) or not _libcst_reads(source.text):
-            return Problem(source.path, error.lineno, f"cannot be parsed: {_reason(error)}")
+        if isinstance(error, IndentationError) or _SURELY_WRONG.search(error.msg) or not _libcst_reads(text, error.msg):
+            return error.lineno, _reason(error)
     except (RecursionError, MemoryError):
-        return Problem(source.path, None, "cannot be parsed: nested too deeply")
+        return None, "nested too deeply"
     except ValueError as error:
-        return Problem(source.path, None, f"cannot be parsed: {error}")
+        return None, str(error)
     return None
 
 
@@ -116,14 +123,16 @@ def _reason(error: SyntaxError) -> str:
     return message
 
 
-def _libcst_reads(text: str) -> bool:
+def _libcst_reads(text: str, complaint: str) -> bool:
     import libcst
 
+    from tricklint.source.grammar import catches_a_tuple
+
     try:
-        libcst.parse_module(text.lstrip("\f"))
+        module = libcst.parse_module(text.lstrip("\f"))
     except Exception:  # libcst raises more than ParserSyntaxError, and any of them means no
         return False
-    return True
+    return not _TWO_PYTHONS.search(complaint) or catches_a_tuple(module)
 
 
 _DEEP = 512 * 1024 * 1024  # bytes of address space, not of memory

@@ -7,9 +7,16 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tricklint.finding import Location
+
+if TYPE_CHECKING:
+    from tricklint.source.tree import Tree
+
+_uses = count()
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BLANK = re.compile(rb"^[ \t\f]*(?:#.*)?$")
@@ -119,6 +126,28 @@ class Source:
     @cached_property
     def digest(self) -> str:
         return digest(self.data)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree of `text`, made when it is first asked for. Raises what `Tree` does."""
+        from tricklint.source.tree import Tree
+
+        kept = self.__dict__
+        if "_tree" not in kept:
+            kept["_tree"] = Tree(self.path, self.text)
+        kept["_used"] = next(_uses)
+        tree: Tree = kept["_tree"]
+        return tree
+
+    @property
+    def tree_used(self) -> int | None:
+        """A number that grows with each use of a tree: when this one was last asked for (None: there is no tree)."""
+        return self.__dict__.get("_used")
+
+    def let_tree_go(self) -> None:
+        """Forget the tree; it is made again when it is asked for."""
+        for name in ("_tree", "_used"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def lines(self) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from tricklint.source.vault import Vault
 from tricklint.trace.facts import SCHEMA, Failure, ModelFacts
 from tricklint.trace.targets import Target
+
+_KIND = "trace"
+_KEPT = 500  # targets
 
 
 def digest(path: str | Path) -> str:
@@ -21,19 +24,19 @@ def digest(path: str | Path) -> str:
 
 
 class Cache:
-    """One JSON file a target in `folder`. Never raises for what it finds there; a full disk only means no cache."""
+    """One JSON entry a target in the vault `folder`. Never raises for what it finds there; a full disk only means no cache."""
 
     def __init__(self, folder: Path, environment: str) -> None:
-        self.folder = folder
+        self._vault = Vault(folder)
         self.environment = environment  # interpreter, torch version, options
 
-    def _file(self, target: Target) -> Path:
+    def _key(self, target: Target) -> str:
         text = f"{SCHEMA}\n{self.environment}\n{target.key()}"
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def load(self, target: Target) -> ModelFacts | Failure | None:
         try:
-            entry: dict[str, Any] = json.loads(self._file(target).read_text(encoding="utf-8"))
+            entry: dict[str, Any] = json.loads(self._vault.read(_KIND, self._key(target)) or b"{}")
             if not entry["files"] or any(digest(path) != known for path, known in entry["files"].items()):
                 return None
             if "failure" in entry:
@@ -41,7 +44,7 @@ class Cache:
                 return found
             facts: ModelFacts = ModelFacts.from_dict(entry["facts"])
             return facts
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
             return None
 
     def store(self, target: Target, result: ModelFacts | Failure, files: list[str]) -> None:
@@ -51,16 +54,7 @@ class Cache:
             return
         key = "failure" if isinstance(result, Failure) else "facts"
         text = json.dumps({"files": hashes, key: result.to_dict()})
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            ignore = self.folder.parent / ".gitignore"
-            if self.folder.parent.name == ".tricklint_cache" and not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
-            part = self._file(target).with_suffix(f".{os.getpid()}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(self._file(target))
-        except OSError:
-            return
+        self._vault.keep(_KIND, self._key(target), text.encode(), _KEPT)
 
 
 # What may turn out differently another time is not kept.

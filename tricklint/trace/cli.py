@@ -57,7 +57,9 @@ def trace_command(
     from tricklint.trace.targets import Target, TargetError, configured, parse, value
 
     try:
-        settings = load([Path.cwd()])
+        settings = load([Path.cwd()], options={"python": str(python) if python else None, "trace": True})
+        for refused in settings.refused:
+            click.echo(f"error: {refused}", err=True)
         chosen = [parse(text, settings.root) for text in targets] or configured(settings)
         kwargs: dict[str, Any] = {}
         for argument in arguments:

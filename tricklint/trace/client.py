@@ -47,7 +47,7 @@ class Worker:
     ) -> None:
         """`root` is the project's folder; `signal` "auto", "always" or "never"; `keep=False` reads and writes no cache.
 
-        `cache_dir` defaults to `.tricklint_cache/trace` below `root`.
+        `cache_dir` defaults to `.tricklint_cache` below `root`.
         """
         self.root = root.resolve()
         self.python = str(python or sys.executable)
@@ -61,7 +61,7 @@ class Worker:
         if keep:
             self.torch = torch_version(self.python)
             options = f"{os.path.abspath(self.python)}|{self.torch}|{seconds}|{memory_mb}|{signal}|{export}"
-            self.cache = Cache(cache_dir or self.root / ".tricklint_cache" / "trace", options)
+            self.cache = Cache(cache_dir or self.root / ".tricklint_cache", options)
 
     def __enter__(self) -> Worker:
         return self

@@ -30,6 +30,7 @@ from tricklint.trace.kinds import is_norm, parameter_kinds
 from tricklint.trace.ladder import Inputs
 from tricklint.trace.ops import Outline
 from tricklint.trace.recorder import named_tensors
+from tricklint.trace.wrapped import plain
 
 Source = Callable[[type], Site | None]
 PINNED = "_tricklint_pinned_eval"
@@ -119,10 +120,10 @@ def _modules(
 
 def measured(parameter: torch.Tensor) -> Drawn | None:
     """The distribution of a real tensor, from its values; None for tensors without any."""
-    if parameter.is_meta or parameter.numel() == 0 or not parameter.is_floating_point():
+    if parameter.is_meta or plain(parameter).numel() == 0 or not parameter.is_floating_point():
         return None
     with torch.no_grad():
-        values = parameter.detach().float()
+        values = plain(parameter).float()
         low, high = values.min().item(), values.max().item()
         if low == high:
             return Drawn(0.0, low)
@@ -231,7 +232,7 @@ def _init_name(layer: LayerFact, known: Drawn | None, weight: torch.Tensor) -> t
         slack, own = 0.02, True
     else:
         slack = 0.02 + 2.0 / math.sqrt(weight.numel())
-        bound = weight.detach().abs().max().item()
+        bound = plain(weight).abs().max().item()
         # Where fan_out = 5 fan_in the default is Xavier's own distribution: then it is right as it is.
         fits = layer.activation not in formulas.RELU_FAMILY and _near(layer.default_std, layer.xavier_std, 0.02)
         if not fits and _near(known.std, layer.default_std, slack) and bound <= 1.0001 / math.sqrt(layer.fan_in):
@@ -276,7 +277,7 @@ def _heads(
                 default = known.default
             elif known is not None and not bias.is_meta and isinstance(weight, torch.Tensor):
                 bound = 1.0 / math.sqrt(fans(module, weight)[0])
-                default = bias.detach().abs().max().item() <= 1.0001 * bound
+                default = plain(bias).abs().max().item() <= 1.0001 * bound
         name = (f"{path}.bias" if path else "bias") if isinstance(bias, torch.Tensor) else ""
         kind = type(module).__name__ if module is not None else "Parameter"
         facts.heads.append(HeadFact(path, kind, int(classes) if classes else None, name, default, value))

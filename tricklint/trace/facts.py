@@ -41,6 +41,8 @@ def _revive(hint: Any, value: Any) -> Any:
         return {key: _revive(typing.get_args(hint)[1], item) for key, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, _Record):
         return hint.from_dict(value)
+    if isinstance(hint, type) and not isinstance(value, (int, float) if hint is float else hint):
+        raise TypeError(f"expected {hint.__name__}, got {type(value).__name__}")
     return value
 
 

@@ -15,12 +15,15 @@ from tricklint.trace import formulas
 from tricklint.trace.facts import LayerFact, ModelFacts, ParameterFact, Site
 
 NAMES: dict[str, tuple[str, str]] = {
+    "TRK101": ("unfrozen-backbone", "warning"),
+    "TRK103": ("unfrozen-not-optimized", "error"),
     "TRK104": ("frozen-norm-drift", "warning"),
     "TRK201": ("unscaled-normalized-logits", "error"),
     "TRK301": ("fixed-cuda-batch", "advice"),
     "TRK501": ("missing-init", "advice"),
     "TRK502": ("init-gain-mismatch", "warning"),
     "TRK503": ("classifier-bias", "advice"),
+    "TRK504": ("symmetric-init", "error"),
     "TRK601": ("decay-on-bias-norm", "warning"),
     "TRK602": ("lossy-parameter-split", "error"),
     "TRK702": ("softmax-before-cross-entropy", "error"),

@@ -36,10 +36,17 @@ class Findings(Sequence[FactFinding]):
 
     def __repr__(self) -> str:
         if not self._findings:
-            return f"no findings in {self.facts.type} ({self.facts.total:,} parameters)"
+            return f"no findings in {self.facts.type} ({self.facts.total:,} parameters){self._unseen()}"
         return "\n".join(str(finding) for finding in self._findings)
 
     __str__ = __repr__
+
+    def _unseen(self) -> str:
+        """What an empty list does not say: that not all could be looked at."""
+        why = list(self.facts.notes)
+        if not why and self.facts.rung == "tree" and self.facts.total:
+            why.append("its forward could not be followed")
+        return f"; {'; '.join(why)}" if why else ""
 
     def _repr_html_(self) -> str:
         if not self._findings:

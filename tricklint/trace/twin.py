@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tricklint.trace.wrapped import copies_of_sharded
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -21,7 +23,8 @@ def meta_twin(model: nn.Module) -> nn.Module:
         if isinstance(parameter, nn.UninitializedParameter):
             raise TypeError("a lazy layer has no shape yet: run one forward first")
         if id(parameter) not in memo:
-            empty = torch.empty_like(parameter, device="meta")
+            # By shape and type: a parameter that lies spread over processes becomes a plain one.
+            empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
             memo[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
     for buffer in model.buffers():
         memo.setdefault(id(buffer), torch.empty_like(buffer, device="meta"))
@@ -29,7 +32,8 @@ def meta_twin(model: nn.Module) -> nn.Module:
         for value in list(vars(module).values()):
             if isinstance(value, torch.Tensor):
                 memo.setdefault(id(value), torch.empty_like(value, device="meta", requires_grad=False))
-    twin = copy.deepcopy(model, memo)
+    copies_of_sharded(model, memo)
+    twin: nn.Module = copy.deepcopy(model, memo)
     strip_hooks(twin)
     return twin
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tricklint.verify import stats
-from tricklint.verify.metrics import default_margin, direction, judged
+from tricklint.verify.judging import choose
+from tricklint.verify.metrics import default_margin, direction
 from tricklint.verify.plan import Plan, Variant
 from tricklint.verify.records import Key, Run
 from tricklint.verify.stats import Paired, Verdict
@@ -17,7 +18,8 @@ from tricklint.verify.stats import Paired, Verdict
 
 @dataclass(frozen=True)
 class Comparison:
-    """One variant on one metric. `reference` is what it is compared with: the baseline."""
+    """One variant on one metric, against the baseline. Means and effect are of the same pairs: those in which both runs
+    gave a score."""
 
     metric: str
     higher_is_better: bool
@@ -57,6 +59,10 @@ class Analysis:
     outcomes: tuple[Outcome, ...]  # without the baseline
     baseline_statuses: Mapping[str, int] = field(default_factory=dict)
 
+    def source(self, metric: str) -> str:
+        """Where a metric's numbers came from: printed, wandb.log, metrics.csv …"""
+        return next((run.sources[metric] for run in self.runs.values() if metric in run.sources), "")
+
     def scores(self, variant: str, metric: str, scale: float = 1.0) -> list[float | None]:
         """One entry a seed."""
         found = []
@@ -81,16 +87,6 @@ def is_judged(plan: Plan, variant: Variant) -> bool:
     return variant.kind != "stack" or variant.name == plan.ladder[-1]
 
 
-def choose_metrics(runs: Sequence[Run]) -> list[str]:
-    """The metrics that verdicts are given on: those the baseline's runs printed, else the final training loss."""
-    printed: dict[str, list[float]] = {}
-    for run in runs:
-        for name, values in run.series.items():
-            printed.setdefault(name, []).extend(v for v in values if v is not None)
-    own = {name: values for name, values in printed.items() if not name.startswith("train loss")}
-    return judged(own) or sorted(name for name in printed if name.startswith("train loss"))
-
-
 def analyse(
     plan: Plan,
     runs: Mapping[Key, Run],
@@ -103,10 +99,11 @@ def analyse(
 
     Verdicts are given, and Holm's correction runs, over one family fixed by the plan: each fix alone and the whole
     stack, on the first metric that it touches (on every metric with `all_metrics`). The rungs between and the other
-    metrics are shown with their intervals only: more tests would cost every fix its power.
+    metrics are shown with their intervals only: more tests would cost every fix its power. Where the runs are no
+    replicates, or the metric is the same number in all of them, there is no verdict but the sentence why.
     """
     base = [r for s in range(plan.seeds) if (r := runs.get((plan.baseline, s, 1.0))) is not None]
-    names = list(metrics) or choose_metrics(base)
+    names = list(metrics) or [metric.name for metric in (choose(base[0], higher=higher) if base else ())]
     directions = {name: (direction(name) is not False) if higher is None else higher for name in names}
     margins: dict[str, float] = {}
     empty = Analysis(plan, runs, tuple(names), directions, margins, ())
@@ -132,8 +129,9 @@ def analyse(
                 )
     for (i, j), paired in zip(family, stats.judge([pending[i][1][j].paired for i, j in family])):
         pending[i][1][j] = replace(pending[i][1][j], paired=paired)
+    repeated = _repeated(base)
     outcomes = tuple(
-        replace(_outcome(empty, base, variant, comparisons), rung=_rung(empty, variant))
+        replace(_outcome(empty, base, variant, comparisons, repeated), rung=_rung(empty, variant))
         for variant, comparisons in pending
     )
     return Analysis(plan, runs, tuple(names), directions, margins, outcomes, Counter(r.status for r in base))
@@ -169,17 +167,45 @@ def _compare(
     ]
     x, y = [before[s] for s in both], [after[s] for s in both]
     paired = stats.compare(x, y, margin=margin, higher_is_better=higher)
-    return Comparison(
-        metric, higher, _mean(before), _mean(after), tuple(before), tuple(after), paired, bool(both) and x == y
+    scored = [(a, b) for a, b in zip(x, y) if a is not None and b is not None]
+    means = _mean([a for a, _ in scored]), _mean([b for _, b in scored])
+    return Comparison(metric, higher, *means, tuple(before), tuple(after), paired, bool(both) and x == y)
+
+
+def _repeated(base: Sequence[Run]) -> str:
+    """Why the baseline's runs are no replicates; '' where each is another sample."""
+    seeds: dict[str, list[int]] = {}
+    for run in base:
+        if any(losses for losses in run.losses):
+            seeds.setdefault(repr(run.losses), []).append(run.seed)
+    same = max(seeds.values(), key=len, default=[])
+    if len(same) < 2:
+        return ""
+    which = f"all {len(base)}" if len(same) == len(base) else f"{len(same)} of {len(base)}"
+    return (
+        f"no verdict: {which} runs of the baseline are equal to the last bit although their seeds differ: they are one "
+        "run made again, and say nothing about chance (the script draws its numbers where no seed reaches)"
     )
 
 
-def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparisons: list[Comparison]) -> Outcome:
+def _outcome(
+    analysis: Analysis, base: Sequence[Run], variant: Variant, comparisons: list[Comparison], repeated: str
+) -> Outcome:
     runs = analysis.runs_of(variant.name)
     touched = [c for c in comparisons if not c.untouched]
     leading = touched[0] if touched else (comparisons[0] if comparisons else None)
     notes = list(dict.fromkeys(note for run in runs for note in run.notes))
-    if touched:
+    unreached = _unreached(runs, variant)
+    if unreached:
+        verdict, why = Verdict.NOT_REACHED, unreached
+    elif repeated and runs:
+        verdict, why = Verdict.NONE, repeated
+    elif leading is not None and _never_moves(leading) and _losses_differ(analysis, runs):
+        verdict, why = (
+            Verdict.NONE,
+            f"no verdict: {leading.metric} is the same number in every run, so it tells nothing",
+        )
+    elif touched:
         assert leading is not None
         verdict, why = leading.paired.verdict, leading.paired.why
     elif not runs:
@@ -187,7 +213,7 @@ def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparis
     elif not comparisons:
         verdict, why = Verdict.INCONCLUSIVE, "the runs give no score to compare"
     else:
-        verdict, why = _identical(base, runs, variant)
+        verdict, why = _identical(analysis, runs)
     same_seeds = [(b, r) for r in runs if (b := analysis.runs.get((analysis.plan.baseline, r.seed, 1.0))) is not None]
     targets = [_steps_to(b, r) for b, r in same_seeds]
     reached = [t for t in targets if t is not None]
@@ -210,19 +236,37 @@ def _outcome(analysis: Analysis, base: Sequence[Run], variant: Variant, comparis
     )
 
 
-def _identical(base: Sequence[Run], runs: Sequence[Run], variant: Variant) -> tuple[Verdict, str]:
-    same_losses = all(b.losses == r.losses for b, r in zip(base, runs))
+def _unreached(runs: Sequence[Run], variant: Variant) -> str:
+    """Why a variant says nothing: its runs executed none of the files that it changes; '' where they did."""
+    files = {name for name in variant.edits if name.endswith(".py")}
+    executed = {name for run in runs for name in run.files}
+    if not files or not executed or files & executed:
+        return ""
+    return f"the command runs none of the changed files ({', '.join(sorted(files))})"
+
+
+def _never_moves(c: Comparison) -> bool:
+    """Whether a metric is one and the same number in every run of both sides."""
+    numbers = {score for score in (*c.baseline_scores, *c.scores) if score is not None}
+    return len(numbers) == 1 and sum(score is not None for score in c.baseline_scores) > 1
+
+
+def _losses_differ(analysis: Analysis, runs: Sequence[Run]) -> bool:
+    return any(
+        base.losses != run.losses
+        for run in runs
+        if (base := analysis.runs.get((analysis.plan.baseline, run.seed, 1.0))) is not None
+    )
+
+
+def _identical(analysis: Analysis, runs: Sequence[Run]) -> tuple[Verdict, str]:
     if all(r.score(name) is None for r in runs for name in r.series):
         return Verdict.INCONCLUSIVE, "no run ended with a score"
-    if not same_losses:
+    if _losses_differ(analysis, runs):
         pairs = len(runs)
         if pairs < stats.MIN_SEEDS:
             return Verdict.INCONCLUSIVE, f"{pairs} paired seeds, {stats.MIN_SEEDS} are the least for a verdict"
         return Verdict.EQUIVALENT, f"the losses differ, the score is the same in all {pairs} pairs"
-    files = {name for name in variant.edits if name.endswith(".py")}
-    imported = {name for run in runs for name in run.files}
-    if files and imported and not files & imported:
-        return Verdict.NOT_REACHED, f"the command runs none of the changed files ({', '.join(sorted(files))})"
     return Verdict.EQUIVALENT, f"bit-equal: every loss and score is the same in all {len(runs)} pairs"
 
 

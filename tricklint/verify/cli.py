@@ -285,6 +285,7 @@ def _script(options: Options) -> None:
     scripts = [w for w in words if w.endswith(".py")]
     start = Path(scripts[0]).parent if words and scripts else Path.cwd()
     given: dict[str, Any] = {"select": _split(options.select) or None, "ignore": _split(options.ignore) or None}
+    given["python"] = str(options.python) if options.python else None
     settings = configuration.load([start if start.exists() else Path.cwd()], options=given)
     root = settings.config_file.parent if settings.config_file else project_root(start)
     if words:
@@ -300,7 +301,7 @@ def _script(options: Options) -> None:
             'or in pyproject.toml: [tool.tricklint.verify] command = "train.py --epochs 3"'
         )
     from tricklint.check import run
-    from tricklint.commands.check import complain
+    from tricklint.commands.once import complain
 
     report = run([root], settings)
     complain(report)
@@ -410,7 +411,9 @@ def _replay_plan(
 ) -> None:
     from tricklint.verify.conduct import conduct, gpu_seats
     from tricklint.verify.engines.local import cores
+    from tricklint.verify.isolation import Watch
     from tricklint.verify.proofs import Proof, prove_loops, prove_memory
+    from tricklint.verify.records import Ledger
     from tricklint.verify.replay import ReplayWork
 
     loops, memory, edits_of = proven  # findings that training cannot judge, and what makes their fixes
@@ -454,15 +457,15 @@ def _replay_plan(
             found += prove_memory(memory, work, engine, edits_of, plan.steps, settings.memory.gpu)
         return found
 
+    watch = Watch.begin(project)
     try:
-        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot)
+        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot, watch.lines)
+    except BaseException:
+        for line in watch.lines(Ledger(folder / "results.jsonl").runs.values()):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        raise
     finally:
         engine.close()
-        touched = project.changed()
-        if touched:
-            console.print(
-                f"warning: changed in the project while training ran: {', '.join(touched[:5])}", highlight=False
-            )
 
 
 def _harmless(run: Any, project: Any) -> list[str]:
@@ -520,7 +523,7 @@ def _resume(options: Options) -> None:
     for name, value in saved.get("wishes", {}).items():
         if name in ("metric", "higher", "margin") and getattr(options, name) is None:
             setattr(options, name, value)
-    settings = configuration.load([root])
+    settings = configuration.load([root], options={"python": str(options.python) if options.python else None})
     command = Command.parse(shlex.split(about["training"]), root)
     from tricklint.check import run
     from tricklint.verify import variants as building

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tricklint.verify.analysis import Analysis, analyse, choose_metrics
+from tricklint.verify.analysis import Analysis, analyse
 from tricklint.verify.engines import Engine
-from tricklint.verify.metrics import direction, name_of_pattern
+from tricklint.verify.judging import Metric, choose, seen
+from tricklint.verify.metrics import direction
 from tricklint.verify.plan import Plan, Task, fit, seconds, shown
 from tricklint.verify.progress import Bar
 from tricklint.verify.proofs import Proof
@@ -57,9 +58,11 @@ def conduct(
     confirm: Confirm | None,
     prove: Callable[[], list[Proof]] | None = None,
     after_pilot: Callable[[Run], int] | None = None,
+    aftermath: Callable[[Iterable[Run]], list[str]] | None = None,
 ) -> tuple[Analysis | None, list[Proof]]:
     """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and returns the number
-    of workers. Raises VerifyError when nothing can be compared, KeyboardInterrupt after keeping what is finished."""
+    of workers; `aftermath` says what runs did to files that are not theirs. Raises VerifyError when nothing can be
+    compared, KeyboardInterrupt after keeping what is finished."""
     session = Session(folder, plan, work, engine, wishes.timeout_s)
     about = {
         "title": plan.title,
@@ -69,7 +72,7 @@ def conduct(
         **wishes.about,
         "notes": list(plan.notes),
     }
-    saved = {
+    saved: dict[str, Any] = {
         "wishes": {
             "metric": wishes.metric,
             "higher": wishes.higher,
@@ -81,26 +84,29 @@ def conduct(
     session.save_plan(saved)
     analysis: Analysis | None = None
     proofs: list[Proof] = []
+    metrics: list[Metric] = []
     trains = len(plan.variants) > 1
     try:
         if trains:
             began = time.perf_counter()
             pilot = _pilot(session, console)
             start_s = max(0.0, time.perf_counter() - began - pilot.wall_s)  # imports, and the copy of the project
-            _check_metric(pilot, wishes, confirm)
+            metrics = _metrics(pilot, wishes, confirm)
+            about["metrics"] = saved["metrics"] = [
+                {"name": m.name, "source": m.source, "higher_is_better": m.higher} for m in metrics
+            ]
             if after_pilot is not None:
                 workers = after_pilot(pilot)
-            plan = _agree(session, plan, pilot, start_s, workers, wishes, console, confirm)
+            plan = _agree(session, plan, pilot, metrics, start_s, workers, wishes, console, confirm)
             session.plan = plan
             session.save_plan(saved)  # as the budget left it
             about["notes"] = list(plan.notes)
+            if plan.steps is not None and pilot.steps > plan.steps:
+                _pilot(session, console, again=metrics)
             missing = session.missing()
-            metrics = list(wishes.metrics) or (
-                [name_of_pattern(wishes.metric)] if wishes.metric else choose_metrics([pilot])
-            )
-            with Bar(console, plan, session.ledger.runs, metrics[0] if metrics else None, len(missing)) as bar:
+            with Bar(console, plan, session.ledger.runs, metrics[0].name if metrics else None, len(missing)) as bar:
                 session.run(missing, bar.update)
-            analysis = _analyse(session, wishes)
+            analysis = _analyse(session, wishes, metrics)
         if prove is not None:
             proofs = prove()
     except KeyboardInterrupt:
@@ -112,49 +118,71 @@ def conduct(
             soft_wrap=True,
         )
         if trains and done:
-            report(folder, _analyse(session, wishes), proofs, about, console, quiet=True)
+            report(folder, _analyse(session, wishes, metrics), proofs, about, console, quiet=True)
         raise
+    if aftermath is not None:
+        about["notes"] += aftermath(session.ledger.runs.values())
     report(folder, analysis, proofs, about, console)
     return analysis, proofs
 
 
-def _analyse(session: Session, wishes: Wishes) -> Analysis:
-    names = wishes.metrics or ((name_of_pattern(wishes.metric),) if wishes.metric else ())
+def _analyse(session: Session, wishes: Wishes, metrics: Sequence[Metric]) -> Analysis:
+    names = [metric.name for metric in metrics]
     return analyse(session.plan, session.ledger.runs, names, wishes.higher, wishes.margin, bool(wishes.metrics))
 
 
-def _pilot(session: Session, console: Console) -> Run:
-    """The baseline's first run: shows whether the script trains at all, how long it takes and what it prints."""
+def _pilot(session: Session, console: Console, again: Sequence[Metric] = ()) -> Run:
+    """The baseline's first run: shows whether the script trains at all, how long it takes and what it gives. It is made
+    `again` where the plan cut it short: the metrics must still be there."""
     task = Task(session.plan.baseline, 0)
-    if task.key not in session.ledger.runs:
-        console.print("trying the baseline once …", highlight=False)
+    if task.key not in session.ledger.runs or again:
+        what = f"once more, to step {session.plan.steps} …" if again else "once …"
+        console.print(f"trying the baseline {what}", highlight=False)
         session.run([task])
     run = session.ledger.runs[task.key]
     log = session.folder / "logs"
     if run.status in ("crashed", "no-steps", "killed", "oom"):
         raise VerifyError(f"the baseline does not train: {run.message} (see {log})")
+    if again and run.score(again[0].name) is None:
+        raise VerifyError(
+            f"the budget is too short: a run that ends after step {run.steps} gives no {again[0].name} "
+            f"({again[0].source})"
+        )
     return run
 
 
-def _check_metric(pilot: Run, wishes: Wishes, confirm: Confirm | None) -> None:
-    if not wishes.metric:
-        return
-    name = name_of_pattern(wishes.metric)
-    if not pilot.series.get(name):
+def _metrics(pilot: Run, wishes: Wishes, confirm: Confirm | None) -> list[Metric]:
+    """What is judged. Raises VerifyError where that would be the training loss, and nobody said so."""
+    if wishes.metrics:
+        told = wishes.higher
+        return [
+            Metric(name, "the recipe's own", told if told is not None else direction(name) is not False)
+            for name in wishes.metrics
+        ]
+    found = choose(pilot, wishes.metric, wishes.higher)
+    if not found:
+        given = seen(pilot)
         raise VerifyError(
-            f"--metric {wishes.metric!r} matches nothing that the baseline printed in its {pilot.steps} steps; "
-            "see the session's logs"
+            f"the baseline gave no metric that can be judged in its {pilot.steps} steps"
+            + (f"; it gave {given}" if given else "")
+            + ". The training loss does not tell whether a fix pays (it is lower without weight decay, say). Print or "
+            "log a metric of held-out data, or say what counts: --metric NAME, --metric 'acc: ([\\d.]+)', or "
+            "--metric 'train loss'"
         )
-    if wishes.higher is None and direction(name) is None:
+    name = found[0].name
+    if wishes.metric and wishes.higher is None and direction(name) is None:
         if confirm is None:
             raise VerifyError(f"{name!r}: is higher or lower better? Say --higher or --lower")
         wishes.higher = confirm(f"{name}: is higher better?")
+        found = choose(pilot, wishes.metric, wishes.higher)
+    return found
 
 
 def _agree(
     session: Session,
     plan: Plan,
     pilot: Run,
+    metrics: Sequence[Metric],
     start_s: float,
     workers: int,
     wishes: Wishes,
@@ -163,7 +191,8 @@ def _agree(
 ) -> Plan:
     run_s = pilot.wall_s + BETWEEN_RUNS_S
     if wishes.budget_s is not None:
-        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - start_s)
+        given = {m.name: [step for step in m.at if step > 0] for m in metrics[:1]}
+        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - start_s, given)
     missing = [task for task in plan.tasks() if task.key not in session.ledger.runs]
     left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks())) + start_s
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
@@ -179,6 +208,9 @@ def _agree(
             highlight=False,
             markup=False,
         )
+    for number, metric in enumerate(metrics):
+        what = "judged" if number == 0 or wishes.metrics else "where that is untouched"
+        console.print(f"  {what}: {metric}", highlight=False, markup=False, soft_wrap=True)
     for note in plan.notes:
         console.print(f"  {note}", highlight=False, markup=False)
     least = seeds_needed(plan.comparisons)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -86,10 +86,18 @@ def seconds(plan: Plan, run_s: float, workers: int) -> float:
     return -(-len(plan.tasks()) // workers) * run_s
 
 
-def fit(plan: Plan, run_s: float, run_steps: int, workers: int, budget_s: float) -> Plan:
+def fit(
+    plan: Plan,
+    run_s: float,
+    run_steps: int,
+    workers: int,
+    budget_s: float,
+    given: Mapping[str, Sequence[int]] | None = None,
+) -> Plan:
     """The plan made to end within `budget_s`, saying what was left out, in this order: neighbouring learning rates,
     seeds (never below what a verdict needs), rungs in the middle of the ladder, then steps. `run_s` and `run_steps`
-    are those of one whole baseline run. Raises VerifyError where hardly a step would be left."""
+    are those of one whole baseline run; `given` says after which steps it gave the metric that is judged: steps are cut
+    to one of those. Raises VerifyError where hardly a step would be left, or none after which the metric is given."""
     notes = list(plan.notes)
 
     def over(p: Plan) -> bool:
@@ -121,7 +129,16 @@ def fit(plan: Plan, run_s: float, run_steps: int, workers: int, budget_s: float)
                 f"the budget is too short: {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time, take "
                 f"{shown(seconds(plan, run_s, workers))}, and {shown(max(0.0, budget_s))} are left"
             )
-        plan = replace(plan, steps=max(1, int(run_steps * share * 0.95)))
+        steps = max(1, int(run_steps * share * 0.95))
+        for name, at in (given or {}).items():
+            if at and min(at) > steps:
+                least_s = seconds(plan, run_s, workers) * min(at) / run_steps / 0.95
+                raise VerifyError(
+                    f"the budget is too short: {name} is first given after step {min(at)} of {run_steps}, and runs of "
+                    f"{steps} steps are what fits; training to there takes {shown(least_s)}"
+                )
+            steps = max((step for step in at if step <= steps), default=steps)
+        plan = replace(plan, steps=steps)
         notes.append(f"budget: runs end after {plan.steps} of {run_steps} steps")
     return replace(plan, notes=tuple(notes))
 

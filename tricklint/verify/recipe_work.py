@@ -86,8 +86,9 @@ class RecipeWork:
             "stderr": str(self.folder / "logs" / f"{name}.err"),
         }
 
-    def cleanup(self, tasks: Sequence[Task]) -> None:
+    def cleanup(self, tasks: Sequence[Task]) -> list[str]:
         """A recipe leaves nothing behind."""
+        return []
 
     def memory(self) -> str:
         """One line: what a step of the baseline needs by the estimate on the meta device, and what is free."""

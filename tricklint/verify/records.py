@@ -13,6 +13,7 @@ from typing import Any
 
 Key = tuple[str, int, float]
 GOOD = ("ok",)
+LOST = ("crashed", "killed", "oom", "timeout", "interrupted")  # what such a run gave by then is no result of it
 
 
 class VerifyError(Exception):
@@ -22,7 +23,8 @@ class VerifyError(Exception):
 @dataclass
 class Run:
     """What one training run gave. `losses` and `step_s` have one entry an optimizer ("phase"), in the order in which
-    they first stepped; a loss that is no number is None. `series` holds each metric's values as printed."""
+    they first stepped; a loss that is no number is None. `series` holds each metric's values, `sources` where they came
+    from, `at` how many steps had been made by then, `arguments` the numbers of the command line."""
 
     variant: str
     seed: int
@@ -35,19 +37,28 @@ class Run:
     phases: list[str] = field(default_factory=list)
     step_s: list[float | None] = field(default_factory=list)
     series: dict[str, list[float | None]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    at: dict[str, list[int]] = field(default_factory=dict)
+    arguments: dict[str, float] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
     pieces: int = 1
     engine: str = "plain"
     notes: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)  # written outside of the copy, kept in the run's own folder
+    refused: list[str] = field(default_factory=list)  # paths that it was not allowed to write
+    sandbox: str = ""  # of runner.box.KINDS, and why no better one
+    sandbox_why: str = ""
 
     @property
     def key(self) -> Key:
         return (self.variant, self.seed, self.lr_scale)
 
     def score(self, metric: str) -> float | None:
-        """The last value of a metric; None when the run printed none or it is no number."""
+        """The last value of a metric; None when the run gave none, it is no number, or the run did not end by itself."""
+        if self.status in LOST:
+            return None
         values = self.series.get(metric, [])
         value = values[-1] if values else None
         return value if value is not None and math.isfinite(value) else None

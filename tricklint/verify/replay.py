@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tricklint.verify.engines import Payload
+from tricklint.verify.isolation import House, clear, elsewhere
 from tricklint.verify.plan import Plan, Task
 from tricklint.verify.records import VerifyError
+from tricklint.verify.runner import box
 from tricklint.verify.session import safe
 from tricklint.verify.workspace import Project
 
@@ -84,7 +86,9 @@ class ReplayWork:
     mode: str = "plain"
     loops: list[dict[str, Any]] = field(default_factory=list)
     keep: bool = False
+    temporary: dict[str, str] = field(default_factory=dict)  # of runs under way
     oom_guard: str = "accumulate"
+    sandbox: str = box.KINDS[0]  # where to begin trying
     limit: float | None = None  # in mode "memory": bytes of activations above which a run is out of memory
 
     def groups(self, tasks: Sequence[Task]) -> list[list[Task]]:
@@ -97,9 +101,9 @@ class ReplayWork:
     def payload(self, tasks: Sequence[Task], plan: Plan, pieces: int) -> Payload:
         task = tasks[0]
         name = self._name(task)
-        copy = self.folder / "work" / name
-        shutil.rmtree(copy, ignore_errors=True)
-        self.project.copy(copy, plan.variant(task.variant).edits)
+        house = House.build(self.folder / "work" / name, self.project, plan.variant(task.variant).edits)
+        copy = house.copy
+        self.temporary[name] = str(house.temporary)
         return {
             "id": name,
             "kind": "script",
@@ -109,8 +113,9 @@ class ReplayWork:
             "cwd": str(copy / self.command.folder),
             "root": str(copy),
             "original": str(self.project.root),
-            "allowed": [str(self.folder)],
+            **house.payload(self.folder, self.sandbox),
             "seed": task.seed,
+            "inserted": self._inserted(copy, plan.variant(task.variant).edits),
             "steps": plan.steps,
             "lr_scale": task.lr_scale,
             "pieces": pieces,
@@ -122,10 +127,28 @@ class ReplayWork:
             "stderr": str(self.folder / "logs" / f"{name}.err"),
         }
 
-    def cleanup(self, tasks: Sequence[Task]) -> None:
-        if not self.keep:
-            for task in tasks:
-                shutil.rmtree(self.folder / "work" / self._name(task), ignore_errors=True)
+    def _inserted(self, copy: Path, edits: Mapping[str, str]) -> dict[str, list[tuple[int, int]]]:
+        found = {}
+        for name, text in edits.items():
+            original = self.project.root / name
+            before = original.read_bytes().decode("utf-8", errors="surrogateescape") if original.exists() else ""
+            found[str(copy / name)] = inserted_lines(before, text)
+        return found
+
+    def cleanup(self, tasks: Sequence[Task]) -> list[str]:
+        found: list[str] = []
+        for task in tasks:
+            folder = self.folder / "work" / self._name(task)
+            found += elsewhere(folder, self.project.root)
+            clear(folder, self.temporary.pop(folder.name, None), keep=self.keep)
+        return found
+
+
+def inserted_lines(before: str, after: str) -> list[tuple[int, int]]:
+    """The (first, last) lines of `after` that were put between lines of `before`. Lines that took another's place are
+    none of them: what they draw takes the place of what the old ones drew."""
+    matcher = difflib.SequenceMatcher(a=before.splitlines(), b=after.splitlines(), autojunk=False)
+    return [(b1 + 1, b2) for kind, _, _, b1, b2 in matcher.get_opcodes() if kind == "insert"]
 
 
 def verify_report(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tricklint.verify.engines import TIMED_OUT, Engine, Job, Payload
-from tricklint.verify.metrics import by_pattern, found_in, name_of_pattern
 from tricklint.verify.plan import Plan, Task
 from tricklint.verify.records import Ledger, Run, VerifyError, disk_error, finite, write_atomically
+from tricklint.verify.series import of_run
 from tricklint.verify.stats import smooth
 
 DEATHS = {
@@ -37,7 +37,9 @@ class Work(Protocol):
 
     def payload(self, tasks: Sequence[Task], plan: Plan, pieces: int) -> Payload: ...
 
-    def cleanup(self, tasks: Sequence[Task]) -> None: ...
+    def cleanup(self, tasks: Sequence[Task]) -> list[str]:
+        """Remove what a run left; the paths outside of its folder that it wrote to."""
+        ...
 
 
 class Progress(Protocol):
@@ -101,13 +103,14 @@ class Session:
             return payload
 
         def finish(record: Payload | None, status: int) -> None:
-            self.work.cleanup(tasks)
+            elsewhere = self.work.cleanup(tasks)
             if record is not None and record.get("status") == "oom" and pieces < 64 and self.work.oom_guard != "none":
                 retry.append((tasks, pieces * 2))
                 return
             records = (record or {}).get("runs", [record] * len(tasks))
             for task, one in zip(tasks, records):
                 run = self.to_run(task, one, status, payload)
+                run.elsewhere = sorted({*elsewhere, *run.elsewhere})
                 self.ledger.add(run)
                 if progress:
                     progress(run)
@@ -136,27 +139,20 @@ class Session:
             run.packages = record.get("packages", [])
             run.pieces, run.engine = record.get("pieces", 1), record.get("engine", "plain")
             run.notes = list(record.get("notes", []))
+            run.refused, run.sandbox = record.get("refused", []), record.get("sandbox", "")
+            run.sandbox_why, run.elsewhere = record.get("sandbox_why", ""), record.get("elsewhere", [])
             if run.pieces > 1 and not run.notes:
                 run.notes.append(f"out of memory: batches run in {run.pieces} pieces")
-        run.series = {name: finite(values) for name, values in (record or {}).get("series", {}).items()}
-        if "series" not in (record or {}):
-            run.series = self._printed(texts)
-            for name, value in (record or {}).get("metrics", {}).items():
-                run.series.setdefault(name, finite([value]))
+        if "series" in (record or {}):  # a recipe names its own
+            run.series = {name: finite(values) for name, values in (record or {})["series"].items()}
+        else:
+            run.arguments = (record or {}).get("arguments", {})
+            for name, series in of_run(record or {}, texts[0], texts[1], self.work.metric_pattern).items():
+                run.series[name], run.sources[name], run.at[name] = finite(series.values), series.source, series.at
         run.series.update(final_losses(run))
         if run.status == "ok" and _exploded(run):
             run.status, run.message = "diverged", "the loss ended far above where it began"
         return run
-
-    def _printed(self, texts: list[str]) -> dict[str, list[float | None]]:
-        if self.work.metric_pattern:
-            for text in texts:
-                values = by_pattern(text, self.work.metric_pattern)
-                if values:
-                    return {name_of_pattern(self.work.metric_pattern): finite(values)}
-            return {}
-        found = found_in(texts[0])
-        return {name: finite(values) for name, values in (found or found_in(texts[1])).items()}
 
 
 def final_losses(run: Run) -> dict[str, list[float | None]]:
@@ -189,17 +185,17 @@ def safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
 
 
-def _read(path: str | None, limit: int = 8 << 20) -> str:
-    """The last `limit` bytes of a log."""
+def _read(path: str | None, limit: int = 8 << 20) -> tuple[str, int]:
+    """The last `limit` bytes of a log, and how many stand before them."""
     if not path:
-        return ""
+        return "", 0
     try:
         with open(path, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - limit))
-            return file.read().decode(errors="replace")
+            skipped = max(0, file.seek(0, 2) - limit)
+            file.seek(skipped)
+            return file.read().decode(errors="replace"), skipped
     except OSError:
-        return ""
+        return "", 0
 
 
 def _disk_full(folder: Path) -> bool:

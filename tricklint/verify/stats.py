@@ -24,13 +24,15 @@ ALPHA = 0.05
 
 
 class Verdict(enum.Enum):
-    """The four words of a verdict, one for changes that the runs never reached, one for what is only shown."""
+    """The four words of a verdict, one for changes that the runs never reached, one where the runs cannot tell, one for
+    what is only shown."""
 
     HELPS = "helps"
     HURTS = "hurts"
     EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
     NOT_REACHED = "not reached"
+    NONE = "no verdict"  # the runs cannot tell: they are one run made again, or the metric never moves
     NOT_JUDGED = "–"  # shown with its interval, but outside the family that verdicts are given on
 
 

@@ -1,8 +1,8 @@
 """Copies of a project in which its training script runs, so that the user's files are never touched.
 
-Small files are copied; big ones are hard-linked (a symlink where the file system refuses), folders that hold thousands
-of files and no code are symlinked. The runner makes a shared file private before the script writes to it
-(`tricklint.verify.runner.files`).
+Small files are copied; big ones are symlinked, so that what writes through the link meets the run's sandbox
+(`tricklint.verify.runner.box`) and not the original's bytes; folders that hold thousands of files and no code are
+symlinked whole. The runner makes a shared file private before Python code writes to it (`tricklint.verify.runner.files`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 
 SKIPPED = frozenset(
     (".git", ".hg", ".svn", ".tricklint", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", ".eggs")
-) | frozenset((".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".idea", ".vscode"))
+) | frozenset(
+    (".tricklint_cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".idea", ".vscode")
+)
 COPIED_UP_TO = 1 << 20  # bytes of one file; what is bigger is linked
 COPIED_IN_ALL = 64 << 20  # bytes of small files in one copy
 MANY_FILES = 2000  # a folder without code and with more files than this is linked whole
@@ -32,7 +34,7 @@ class Project:
     copied: list[str] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
     linked_folders: list[str] = field(default_factory=list)
-    stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stamps: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # size, time, mode
     total_bytes: int = 0
 
     @classmethod
@@ -68,7 +70,7 @@ class Project:
         if folder:
             self.folders.append(folder)
         for name, stat in files:
-            self.stamps[name] = (stat.st_size, stat.st_mtime_ns)
+            self.stamps[name] = _stamp(stat)
             self.total_bytes += stat.st_size
             (self.copied if stat.st_size <= COPIED_UP_TO or name.endswith(".py") else self.linked).append(name)
         for name in folders:
@@ -87,9 +89,9 @@ class Project:
         for name in self.linked:
             source = (self.root / name).resolve()
             try:
-                os.link(source, target / name)
-            except OSError:  # another device, or a file system without hard links
                 os.symlink(source, target / name)
+            except OSError:  # a system or a file system without them
+                shutil.copy2(source, target / name)
         for name, text in (edits or {}).items():
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,16 +101,14 @@ class Project:
         return target
 
     def changed(self) -> list[str]:
-        """Files of the original whose size or time differ from when they were first seen, or that are gone."""
-        found = []
-        for name, stamp in self.stamps.items():
-            try:
-                stat = os.stat(self.root / name)
-            except OSError:
-                found.append(name)
-                continue
-            if (stat.st_size, stat.st_mtime_ns) != stamp:
-                found.append(name)
+        """Files and folders of the original that differ from when they were first seen, are gone, or are new."""
+        now = Project.scan(self.root)
+        found = [name for name, stamp in self.stamps.items() if now.stamps.get(name) != stamp]
+        found += [f"{name} (new)" for name in now.stamps if name not in self.stamps]
+        before = {*self.folders, *self.linked, *self.linked_folders}
+        after = {*now.folders, *now.linked, *now.linked_folders}
+        found += [f"{name} (new)" for name in sorted(after - before) if name not in now.stamps]
+        found += [f"{name} (gone)" for name in sorted(before - after) if name not in self.stamps]
         return found
 
     def digest(self) -> str:
@@ -117,6 +117,10 @@ class Project:
         for name in sorted(n for n in self.stamps if n.endswith(".py")):
             total.update(name.encode() + b"\0" + (self.root / name).read_bytes() + b"\0")
         return total.hexdigest()[:16]
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return (stat.st_size, stat.st_mtime_ns, stat.st_mode)
 
 
 def project_root(start: Path) -> Path:

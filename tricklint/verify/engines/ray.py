@@ -102,6 +102,15 @@ def _no_records(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if member.name.endswith(".json.part") else member
 
 
+def _own_places(payload: Payload, place: str) -> Payload:
+    """The run's own folders on the node, in place of those on the machine that asks."""
+    temporary, store = os.path.join(place, "tmp"), os.path.join(place, "elsewhere")
+    for folder in (temporary, store):
+        os.mkdir(folder)
+    environment = {**payload["environment"], **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)}
+    return {"allowed": [*payload["allowed"], place], "store": store, "environment": environment}
+
+
 def _execute(payload: Payload, files: bytes | None, python: str | None, timeout_s: float | None) -> Any:
     """On the node: run one job in a process of its own; (record, exit status, stdout, stderr), or NEEDS_FILES."""
     folder = payload.get("root") or (payload.get("arguments") or {}).get("folder")
@@ -116,6 +125,8 @@ def _execute(payload: Payload, files: bytes | None, python: str | None, timeout_
                 tar.extractall(target, filter="data" if hasattr(tarfile, "data_filter") else None)
             payload = json.loads(json.dumps(payload).replace(json.dumps(folder)[1:-1], json.dumps(target)[1:-1]))
         payload = {**payload, **{name: os.path.join(place, name) for name in ("record", "stdout", "stderr")}}
+        if payload["kind"] == "script":
+            payload.update(_own_places(payload, place))
         job = os.path.join(place, "job.json")
         Path(job).write_text(json.dumps(payload), encoding="utf-8")
         # The runner finds tricklint by its own place, as it does on this machine.

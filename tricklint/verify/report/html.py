@@ -100,8 +100,7 @@ def _row(outcome: Outcome, c: Comparison | None, first: bool) -> str:
         f'<td class="num">{words.number(c.baseline_mean) if c else "–"}</td>',
         f'<td class="num">{words.number(c.variant_mean) if c else "–"}</td>',
         f'<td class="num">{escape(words.interval(c)) if c else "–"}</td>',
-        f'<td class="num">{"–" if not c or c.untouched else escape(words.p_value(c.paired.p_holm))}</td>',
-        f'<td class="num">{"–" if not c or c.untouched else f"{c.paired.p_better:.3f}"}</td>',
+        *(f'<td class="num">{escape(chance)}</td>' for chance in words.chances(outcome, c)),
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -133,7 +132,7 @@ def _verdicts(analysis: Analysis, proofs: Sequence[Proof]) -> str:
         f'<p class="dim small">{analysis.plan.seeds} paired seeds. p: exact sign-flip test, Holm over all that get a '
         "verdict (each fix alone and the whole stack). Interval: paired t. Effect and P(better): positive is better. "
         f"Equivalent: inside the stated margin ({margins}) by two one-sided t tests. "
-        "“Inconclusive” is not “no effect”.</p>"
+        f"“Inconclusive” is not “no effect”. {escape('; '.join(words.metric(analysis, m) for m in analysis.metrics))}.</p>"
     )
     return f'<h2>Verdicts</h2><div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>{note}'
 

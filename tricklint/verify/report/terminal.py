@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tricklint.verify.analysis import Analysis
+from tricklint.verify.analysis import Analysis, Comparison
 from tricklint.verify.proofs import Proof
 from tricklint.verify.report import words
 from tricklint.verify.stats import Verdict
@@ -23,6 +23,8 @@ def show(analysis: Analysis | None, proofs: Sequence[Proof], console: Console, n
         console.print(_table(analysis), width=WIDTH)
         console.print(f"\n{_explanation(analysis)}\n", highlight=False, width=WIDTH)
         for outcome in analysis.outcomes:
+            if outcome.verdict in (Verdict.NONE, Verdict.NOT_REACHED):
+                console.print(escape(f"  {outcome.variant.name}: {outcome.why}"), highlight=False, width=WIDTH)
             bad = words.statuses(outcome)
             if bad:
                 message = next((r.message for r in analysis.runs_of(outcome.variant.name) if r.status != "ok"), "")
@@ -85,12 +87,19 @@ def _table(analysis: Analysis) -> Table:
                 escape(outcome.variant.label) if number == 0 else "",
                 _styled(verdict),
                 escape(c.metric),
-                words.number(c.variant_mean),
+                _mean(analysis, c),
                 words.interval(c),
-                "–" if c.untouched else words.p_value(c.paired.p_holm),
-                "–" if c.untouched else f"{c.paired.p_better:.3f}",
+                *words.chances(outcome, c),
             )
     return table
+
+
+def _mean(analysis: Analysis, c: Comparison) -> str:
+    """The variant's mean; with the baseline's where that is not of all its runs."""
+    scored = sum(score is not None for score in c.baseline_scores)
+    if c.paired.n in (0, scored):
+        return words.number(c.variant_mean)
+    return f"{words.number(c.variant_mean)} (from {words.number(c.baseline_mean)} in {c.paired.n} pairs)"
 
 
 def _styled(verdict: Verdict) -> str:
@@ -100,9 +109,7 @@ def _styled(verdict: Verdict) -> str:
 
 def _explanation(analysis: Analysis) -> str:
     margins = ", ".join(f"{name} ±{analysis.margins[name]:.3g}" for name in analysis.metrics)
-    directions = "; ".join(
-        f"{name}: {'higher' if analysis.higher[name] else 'lower'} is better" for name in analysis.metrics
-    )
+    directions = "; ".join(words.metric(analysis, name) for name in analysis.metrics)
     pairs = f"{analysis.plan.seeds} paired seeds; p: exact sign-flip test, Holm over the verdicts; paired-t intervals."
     return escape(
         f"{pairs} Effect: positive is better, P(+): that it is above 0 ({directions}). "

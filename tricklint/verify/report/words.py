@@ -15,6 +15,7 @@ COLOURS = {
     Verdict.EQUIVALENT: "#57606a",
     Verdict.INCONCLUSIVE: "#9a6700",
     Verdict.NOT_REACHED: "#8250df",
+    Verdict.NONE: "#9a6700",
     Verdict.NOT_JUDGED: "#6e7781",
 }
 STYLES = {
@@ -23,6 +24,7 @@ STYLES = {
     Verdict.EQUIVALENT: "bold",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.NOT_REACHED: "magenta",
+    Verdict.NONE: "bold yellow",
     Verdict.NOT_JUDGED: "",
 }
 
@@ -49,6 +51,20 @@ def interval(c: Comparison) -> str:
 
 def p_value(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def chances(outcome: Outcome, c: Comparison | None) -> tuple[str, str]:
+    """The corrected p and P(better); dashes where there is nothing to test: bit-equal pairs, or no verdict."""
+    if c is None or c.untouched or outcome.verdict in (Verdict.NONE, Verdict.NOT_REACHED):
+        return "–", "–"
+    return p_value(c.paired.p_holm), f"{c.paired.p_better:.3f}"
+
+
+def metric(analysis: Analysis, name: str) -> str:
+    """'val_acc (printed): higher is better'."""
+    source = analysis.source(name)
+    better = "higher" if analysis.higher[name] else "lower"
+    return f"{name}{f' ({source})' if source else ''}: {better} is better"
 
 
 def change(before: float | None, after: float | None) -> str:

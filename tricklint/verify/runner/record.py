@@ -30,6 +30,7 @@ class Phase:
         self.losses: list[Any] = []
         self.times: list[float] = []
         self.read = 0
+        self.lost = 0  # steps in a row whose loss is no number
 
     def values(self) -> list[float]:
         while self.read < len(self.losses):
@@ -49,13 +50,18 @@ class Recorder:
         self.pending: Any = None
         self.backwards = 0
         self.last = time.perf_counter()
+        self.output: list[
+            tuple[int, int, int]
+        ] = []  # (steps made, bytes on stdout, on stderr) whenever more was printed
+        self.at_start: list[Any] = []  # called once, before the first step
         self.after_step: list[Any] = []
         self.before_backward: list[Any] = []
 
     def install(self) -> None:
         import torch
-        from torch.optim.optimizer import register_optimizer_step_post_hook
+        from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+        register_optimizer_step_pre_hook(self._steps)
         register_optimizer_step_post_hook(self._stepped)
         plain = torch.autograd.backward
         recorder = self
@@ -92,29 +98,52 @@ class Recorder:
         value: Any = loss.clone() if loss.device.type != "cpu" else loss.item()
         self.pending = value if self.pending is None else self.pending + value
 
+    def _steps(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Before a step. A run ends here, not after its last step: what is evaluated then still belongs to it."""
+        sizes = printed()
+        if not self.output or sizes != self.output[-1][1:]:
+            self.output.append((self.steps, *sizes))
+        if self.at_start and not self.steps:
+            calls, self.at_start = self.at_start, []
+            for call in calls:
+                call()
+        if self.limit is not None and self.steps >= self.limit:
+            raise StopTraining
+
     def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        phase = next((p for p in reversed(self.phases) if p.optimizer is optimizer), None)
-        if phase is None:
-            phase = Phase(optimizer)
-            self.phases.append(phase)
+        phase = self.phases[-1] if self.phases else None
+        if phase is None or phase.optimizer is not optimizer:
+            phase = next((p for p in reversed(self.phases) if p.optimizer is optimizer), None)
+            if phase is None:
+                phase = Phase(optimizer)
+                self.phases.append(phase)
         now = time.perf_counter()
-        phase.losses.append(self.pending)
+        loss = self.pending
+        phase.losses.append(loss)
         phase.times.append(now - self.last)
         self.last = now
         self.pending = None
         self.steps += 1
         for call in self.after_step:
             call(self.steps)
-        if isinstance(phase.losses[-1], float) or phase.losses[-1] is None or len(phase.losses) - phase.read >= CHUNK:
-            values = phase.values()
-            if (
-                len(values) >= DIVERGED_AFTER
-                and not any(map(math.isfinite, (v for v in values[-DIVERGED_AFTER:])))
-                and self.backwards
-            ):
-                raise Diverged
-        if self.limit is not None and self.steps >= self.limit:
-            raise StopTraining
+        if isinstance(loss, float):
+            phase.lost = 0 if math.isfinite(loss) else phase.lost + 1
+            phase.read += phase.read == len(phase.losses) - 1
+        elif loss is None or len(phase.losses) - phase.read >= CHUNK:
+            last = phase.values()[-DIVERGED_AFTER:]
+            phase.lost = 0 if any(map(math.isfinite, last)) else len(last)
+        if phase.lost >= DIVERGED_AFTER and self.backwards:
+            raise Diverged
+
+    def printed_by(self) -> dict[str, list[list[int]]]:
+        """For stdout and stderr: [steps made, bytes printed by the next step] whenever it grew; the rest came after the
+        last step."""
+        found: dict[str, list[list[int]]] = {"stdout": [], "stderr": []}
+        for steps, *sizes in self.output:
+            for name, size in zip(found, sizes):
+                if not found[name] or found[name][-1][1] != size:
+                    found[name].append([steps, size])
+        return found
 
     def summary(self) -> dict[str, Any]:
         phases: list[dict[str, Any]] = []
@@ -130,6 +159,18 @@ class Recorder:
             )
         lost = any(v is None for phase in phases for v in phase["losses"]) and self.backwards > 0
         return {"steps": self.steps, "backwards": self.backwards, "phases": phases, "non_finite": lost}
+
+
+def printed() -> tuple[int, int]:
+    """How many bytes this run has written to its stdout and stderr, as far as they are files."""
+    return _offset(1), _offset(2)
+
+
+def _offset(stream: int) -> int:
+    try:
+        return os.lseek(stream, 0, os.SEEK_CUR)
+    except OSError:
+        return 0
 
 
 def reset_peak() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import tempfile
 import time
 import traceback
 from typing import Any
 
-from tricklint.verify.runner import files, loops, record, seeds
+from tricklint.verify.runner import box, files, loops, record, seeds
+from tricklint.verify.runner.frameworks import Frameworks
+from tricklint.verify.runner.logged import Logged
 from tricklint.verify.runner.memory import SavedBytes, held_bytes
+from tricklint.verify.runner.outputs import Outputs
 from tricklint.verify.runner.pieces import Pieces
 from tricklint.verify.runner.serve import write_json
 
@@ -19,25 +23,38 @@ def run_script(job: dict[str, Any]) -> int:
     """Run one script job; the record is written whatever happens. Returns the process' exit status."""
     started = time.perf_counter()
     root, original = job["root"], job["original"]
+    for name, value in job.get("environment", {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    tempfile.tempdir = None  # what was imported before the fork may have asked for it
+    kind, why = box.enter(job.get("sandbox", "hooks"), [root, *job.get("allowed", ())], job.get("store", ""))
     os.chdir(job["cwd"])
     sys.dont_write_bytecode = True
     import torch
 
     torch.set_num_threads(job.get("threads", 1))
-    before_write = files.guard(root, original, tuple(job.get("allowed", ())))
-    files.wrap_torch_save(before_write)
+    guard = files.Guard(root, original, tuple(job.get("allowed", ())), caught=kind == "mounts")
+    guard.install()
+    files.wrap_torch_save(guard.before_write)
     sys.argv = [job["script"] or job["module"], *job["args"]]
     sys.path.insert(0, os.path.dirname(os.path.abspath(job["script"])) if job["script"] else job["cwd"])
     files.redirect_imports(root, original)
-    seeds.install(job["seed"])
+    seeds.install(job["seed"], job.get("inserted"))
     recorder = record.Recorder(job.get("steps"))
     recorder.install()
     if job.get("pieces", 1) > 1:
         Pieces(job["pieces"], recorder).install()
     if job.get("lr_scale", 1.0) != 1.0:
         _scale_learning_rates(job["lr_scale"])
-    found: dict[str, Any] = {}
-    _lightning_metrics(found)
+    logged = Logged(lambda: recorder.steps)
+    logged.install()
+    frameworks = Frameworks(logged)
+    frameworks.install()
+    outputs = Outputs(root, lambda: recorder.steps)
+    outputs.install()
+    recorder.at_start.append(outputs.begin)
     meter = SavedBytes(job.get("limit")) if job.get("mode") == "memory" else None
     if meter is not None:
         recorder.after_step.append(meter.mark)
@@ -79,10 +96,16 @@ def run_script(job: dict[str, Any]) -> int:
         result["status"] = "no-steps"
         result["message"] = "the script ended without one optimizer step: nothing to compare"
     result["memory"] = record.peak_memory()
-    result["files"] = record.project_files(root)
+    result["files"] = sorted({*record.project_files(root), *outputs.code()})
     result["packages"] = record.third_party()
-    result["metrics"] = {name: float(value) for name, value in found.items()}
+    result["texts"] = outputs.tables(logged.add)
+    result["logged"] = logged.to_json()
+    result["messages"] = frameworks.messages
+    result["arguments"] = frameworks.arguments
+    result["output"] = recorder.printed_by()
     result["torch"] = torch.__version__
+    result["sandbox"], result["sandbox_why"], result["refused"] = kind, why, guard.refused
+    result["elsewhere"] = box.written(job.get("store", ""))
     result["pieces"] = job.get("pieces", 1)
     if meter is not None:
         result["saved"] = {**meter.summary(), "held": held_bytes([phase.optimizer for phase in recorder.phases])}
@@ -123,54 +146,3 @@ def _scale_learning_rates(scale: float) -> None:
         plain(self, groups, defaults)
 
     torch.optim.Optimizer.__init__ = init  # type: ignore[method-assign]
-
-
-def _lightning_metrics(found: dict[str, Any]) -> None:
-    """Lightning logs metrics without printing them: read them when its Trainer.fit ends."""
-    import functools
-
-    def wrap(module: Any) -> None:
-        plain = module.Trainer.fit
-
-        @functools.wraps(plain)
-        def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return plain(self, *args, **kwargs)
-            finally:
-                found.update({k: float(v) for k, v in self.callback_metrics.items() if hasattr(v, "item")})
-
-        module.Trainer.fit = fit
-
-    for name in ("lightning.pytorch.trainer.trainer", "pytorch_lightning.trainer.trainer"):
-        if name in sys.modules:
-            wrap(sys.modules[name])
-    _on_import({"lightning.pytorch.trainer.trainer": wrap, "pytorch_lightning.trainer.trainer": wrap})
-
-
-def _on_import(hooks: dict[str, Any]) -> None:
-    """Call a hook once its module has been imported."""
-    import importlib.util
-
-    class Finder:
-        busy = False
-
-        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-            if name not in hooks or self.busy:
-                return None
-            self.busy = True
-            try:
-                spec = importlib.util.find_spec(name)
-            finally:
-                self.busy = False
-            if spec is None or spec.loader is None:
-                return None
-            plain = spec.loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                plain(module)
-                hooks[name](module)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-            return spec
-
-    sys.meta_path.insert(0, Finder())

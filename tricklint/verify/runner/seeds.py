@@ -1,90 +1,60 @@
-"""Randomness of one run: every purpose has a generator of its own, so that a change which draws more numbers for one
-purpose does not shift the numbers of another (else pairing by seed is lost).
+"""Randomness of one run.
+
+Seeds are shifted by the run's number (`shift`). Run 0 is the user's own run: every number is drawn where it always was.
+In the others every purpose has a generator of its own, so that a change which draws more numbers for one purpose does
+not shift the numbers of another (else pairing by seed is lost):
 
 * default initialisation (drawn inside a layer's `reset_parameters`),
 * explicit initialisation (every other call of `torch.nn.init.*`),
 * data order (one generator a sampler),
 * everything else: augmentation, dropout, noise (the global generators).
 
-The script's own `seed_everything(42)` still means "seed 42", but shifted by the run's number; run 0 is the script's
-own.
+In every run, what is initialised on lines that the fix put in draws from a generator of its own.
 """
 
 from __future__ import annotations
 
 import functools
-import random
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tricklint.verify.runner.shift import STRIDE, Shift
 
 RANDOM_INITS = (
     "uniform_ normal_ trunc_normal_ xavier_uniform_ xavier_normal_ kaiming_uniform_ kaiming_normal_ orthogonal_ sparse_"
 ).split()
-_STRIDE = 1_000_003  # a prime: the script's own small seeds of two runs never meet
+Lines = Mapping[str, Sequence[Sequence[int]]]  # file → [first, last] of the lines that a fix put in
 
 
-def shifted(seed: int, run: int) -> int:
-    """The seed that takes the place of the script's own `seed` in run number `run`."""
-    return (int(seed) + run * _STRIDE) % 2**32
+def number(purpose: int, run: int) -> int:
+    """The seed of one purpose's own generator in run number `run`."""
+    return (purpose + run * STRIDE) % 2**32
 
 
-def install(run: int) -> None:
+def install(run: int, inserted: Lines | None = None) -> None:
     """Seed everything for run number `run` and keep purposes apart from now on."""
+    import random
+
     import torch
 
-    torch.manual_seed(shifted(0, run))
-    random.seed(shifted(0, run))
-    _shift_torch(run)
-    _shift_python(run)
-    _shift_numpy(run)
-    _own_init_streams(run)
-    _own_sampler_generators(run)
+    torch.manual_seed(number(0, run))
+    random.seed(number(0, run))
+    if "numpy" in sys.modules or _has_numpy():
+        sys.modules["numpy"].random.seed(number(0, run))
+    Shift(run).install()
+    _own_init_streams(run, {_real(path): lines for path, lines in (inserted or {}).items()})
+    if run:
+        _own_sampler_generators(run)
 
 
-def _shift_torch(run: int) -> None:
-    import torch
-
-    plain = torch.manual_seed
-
-    @functools.wraps(plain)
-    def manual_seed(seed: Any) -> Any:
-        return plain(shifted(seed, run))
-
-    torch.manual_seed = torch.random.manual_seed = manual_seed
-    torch.seed = torch.random.seed = lambda: int(plain(shifted(0, run)).initial_seed())
-
-
-def _shift_python(run: int) -> None:
-    plain = random.seed
-
-    def seed(a: Any = None, version: int = 2) -> None:
-        plain(shifted(a if isinstance(a, int) else 0, run), version)
-
-    random.seed = seed
-
-
-def _shift_numpy(run: int) -> None:
-    np = sys.modules.get("numpy")
-    if np is None:
-        try:
-            import numpy as np
-        except ImportError:
-            return
-    assert np is not None
-    np.random.seed(shifted(0, run))
-    plain_seed, plain_rng = np.random.seed, np.random.default_rng
-    unseeded = [0]
-
-    def seed(seed: Any = None) -> None:
-        plain_seed(shifted(seed if isinstance(seed, int) else 0, run))
-
-    def default_rng(seed: Any = None) -> Any:
-        if seed is None:  # a generator with no seed would differ between the two runs of a pair
-            unseeded[0] += 1
-            seed = [shifted(0, run), unseeded[0]]
-        return plain_rng(seed)
-
-    np.random.seed, np.random.default_rng = seed, default_rng
+def _has_numpy() -> bool:
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 class _Stream:
@@ -107,12 +77,9 @@ class _Stream:
         )
         outside = get()
         try:
-            if device in self.states:
-                put(self.states[device])
-            elif device == "cpu":
-                put(torch.Generator().manual_seed(self.seed).get_state())
-            else:
-                put(torch.Generator(device="cuda").manual_seed(self.seed).get_state())
+            if device not in self.states:
+                self.states[device] = torch._C.Generator(device=device).manual_seed(self.seed).get_state()
+            put(self.states[device])
             result = function(tensor, *args, **kwargs)
             self.states[device] = get()
             return result
@@ -120,10 +87,10 @@ class _Stream:
             put(outside)
 
 
-def _own_init_streams(run: int) -> None:
+def _own_init_streams(run: int, inserted: Lines) -> None:
     import torch
 
-    default, explicit = _Stream(shifted(11, run)), _Stream(shifted(12, run))
+    default, explicit, fix = (_Stream(number(purpose, run)) for purpose in (11, 12, 13))
     inside = [False]
 
     def wrap(function: Any) -> Any:
@@ -131,11 +98,20 @@ def _own_init_streams(run: int) -> None:
         def init(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             if inside[0] or kwargs.get("generator") is not None:
                 return function(tensor, *args, **kwargs)
-            caller = sys._getframe(1).f_code
-            own = caller.co_name == "reset_parameters" and "torch" in caller.co_filename
+            caller = sys._getframe(1)
+            stream = None
+            if inserted and _called_from(inserted, caller):
+                stream = fix
+            elif run:
+                code = caller.f_code
+                stream = default if code.co_name == "reset_parameters" and "torch" in code.co_filename else explicit
             inside[0] = True
             try:
-                return (default if own else explicit).draw(function, tensor, args, kwargs)
+                return (
+                    stream.draw(function, tensor, args, kwargs)
+                    if stream is not None
+                    else function(tensor, *args, **kwargs)
+                )
             finally:
                 inside[0] = False
 
@@ -144,6 +120,21 @@ def _own_init_streams(run: int) -> None:
     for name in RANDOM_INITS:
         if hasattr(torch.nn.init, name):
             setattr(torch.nn.init, name, wrap(getattr(torch.nn.init, name)))
+
+
+def _called_from(lines: Lines, frame: Any) -> bool:
+    """Whether this frame, or one that called it, stands on one of these lines."""
+    while frame is not None:
+        found = lines.get(_real(frame.f_code.co_filename))
+        if found and any(first <= frame.f_lineno <= last for first, last in found):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@functools.cache
+def _real(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def _own_sampler_generators(run: int) -> None:
@@ -159,7 +150,7 @@ def _own_sampler_generators(run: int) -> None:
             plain(self, *args, **kwargs)
             if getattr(self, "generator", 0) is None:
                 made[0] += 1
-                self.generator = torch.Generator().manual_seed(shifted(1000 + made[0], run))
+                self.generator = torch.Generator().manual_seed(number(1000 + made[0], run))
 
         return init
 

@@ -1,0 +1,45 @@
+"""`--watch`: check again whenever something changes. Needs the extra `watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from tricklint.settings import CONFIG_FILES, SettingsError, common_folder
+from tricklint.source.files import SUFFIXES
+from tricklint.source.text import SourceError
+
+
+def watch(paths: Sequence[Path], check: Callable[[], int]) -> None:
+    """Call `check` now and after each change below the paths, until interrupted."""
+    try:
+        from watchfiles import DefaultFilter
+        from watchfiles import watch as changes
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"--watch needs {error.name}: pip install 'tricklint[watch]'") from None
+
+    usual = DefaultFilter()
+
+    def matters(change: object, path: str) -> bool:
+        name = Path(path).name
+        return (path.endswith(SUFFIXES) or name in CONFIG_FILES) and usual(change, path)  # type: ignore[arg-type]
+
+    folder = common_folder(paths)
+    _once(check)
+    # `watch` gives up at once when interrupted, without a traceback.
+    for _ in changes(folder, watch_filter=matters, debounce=300, raise_interrupt=False):
+        click.clear()
+        _once(check)
+
+
+def _once(check: Callable[[], int]) -> None:
+    """A wrong configuration is said, and the next change may mend it."""
+    try:
+        check()
+    except (SettingsError, SourceError) as error:
+        click.echo(f"Error: {error}", err=True)
+    except click.ClickException as error:
+        error.show()
+    click.echo("\nWatching for changes; Ctrl-C ends.", err=True)
