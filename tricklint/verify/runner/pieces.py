@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import random
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,7 +33,7 @@ class Pieces:
         self.k = k
         self.recorder = recorder
         self.proven: dict[str, float] = {}  # module → the largest difference of a gradient, relative
-        self.known: set[tuple[Any, ...]] = set()
+        self.known: weakref.WeakKeyDictionary[Any, set[Any]] = weakref.WeakKeyDictionary()
         self.within = False
         self.depth = threading.local()
 
@@ -45,30 +47,40 @@ class Pieces:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             if getattr(meter.depth, "value", 0) or _transparent(self) or next(self.parameters(), None) is None:
                 return plain(self, *args, **kwargs)
-            meter.depth.value = 1
-            try:
-                return meter.call(self, functools.partial(plain, self), args, kwargs)
-            finally:
-                meter.depth.value = 0
+            return meter.call(self, functools.partial(plain, self), args, kwargs)
 
-        module.__call__ = call
+        module.__call__ = call  # type: ignore[method-assign]
 
     def call(self, module: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """`function(*args, **kwargs)`, cut; the first time with a batch of this form its equality is proven."""
         import torch
 
-        batch = _Batch(args, kwargs)
+        function, batch = self._as_one(function), _Batch(args, kwargs)
         if batch.size < 2:
             return function(*args, **kwargs)
         count = min(self.k, batch.size)
-        form = (id(module), module.training, torch.is_grad_enabled(), batch.form(), count)
+        form = (module.training, torch.is_grad_enabled(), batch.form(), count)
+        known = self.known.setdefault(module, set())
         with self._noticing():
-            if form not in self.known:
+            if form not in known:
                 gap = prove(module, function, batch, count)
                 name = type(module).__name__
                 self.proven[name] = max(self.proven.get(name, 0.0), gap)
-                self.known.add(form)
+                known.add(form)
             return cut(module, function, batch, count, self._noticing)
+
+    def _as_one(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A module's call in which no inner module is cut, also when it is run again for its backward."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            outside = getattr(self.depth, "value", 0)
+            self.depth.value = outside + 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.depth.value = outside
+
+        return run
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:
@@ -88,9 +100,10 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is used up."""
     import torch
 
-    return isinstance(error, torch.cuda.OutOfMemoryError) or (
-        isinstance(error, (RuntimeError, MemoryError)) and "out of memory" in str(error).lower()
-    )
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower() if isinstance(error, Exception) else ""
+    return any(words in text for words in ("out of memory", "not enough memory", "can't allocate memory"))
 
 
 def _transparent(module: Any) -> bool:
@@ -108,9 +121,8 @@ class _Batch:
     """The arguments of a call, and which of their tensors hold one row a sample: those as long as the first one is."""
 
     def __init__(self, args: Any, kwargs: Any) -> None:
-        from torch.utils import _pytree as pytree
-
         import torch
+        from torch.utils import _pytree as pytree
 
         self.leaves, self.shape = pytree.tree_flatten((args, kwargs))
         rows = [leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor) and leaf.dim()]
@@ -139,18 +151,17 @@ class _Batch:
 
 def _bounds(size: int, count: int) -> list[tuple[int, int]]:
     edges = [size * i // count for i in range(count + 1)]
-    return [(a, b) for a, b in zip(edges, edges[1:]) if b > a]
+    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
 def _joined(results: Sequence[Any], sizes: Sequence[int]) -> tuple[list[Any], Any]:
     """The pieces' results as one flat result: rows put together, single numbers averaged by the pieces' sizes (the
     proof shows whether that is right), everything else as it is in all pieces. Raises NotProven."""
+    import torch
     from torch.utils import _pytree as pytree
 
-    import torch
-
     flat = [pytree.tree_flatten(result) for result in results]
-    leaves, shape = flat[0]
+    _, shape = flat[0]
     if any(other[1] != shape for other in flat):
         raise NotProven("the model returns another structure for another number of samples")
     joined = []
@@ -182,16 +193,15 @@ def cut(
     bounds: list[tuple[int, int]] | None = None,
 ) -> Any:
     """`function` on `batch` in `count` pieces (or at `bounds`)."""
+    import torch
     from torch.utils import _pytree as pytree
 
-    import torch
-
-    bounds = bounds or _bounds(batch.size, count)
-    sizes = [b - a for a, b in bounds]
+    edges = bounds or _bounds(batch.size, count)
+    sizes = [b - a for a, b in edges]
     parameters = [p for p in module.parameters() if p.requires_grad]
     inputs = [i for i, leaf in enumerate(batch.leaves) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
     if not torch.is_grad_enabled() or not (parameters or inputs):
-        joined, shape = _joined([_called(function, batch.part(a, b)) for a, b in bounds], sizes)
+        joined, shape = _joined([_called(function, batch.part(a, b)) for a, b in edges], sizes)
         return pytree.tree_unflatten(joined, shape)
     autocast = _autocast()
     kept: dict[str, Any] = {}
@@ -203,7 +213,7 @@ def cut(
             for place, leaf in zip(inputs, given):
                 leaves[place] = leaf
             ctx.leaves = leaves
-            joined, kept["shape"] = _joined([_called(function, batch.part(a, b, leaves)) for a, b in bounds], sizes)
+            joined, kept["shape"] = _joined([_called(function, batch.part(a, b, leaves)) for a, b in edges], sizes)
             kept["fixed"] = [None if _flows(v) else (v,) for v in joined]
             return tuple(v for v in joined if _flows(v))
 
@@ -218,7 +228,7 @@ def cut(
         totals: list[Any] = [None] * len(parameters)
         rows: list[list[Any]] = [[] for _ in inputs]
         total = sum(sizes)
-        for (a, b), n in zip(bounds, sizes):
+        for (a, b), n in zip(edges, sizes):
             mine = [leaf.detach() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
             for place in inputs:
                 mine[place].requires_grad_()
@@ -230,9 +240,11 @@ def cut(
                     if g is not None and v.requires_grad
                 ]
                 wanted = [mine[place] for place in inputs] + parameters
-                found = torch.autograd.grad(
-                    [v for v, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True
-                ) if pairs else [None] * len(wanted)
+                found = (
+                    torch.autograd.grad([v for v, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+                    if pairs
+                    else [None] * len(wanted)
+                )
             for place, gradient in enumerate(found[: len(inputs)]):
                 rows[place].append(gradient)
             for place, gradient in enumerate(found[len(inputs) :]):
@@ -288,26 +300,24 @@ def _autocast() -> Callable[[], Any]:
 def prove(module: Any, function: Callable[..., Any], batch: _Batch, count: int) -> float:
     """Show on the first piece of this batch that a cut changes nothing; the largest relative difference of a gradient.
     Raises NotProven with the reason, or the error of a piece that itself does not fit."""
-    import torch
 
     size = max(2, _bounds(batch.size, count)[0][1])
     first = size // 3 or 1
     part = _Batch(*batch.part(0, size))
     if part.size != size:
         raise NotProven("which argument holds the samples cannot be told")
-    with _undisturbed(module) as disturbed:
+    with _undisturbed(module, part) as disturbed:
         whole = _measured(module, function, part, None)
         if disturbed():
-            raise NotProven(f"{_name(disturbed(), module)} is changed by each forward")
+            raise NotProven(f"each forward changes {disturbed()}{_suspect(module)}")
         parts = _measured(module, function, part, [(0, first), (first, size)])
     return compared(whole, parts, module)
 
 
 def _measured(module: Any, function: Callable[..., Any], batch: _Batch, bounds: Any) -> tuple[list[Any], list[Any]]:
     """(outputs, gradients of parameters and inputs under fixed random weights of the outputs), whole or cut."""
-    from torch.utils import _pytree as pytree
-
     import torch
+    from torch.utils import _pytree as pytree
 
     leaves = [
         leaf.detach().requires_grad_(leaf.requires_grad) if isinstance(leaf, torch.Tensor) else leaf
@@ -370,14 +380,12 @@ def _suspect(module: Any) -> str:
     return ""
 
 
-def _name(buffer: str, module: Any) -> str:
-    return f"the buffer {buffer}" + _suspect(module)
-
-
 @contextlib.contextmanager
-def _undisturbed(module: Any) -> Iterator[Callable[[], str]]:
-    """Leave random numbers and buffers as they are found; gives a question: which buffer has changed by now?"""
+def _undisturbed(module: Any, batch: _Batch) -> Iterator[Callable[[], str]]:
+    """Leave random numbers and buffers as they are found; gives a question: what else has changed by now?"""
     import torch
+
+    tensors = [(leaf, leaf._version) for leaf in batch.leaves if isinstance(leaf, torch.Tensor)]
 
     buffers = {name: (b, b.detach().clone()) for name, b in module.named_buffers()}
     states = torch.get_rng_state(), random.getstate()
@@ -386,7 +394,11 @@ def _undisturbed(module: Any) -> Iterator[Callable[[], str]]:
     numbers = numpy.random.get_state() if numpy is not None else None
 
     def disturbed() -> str:
-        return next((name for name, (now, before) in buffers.items() if not torch.equal(now, before)), "")
+        if any(leaf._version != version for leaf, version in tensors):
+            return "its input in place"
+        return next(
+            (f"the buffer {name}" for name, (now, before) in buffers.items() if not torch.equal(now, before)), ""
+        )
 
     try:
         yield disturbed
