@@ -53,7 +53,7 @@ def test_any_loss_of_the_whole_batch_has_the_whole_batchs_gradient(loss: str, pi
     expected.backward()
     got = LOSSES[loss](Pieces(pieces).call(parts, parts, (x,), {}))
     got.backward()
-    assert float(got) == pytest.approx(float(expected), rel=1e-5)
+    assert got.item() == pytest.approx(expected.item(), rel=1e-5)
     for a, b in zip(gradients(whole), gradients(parts)):
         torch.testing.assert_close(a, b)
 
