@@ -1,7 +1,7 @@
 """Memory: what a step needs, what to do when it does not fit, and koila behind a proof.
 
-`Guard.backward` is one training step's forward and backward. Where the batch does not fit it is halved, and the pieces'
-gradients are added up weighted by n_i / N, which is the gradient of the whole batch's mean loss.
+`Guard.backward` is one training step's forward and backward. Where the batch does not fit, the model is run on it in
+pieces, where a proof on this very batch shows that their gradients are the whole batch's (`runner.pieces`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tricklint.verify.runner.memory import SavedBytes
+from tricklint.verify.runner.pieces import NotProven, Pieces, out_of_memory
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 GUARDS = ("accumulate", "koila", "none")
@@ -73,25 +74,9 @@ def largest_batch(bytes_at: Callable[[int], int], limit: int, start: int = 1) ->
     return low
 
 
-def accumulate(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, pieces: int) -> Tensor:
-    """Backward of the mean loss over (x, y) in `pieces` pieces; gradients are added to `.grad`. Returns the loss."""
-    total = torch.zeros((), device=x.device)
-    for part_x, part_y in zip(x.tensor_split(pieces), y.tensor_split(pieces)):
-        if len(part_x):
-            value = loss(model(part_x), part_y) * (len(part_x) / len(x))
-            value.backward()
-            total += value.detach()
-    return total
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    )
-
-
 class Guard:
-    """One run's way to meet out-of-memory: "accumulate" (halve and accumulate), "koila" (where it is proven), "none".
+    """One run's way to meet out-of-memory: "accumulate" (the model in pieces, where their gradients are proven to be the
+    whole batch's), "koila" (where that is proven), "none".
 
     `pieces` is how many pieces a batch is now run in; `notes` says in words what happened.
     """
@@ -101,6 +86,7 @@ class Guard:
             raise ValueError(f"no out-of-memory guard {kind!r}; there are: {', '.join(GUARDS)}")
         self.loss, self.kind, self.pieces = loss, kind, 1
         self.notes: list[str] = []
+        self.cut = Pieces(1)
         self.koila: Any = None
         self.asked = False
 
@@ -112,25 +98,25 @@ class Guard:
             return self.koila(model, x, y)  # type: ignore[no-any-return]
         while True:
             try:
-                if self.pieces == 1:
-                    value = self.loss(model(x), y)
-                    value.backward()
-                    return value.detach()
-                return accumulate(model, self.loss, x, y, self.pieces)
-            except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or self.kind == "none" or self.pieces >= len(x):
+                outputs = self.cut.call(model, model, (x,), {}) if self.pieces > 1 else model(x)
+                value = self.loss(outputs, y)
+                value.backward()
+                if self.pieces > 1:
+                    self.notes = [self.cut.note()]
+                return value.detach()
+            except NotProven as error:
+                raise torch.cuda.OutOfMemoryError(f"out of memory, and not run in pieces: {error}") from None
+            except (torch.cuda.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or self.kind == "none" or self.pieces >= len(x):
                     raise
-                self._halve(model, len(x))
+                self._halve(model)
 
-    def _halve(self, model: nn.Module, batch: int) -> None:
-        model.zero_grad(set_to_none=True)  # the failed piece may have left gradients
+    def _halve(self, model: nn.Module) -> None:
+        model.zero_grad(set_to_none=True)  # the failed pass may have left gradients
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.pieces *= 2
-        note = f"out of memory: batches of {batch} run in {self.pieces} pieces"
-        if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-            note += " (batch norm sees the pieces)"
-        self.notes.append(note)
+        self.cut = Pieces(self.pieces)
 
     def _ask_koila(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
         from tricklint.verify.koila_guard import prove
@@ -141,5 +127,5 @@ class Guard:
         self.notes.append(
             "koila: its gradients equal PyTorch's here"
             if step
-            else f"koila not used: {why}; batches are halved instead"
+            else f"koila not used: {why}; out of memory, pieces are tried instead"
         )

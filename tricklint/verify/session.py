@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ DEATHS = {
     -9: "the process was killed (out of memory, or by hand)",
     -11: "the process crashed (segmentation fault)",
 }
+MOST_PIECES = 64
 DIVERGED_ABOVE = 10.0  # a final loss this many times the first one counts as diverged
 
 
@@ -40,6 +41,26 @@ class Work(Protocol):
     def cleanup(self, tasks: Sequence[Task]) -> list[str]:
         """Remove what a run left; the paths outside of its folder that it wrote to."""
         ...
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One try at a group of runs: `alone`: no other run takes memory meanwhile; `repeated`: an earlier try ran out."""
+
+    tasks: list[Task]
+    pieces: int = 1
+    alone: bool = False
+    repeated: bool = False
+
+    def next(self, record: Payload, guard: str) -> _Attempt | None:
+        """What to try after this one ended out of memory; None: it is the run's result."""
+        if guard == "none":
+            return None
+        if not self.alone:
+            return replace(self, alone=True, repeated=True)
+        if record.get("smaller") and self.pieces < MOST_PIECES:
+            return replace(self, pieces=self.pieces * 2, repeated=True)
+        return None
 
 
 class Progress(Protocol):
@@ -76,26 +97,24 @@ class Session:
         return run is not None and (self.plan.steps is None or run.steps <= self.plan.steps)
 
     def run(self, tasks: Sequence[Task], progress: Callable[[Run], None] | None = None) -> None:
-        """Make these runs. KeyboardInterrupt leaves what is finished in the ledger and is raised again."""
-        retry: list[tuple[list[Task], int]] = []
-        jobs = [self._job(group, 1, retry, progress) for group in self.work.groups(tasks)]
-        while jobs:
-            retry.clear()
-            self.engine.run(jobs)
-            jobs = [self._job(group, pieces, retry, progress) for group, pieces in list(retry)]
+        """Make these runs. One that ends out of memory is made again alone, and where that does not help alone and in
+        pieces. KeyboardInterrupt leaves what is finished in the ledger and is raised again."""
+        again: list[_Attempt] = []
+        groups = self.work.groups(tasks)
+        beside = len(groups) > 1 and self.engine.workers > 1
+        first = [_Attempt(group, alone=not beside) for group in groups]
+        self.engine.run([self._job(attempt, again, progress) for attempt in first])
+        while again:
+            turn, again = again, []
+            self.engine.run([self._job(attempt, again, progress) for attempt in turn], alone=True)
 
-    def _job(
-        self,
-        tasks: list[Task],
-        pieces: int,
-        retry: list[tuple[list[Task], int]],
-        progress: Callable[[Run], None] | None,
-    ) -> Job:
+    def _job(self, attempt: _Attempt, again: list[_Attempt], progress: Callable[[Run], None] | None) -> Job:
         payload: Payload = {}
+        tasks = attempt.tasks
 
         def prepare() -> Payload:
             try:
-                payload.update(self.work.payload(tasks, self.plan, pieces))
+                payload.update(self.work.payload(tasks, self.plan, attempt.pieces))
             except OSError as error:
                 raise disk_error(error, self.folder) from error
             for name in ("record", "stdout", "stderr"):
@@ -104,19 +123,26 @@ class Session:
 
         def finish(record: Payload | None, status: int) -> None:
             elsewhere = self.work.cleanup(tasks)
-            if record is not None and record.get("status") == "oom" and pieces < 64 and self.work.oom_guard != "none":
-                retry.append((tasks, pieces * 2))
+            if (
+                record is not None
+                and record.get("status") == "oom"
+                and (next_ := attempt.next(record, self.work.oom_guard))
+            ):
+                again.append(next_)
                 return
             records = (record or {}).get("runs", [record] * len(tasks))
             for task, one in zip(tasks, records):
                 run = self.to_run(task, one, status, payload)
                 run.elsewhere = sorted({*elsewhere, *run.elsewhere})
+                if attempt.repeated and attempt.pieces == 1:
+                    run.notes.insert(0, "out of memory beside other runs: made again alone")
                 self.ledger.add(run)
                 if progress:
                     progress(run)
             Path(payload["record"]).unlink(missing_ok=True)
 
-        return Job("-".join((safe(tasks[0].variant), str(tasks[0].seed), str(pieces))), prepare, finish, self.timeout_s)
+        name = "-".join((safe(tasks[0].variant), str(tasks[0].seed), str(attempt.pieces)))
+        return Job(name, prepare, finish, self.timeout_s)
 
     def to_run(self, task: Task, record: Payload | None, status: int, payload: Payload) -> Run:
         """A run out of the runner's record and what the script printed."""
@@ -141,8 +167,6 @@ class Session:
             run.notes = list(record.get("notes", []))
             run.refused, run.sandbox = record.get("refused", []), record.get("sandbox", "")
             run.sandbox_why, run.elsewhere = record.get("sandbox_why", ""), record.get("elsewhere", [])
-            if run.pieces > 1 and not run.notes:
-                run.notes.append(f"out of memory: batches run in {run.pieces} pieces")
         if "series" in (record or {}):  # a recipe names its own
             run.series = {name: finite(values) for name, values in (record or {})["series"].items()}
         else:

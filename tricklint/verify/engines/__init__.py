@@ -26,7 +26,9 @@ class Engine(Protocol):
 
     workers: int
 
-    def run(self, jobs: Sequence[Job]) -> None: ...
+    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
+        """`alone`: one after the other."""
+        ...
 
     def preload(self, names: Sequence[str]) -> None: ...
 

@@ -142,7 +142,7 @@ class LocalEngine:
             self.options["preload"] = wanted
             self.close()
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
         self.stop.clear()
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
@@ -152,7 +152,7 @@ class LocalEngine:
             idle, self.servers = self.servers, []
         threads = [
             threading.Thread(target=self._work, args=(waiting, failures, idle.pop() if idle else None), daemon=True)
-            for _ in range(min(self.workers, len(jobs)))
+            for _ in range(1 if alone else min(self.workers, len(jobs)))
         ]
         for server in idle:
             server.close()

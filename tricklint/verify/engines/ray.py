@@ -54,12 +54,12 @@ class RayEngine:
     def preload(self, names: Sequence[str]) -> None:
         """Each task is a fresh process: nothing to do."""
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
         waiting = list(reversed(jobs))
         running: dict[Any, tuple[Job, Payload]] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < 2 * self.workers:
+                while waiting and len(running) < (1 if alone else 2 * self.workers):
                     job = waiting.pop()
                     payload = job.prepare()
                     running[self.task.remote(payload, None, self.python, job.timeout_s)] = (job, payload)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tricklint.verify.runner.pieces import out_of_memory
 from tricklint.verify.runner.record import peak_memory, reset_peak
 
 _STRIDE = 1_000_003
@@ -154,7 +155,13 @@ def train(
         begin = time.perf_counter()
         index = index.to(device)
         optimizer.zero_grad()
-        loss = guard.backward(model, data.x[index], data.y[index])
+        try:
+            loss = guard.backward(model, data.x[index], data.y[index])
+        except (torch.cuda.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            status, message = "oom", str(error).split("\n")[0]
+            break
         optimizer.step()
         losses.append(float(loss) if device.type == "cpu" else loss)
         times.append(time.perf_counter() - begin)

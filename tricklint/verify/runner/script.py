@@ -15,7 +15,7 @@ from tricklint.verify.runner.frameworks import Frameworks
 from tricklint.verify.runner.logged import Logged
 from tricklint.verify.runner.memory import SavedBytes, held_bytes
 from tricklint.verify.runner.outputs import Outputs
-from tricklint.verify.runner.pieces import Pieces
+from tricklint.verify.runner.pieces import NotProven, Pieces, out_of_memory
 from tricklint.verify.runner.serve import write_json
 
 
@@ -44,8 +44,9 @@ def run_script(job: dict[str, Any]) -> int:
     seeds.install(job["seed"], job.get("inserted"))
     recorder = record.Recorder(job.get("steps"))
     recorder.install()
-    if job.get("pieces", 1) > 1:
-        Pieces(job["pieces"], recorder).install()
+    pieces = Pieces(job.get("pieces", 1), recorder)
+    if pieces.k > 1:
+        pieces.install()
     if job.get("lr_scale", 1.0) != 1.0:
         _scale_learning_rates(job["lr_scale"])
     logged = Logged(lambda: recorder.steps)
@@ -83,11 +84,15 @@ def run_script(job: dict[str, Any]) -> int:
             status, message = "crashed", f"the script called sys.exit({error.code!r}): {_last_line(job)}"
     except KeyboardInterrupt:
         status, message = "interrupted", "interrupted"
+    except NotProven as error:
+        status, message = "oom", f"out of memory, and not run in pieces: {error}"
     except BaseException as error:
         traceback.print_exc()
         status, message = "crashed", _where(error, root)
-        if isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower():
+        if out_of_memory(error):
             status = "oom"
+            if pieces.k > 1 and not pieces.within:
+                message = f"out of memory, also in pieces, and not where the model is called: {message}"
     result: dict[str, Any] = {"status": status, "message": message, "wall_s": time.perf_counter() - started}
     result.update(recorder.summary())
     if status == "ok" and result["non_finite"]:
@@ -106,7 +111,9 @@ def run_script(job: dict[str, Any]) -> int:
     result["torch"] = torch.__version__
     result["sandbox"], result["sandbox_why"], result["refused"] = kind, why, guard.refused
     result["elsewhere"] = box.written(job.get("store", ""))
-    result["pieces"] = job.get("pieces", 1)
+    result["pieces"] = pieces.k if pieces.proven else 1
+    result["notes"] = [pieces.note()] if pieces.proven else []
+    result["smaller"] = status == "oom" and (pieces.k == 1 or pieces.within)  # whether smaller pieces may help
     if meter is not None:
         result["saved"] = {**meter.summary(), "held": held_bytes([phase.optimizer for phase in recorder.phases])}
     if probe is not None:
