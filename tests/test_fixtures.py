@@ -1,136 +1,38 @@
 """Every fixture of every rule: what is found where, what the fixes make of it, and that they leave nothing to do.
 
-`fixtures/<rule-name>/bad_<case>.py` marks each finding with `# expect: TRK601` at the end of its line (several codes
-with commas), `good_<case>.py` has none, `bad_<case>.fixed.py` is what `--fix --unsafe-fixes` makes of the bad one. A
-case of several files is a folder. All default rules run, unless a file's first lines say `# rules: TRK202`; a line
-`# config: transfer.similarity = "similar"` is a setting. Only rules that need `--trace` have their tests elsewhere.
+`tricklint.testing` says how fixtures are written. All default rules run, unless a file says otherwise. Only rules that
+need `--trace` have their tests elsewhere.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-import shutil
-from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tricklint.check import Options, run
-from tricklint.finding import Finding, FixLevel
 from tricklint.report import Report
 from tricklint.rule import PAGE_HEADINGS, Rule, discover
 from tricklint.settings import load
+from tricklint.testing import Case, cases, check_case
 
 ROOT = Path(__file__).parents[1] / "fixtures"
 NO_RULES = {"pills"}
-EXPECT = re.compile(r"#\s*expect:\s*([A-Z0-9, ]+?)\s*$", re.MULTILINE)
-HEADER = re.compile(r"^#\s*(rules|config):\s*(.+?)\s*$", re.MULTILINE)
 
 RULES = {rule.name: rule for rule in discover()}
 
 
-def _is_case(path: Path) -> bool:
-    named = path.name.startswith(("bad_", "good_")) and not path.stem.endswith(".fixed")
-    return named and not path.name.endswith(".fixed") and (path.is_dir() or path.suffix in (".py", ".ipynb"))
-
-
-def _cases() -> list[Path]:
+def _cases() -> list[Case]:
     folders = [folder for folder in sorted(ROOT.iterdir()) if folder.is_dir() and folder.name not in NO_RULES]
-    return [case for folder in folders for case in sorted(folder.iterdir()) if _is_case(case)]
+    return [case for folder in folders for case in cases(folder)]
 
 
-def _twin(case: Path) -> Path:
-    return case.with_name(f"{case.name}.fixed") if case.is_dir() else case.with_name(f"{case.stem}.fixed{case.suffix}")
-
-
-def _files(case: Path) -> Iterator[Path]:
-    """Files of a case that hold code, in order."""
-    if case.is_dir():
-        yield from sorted(path for path in case.rglob("*") if path.suffix in (".py", ".ipynb"))
-    else:
-        yield case
-
-
-def _expected(case: Path) -> list[tuple[str, int, str]]:
-    """(file, row, code) of every expectation; of a notebook, rows count through its code cells as rules see them."""
-    found = []
-    for path in _files(case):
-        for row, line in enumerate(_text(path).split("\n"), 1):
-            for codes in EXPECT.findall(line):
-                found += [(path.name, row, code.strip()) for code in codes.split(",")]
-    return sorted(found)
-
-
-def _text(path: Path) -> str:
-    from tricklint.source.text import Source
-
-    return Source.read(path).text
-
-
-def _placed(findings: list[Finding]) -> list[tuple[str, int, str]]:
-    return sorted((finding.path.name, finding.location.row, finding.code) for finding in findings)
-
-
-def _check(case: Path, folder: Path, *, fix: bool = False) -> Report:
-    """Run the checker over a case that was copied to `folder`; `fix` applies every fix to the copy."""
-    heads = [HEADER.findall(_text(path)) for path in _files(case)]
-    rules = [code for head in heads for key, value in head if key == "rules" for code in re.split(r"[,\s]+", value)]
-    config = [value for head in heads for key, value in head if key == "config"]
-    options = {"select": rules or None, "fix-level": "unsafe"}
-    settings = load([folder], isolated=not (folder / "pyproject.toml").exists(), config=config, options=options)
-    report = run([folder], settings, Options(fix=fix, cache=False))
-    assert not report.problems, [problem.message for problem in report.problems]
-    return report
-
-
-def _copied(case: Path, folder: Path) -> Path:
-    folder.mkdir()
-    if case.is_dir():
-        shutil.copytree(case, folder, dirs_exist_ok=True)
-    else:
-        shutil.copy(case, folder)
-    return folder
-
-
-@pytest.mark.parametrize("case", _cases(), ids=lambda case: f"{case.parent.name}/{case.name}")
-def test_fixture(case: Path, tmp_path: Path) -> None:
-    folder = _copied(case, tmp_path / "case")
-    found = _check(case, folder).findings
-    assert _placed(found) == _expected(case), [finding.message for finding in found]
-    assert bool(found) is case.name.startswith("bad_")
-    for finding in found:
-        _check_level(finding)
-
-    twin = _twin(case)
-    if not any(finding.fix for finding in found):
-        assert not twin.exists(), "there is a fixed twin, but no finding has a fix"
-        return
-    assert twin.exists(), "a finding has a fix, but there is no fixed twin"
-    mended = _check(case, folder, fix=True)
-    assert not mended.notes, mended.notes
-    for path in _files(twin):
-        name = path.relative_to(twin) if twin.is_dir() else Path(case.name)
-        assert (folder / name).read_text() == path.read_text()
-        if path.suffix == ".py":
-            compile(path.read_text(), str(path), "exec")
-    # Nothing is found but what had no fix (a fix may mend that on its way); mending once more changes nothing.
-    left = [finding for finding in found if not finding.fix]
-    assert Counter(f.code for f in mended.findings) <= Counter(f.code for f in left)
-    again = _check(case, folder, fix=True)
-    assert not again.fixed and _placed(again.findings) == _placed(mended.findings)
-
-
-def _check_level(finding: Finding) -> None:
-    if finding.fix is None or finding.name not in RULES:
-        return
-    declared = RULES[finding.name].fix_level
-    assert declared is not None, f"{finding.code} has a fix, but declares no fix level"
-    assert finding.fix.level.rank >= declared.rank, f"a fix claims to be {finding.fix.level.value}"
-    assert finding.fix.level is FixLevel.SAFE or finding.fix.reason, "a fix that is not safe gives no reason"
-    assert not (finding.fix.level is FixLevel.SAFE and finding.fix.reason), "a safe fix gives a reason why it is not"
+@pytest.mark.parametrize("case", _cases(), ids=lambda case: f"{case.path.parent.name}/{case.path.name}")
+def test_fixture(case: Case, tmp_path: Path) -> None:
+    check_case(case, tmp_path / "case", RULES)
 
 
 # -- rules and their pages -------------------------------------------------------------------------------------------
@@ -156,20 +58,20 @@ def test_codes_and_names_are_used_once() -> None:
 
 @pytest.mark.parametrize("rule", STATIC, ids=lambda rule: rule.code)
 def test_a_rule_has_fixtures(rule: Rule) -> None:
-    cases = _by_rule().get(rule.name, [])
-    assert any(case.name.startswith("bad_") for case in cases), f"fixtures/{rule.name} holds no bad case"
-    assert any(case.name.startswith("good_") for case in cases), f"fixtures/{rule.name} holds no good case"
-    codes = {code for case in cases for _, _, code in _expected(case)}
+    mine = _by_rule().get(rule.name, [])
+    assert any(case.is_bad for case in mine), f"fixtures/{rule.name} holds no bad case"
+    assert any(not case.is_bad for case in mine), f"fixtures/{rule.name} holds no good case"
+    codes = {code for case in mine for _, _, code in case.expected()}
     assert rule.code in codes, f"no fixture expects {rule.code}"
-    twins = [case for case in cases if _twin(case).exists()]
+    twins = [case for case in mine if case.twin.exists()]
     assert bool(twins) is (rule.fix_level is not None), "twins and the declared fix level disagree"
 
 
 @cache
-def _by_rule() -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+def _by_rule() -> dict[str, list[Case]]:
+    found: dict[str, list[Case]] = {}
     for case in _cases():
-        found.setdefault(case.parent.name, []).append(case)
+        found.setdefault(case.path.parent.name, []).append(case)
     return found
 
 
@@ -178,7 +80,7 @@ def test_every_folder_belongs_to_a_rule() -> None:
 
 
 def test_every_twin_has_its_bad_case() -> None:
-    for folder in {case.parent for case in _cases()}:
+    for folder in {case.path.parent for case in _cases()}:
         for twin in folder.glob("*.fixed*"):
             original = twin.with_name(twin.name.replace(".fixed", ""))
             assert original.exists(), f"{twin} mends nothing"

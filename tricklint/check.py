@@ -32,14 +32,15 @@ def _all(findings: list[Finding], sources: Mapping[Path, Source]) -> list[Findin
 @dataclass(frozen=True)
 class Options:
     """What a run does beside checking: `fix` mends files, `diff` shows how, `add_ignore` silences every finding.
-    `stdin` is the text of one file that is not read from disk, nor written to it. `keep` leaves out what is not to be
-    reported, nor mended."""
+    `stdin` is the text of one file that is not read from disk, nor written to it. `rules` are known beside those that
+    are found. `keep` leaves out what is not to be reported, nor mended."""
 
     fix: bool = False
     diff: bool = False
     add_ignore: bool = False
     cache: bool = True
     stdin: Source | None = None
+    rules: tuple[Rule, ...] = ()
     keep: Keep = _all
 
     @property
@@ -61,7 +62,7 @@ def run(paths: Sequence[Path], settings: Settings, options: Options = Options())
 
 
 def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
-    known = known_rules(settings)
+    known = known_rules(settings, options.rules)
     rules = [rule for rule in select(known, settings) if settings.trace or not rule.needs_trace]
     baseline = Baseline.read(settings.baseline) if settings.baseline else None
     shelf = Shelf({options.stdin.path: options.stdin} if options.stdin else {})
@@ -117,9 +118,9 @@ def _narrow(report: Report, baseline: Baseline | None, options: Options) -> Repo
     return report
 
 
-def known_rules(settings: Settings) -> list[Rule]:
+def known_rules(settings: Settings, more: Sequence[Rule] = ()) -> list[Rule]:
     """Every rule there is, sorted by code. Raises SettingsError when one cannot be loaded."""
     try:
-        return [UnusedIgnore(), *discover(settings.rule_paths, settings.root)]
+        return [UnusedIgnore(), *discover(settings.rule_paths, settings.root, more)]
     except RuleError as error:
         raise SettingsError(str(error)) from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tricklint.finding import Finding
+from tricklint.finding import Finding, Location, Severity
 from tricklint.rule import Rule
 from tricklint.selection import matches
 from tricklint.source.files import Globs
@@ -65,6 +65,10 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
     for rule in rules:
         try:
             for finding in rule.check(program):
+                wrong = _what_is_wrong(finding)
+                if wrong:
+                    found.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {wrong}"))
+                    break
                 found.findings.append(finding)
         except Exception as error:
             found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
@@ -83,6 +87,17 @@ def _trace(program: Program, universe: Universe, found: Found) -> None:
         found.problems += universe.traced.problems
         found.notes += universe.traced.notes
     program.facts = universe.traced.facts
+
+
+def _what_is_wrong(finding: object) -> str:
+    """What a rule yielded that is no finding, in words."""
+    if not isinstance(finding, Finding):
+        return f"yielded {type(finding).__name__} {str(finding)[:40]!r}, not a Finding"
+    fields = {"path": Path, "location": Location, "end_location": Location, "severity": Severity, "message": str}
+    for name, kind in fields.items():
+        if not isinstance(getattr(finding, name), kind):
+            return f"yielded a Finding whose {name} is {getattr(finding, name)!r}, not a {kind.__name__}"
+    return ""
 
 
 def _crash(what: str, error: Exception) -> Problem:

@@ -7,11 +7,12 @@ import importlib.util
 import inspect
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tricklint.finding import Finding, FixLevel, Severity
 
@@ -61,18 +62,51 @@ class Rule:
 
 
 class RuleError(Exception):
-    """A rule could not be loaded, or two rules claim one code."""
+    """A rule could not be loaded, lacks something, or two rules claim one code."""
 
 
-def _rules_in(module: ModuleType) -> Iterator[Rule]:
-    for value in vars(module).values():
-        if (
-            inspect.isclass(value)
-            and issubclass(value, Rule)
-            and value.__module__ == module.__name__
-            and getattr(value, "code", None)
-        ):
-            yield value()
+_CODE = re.compile(r"[A-Z]{2,}[0-9]+")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def _rules_in(module: ModuleType, where: str) -> Iterator[Rule]:
+    for value in list(vars(module).values()):
+        if not (inspect.isclass(value) and issubclass(value, Rule) and value.__module__ == module.__name__):
+            continue
+        # A class without a code is a base of others; one that nothing is derived from was meant to be a rule.
+        if getattr(value, "code", None) or not value.__subclasses__():
+            yield _made(value, where)
+
+
+def _made(kind: type[Rule], where: str) -> Rule:
+    """An instance that has all a rule needs. Raises RuleError."""
+    wrong = _what_is_wrong(kind)
+    if wrong:
+        raise RuleError(f"{where}: class {kind.__name__}: {wrong}")
+    try:
+        return kind()
+    except (Exception, SystemExit) as error:
+        raise RuleError(f"{where}: class {kind.__name__}: {type(error).__name__}: {error}") from error
+
+
+def _what_is_wrong(kind: Any) -> str:
+    """What a rule's class lacks, in words. Nothing that its annotations promise is taken as kept."""
+    code, name, summary = (getattr(kind, key, None) for key in ("code", "name", "summary"))
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        return f'needs a code like "XYZ101", has {code!r}'
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return f'needs a name like "my-rule", has {name!r}'
+    if not isinstance(summary, str) or not summary or "\n" in summary:
+        return f"needs a summary of one line, has {summary!r}"
+    if not isinstance(getattr(kind, "severity", None), Severity):
+        return f"needs a severity like Severity.WARNING, has {getattr(kind, 'severity', None)!r}"
+    if not isinstance(kind.fix_level, (FixLevel, type(None))):
+        return f"fix_level is a FixLevel or None, not {kind.fix_level!r}"
+    if not isinstance(kind.triggers, tuple) or not all(isinstance(word, str) and word for word in kind.triggers):
+        return f'triggers is a tuple of words like ("optim",), not {kind.triggers!r}'
+    if kind.check is Rule.check:
+        return "needs a method check(self, program)"
+    return ""
 
 
 def _built_in() -> Iterator[Rule]:
@@ -80,7 +114,7 @@ def _built_in() -> Iterator[Rule]:
 
     for info in pkgutil.walk_packages(package.__path__, prefix=package.__name__ + "."):
         if not info.ispkg:
-            yield from _rules_in(importlib.import_module(info.name))
+            yield from _rules_in(importlib.import_module(info.name), info.name)
 
 
 def _installed(project: Path | None) -> list[str]:
@@ -105,16 +139,17 @@ def _entry_points(project: Path | None) -> Iterator[Rule]:
             for point in distribution.entry_points.select(group=ENTRY_POINTS):
                 points.setdefault((point.name, point.value), point)
     for point in points.values():
+        where = f"entry point {point.name} = {point.value}"
         try:
             loaded = point.load()
-        except Exception as error:
-            raise RuleError(f"entry point {point.name} = {point.value}: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise RuleError(f"{where}: {type(error).__name__}: {error}") from error
         if inspect.ismodule(loaded):
-            yield from _rules_in(loaded)
+            yield from _rules_in(loaded, where)
         elif inspect.isclass(loaded) and issubclass(loaded, Rule):
-            yield loaded()
+            yield _made(loaded, where)
         else:
-            raise RuleError(f"entry point {point.name} = {point.value} is neither a Rule nor a module of rules")
+            raise RuleError(f"{where} is neither a Rule nor a module of rules")
 
 
 def _local(paths: Iterable[Path]) -> Iterator[Rule]:
@@ -131,20 +166,25 @@ def _local(paths: Iterable[Path]) -> Iterator[Rule]:
             sys.modules[name] = module
             try:
                 spec.loader.exec_module(module)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise RuleError(f"rule-paths: {file}: {type(error).__name__}: {error}") from error
-            yield from _rules_in(module)
+            yield from _rules_in(module, f"rule-paths: {file}")
 
 
-def discover(rule_paths: Iterable[Path] = (), project: Path | None = None) -> list[Rule]:
-    """All rules, sorted by code; none that only `project`, the folder to check, brings along. Raises RuleError when one cannot be loaded or a code or name is claimed twice."""
+def discover(rule_paths: Iterable[Path] = (), project: Path | None = None, more: Iterable[Rule] = ()) -> list[Rule]:
+    """All rules, those in `more` among them, sorted by code; none that only `project`, the folder to check, brings
+    along. Raises RuleError when one cannot be loaded, lacks something, or a code or name is claimed twice."""
     found: dict[str, Rule] = {}
     names: dict[str, str] = {}
-    for rule in (*_built_in(), *_entry_points(project), *_local(rule_paths)):
+    for rule in (*_built_in(), *_entry_points(project), *_local(rule_paths), *more):
         if rule.code in found and type(found[rule.code]) is not type(rule):
-            raise RuleError(f"two rules claim the code {rule.code}")
+            raise RuleError(f"two rules claim the code {rule.code}: {_home(found[rule.code])} and {_home(rule)}")
         if names.get(rule.name, rule.code) != rule.code:
-            raise RuleError(f"two rules claim the name {rule.name}")
+            raise RuleError(f"two rules claim the name {rule.name}: {names[rule.name]} and {rule.code}")
         found[rule.code] = rule
         names[rule.name] = rule.code
     return [found[code] for code in sorted(found)]
+
+
+def _home(rule: Rule) -> str:
+    return getattr(sys.modules.get(type(rule).__module__), "__file__", None) or type(rule).__module__

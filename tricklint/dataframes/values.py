@@ -266,4 +266,13 @@ def _demands_match(loop: RowLoop, test: cst.BaseExpression) -> bool:
     return False
 
 
-__all__ = ["Comprehension", "demands_text", "elements", "has_condition", "inexact_reads", "makes_keys", "meets_missing", "repeatable_columns"]
+__all__ = [
+    "Comprehension",
+    "demands_text",
+    "elements",
+    "has_condition",
+    "inexact_reads",
+    "makes_keys",
+    "meets_missing",
+    "repeatable_columns",
+]

@@ -58,7 +58,9 @@ def get_attribute(m: Machine, value: Value, name: str, node: cst.CSTNode) -> Val
 
 def class_attribute(m: Machine, value: Class, name: str, node: cst.CSTNode) -> Value:
     found = value.lookup(name)
-    if isinstance(found, Func) and any(isinstance(d, Ref) and d.name == "builtins.classmethod" for d in found.decorators):
+    if isinstance(found, Func) and any(
+        isinstance(d, Ref) and d.name == "builtins.classmethod" for d in found.decorators
+    ):
         return Bound(value, found, name)
     if found is not None:
         return found

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from tricklint.interpreter.callargs import CallArgs
     from tricklint.interpreter.machine import Machine
     from tricklint.interpreter.values import (
-    Class,
-    Func,
-    Pred,
-)
+        Class,
+        Func,
+        Pred,
+    )
 
 Function = Callable[["Machine", str, "CallArgs", "cst.CSTNode"], Value]
 Method = Callable[["Machine", Instance, "CallArgs", "cst.CSTNode"], Value]
@@ -113,7 +113,9 @@ class Behaviour:
         """Whether rules want to know that the value was given to code that cannot be followed."""
         return False
 
-    def added(self, m: Machine, value: Any, target: Any, how: str, old: Value | None, new: Value, node: cst.CSTNode) -> bool:
+    def added(
+        self, m: Machine, value: Any, target: Any, how: str, old: Value | None, new: Value, node: cst.CSTNode
+    ) -> bool:
         """The value is added to a total or a container; True where that was worth an event."""
         return False
 

@@ -71,7 +71,11 @@ def set_item(m: Machine, target: Value, node: cst.Subscript, value: Value, state
     value = narrowed_here(m, value)
     for member in members(target):
         if isinstance(member, Dict):
-            key = at.value if isinstance(at, Const) and isinstance(at.value, (str, int, float, bool, type(None))) else None
+            key = (
+                at.value
+                if isinstance(at, Const) and isinstance(at.value, (str, int, float, bool, type(None)))
+                else None
+            )
             if isinstance(at, Const):
                 m.write(member.fields, key, value)
             else:

@@ -35,7 +35,10 @@ def run_if(m: Machine, node: cst.If) -> int:
         return run_chain(m, node)
     if verdict is None:
         return m.fork(
-            ((then, Step(node, None, pred)), (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None))),
+            (
+                (then, Step(node, None, pred)),
+                (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None)),
+            ),
             False,
         )
     if literal:

@@ -51,7 +51,10 @@ def eval_call(m: Machine, node: cst.Call) -> Value:
 def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Value:
     if isinstance(callee, Union):
         # a model on one branch and something else on the other: who calls it cannot be told what is called
-        mixed = not callee.sure and len({isinstance(each, Instance) and each.kind == "module" for each in callee.values}) > 1
+        mixed = (
+            not callee.sure
+            and len({isinstance(each, Instance) and each.kind == "module" for each in callee.values}) > 1
+        )
         m.mixed += mixed
         results = [m.call(member, args, node) for member in callee.values]
         m.mixed -= mixed
@@ -188,6 +191,3 @@ def call_instance(m: Machine, callee: Instance, args: CallArgs, node: cst.CSTNod
             return invoke(m, called, callee, args, node)
         return call_unknown(m, args, node, callee.label)
     return call_unknown(m, args, node, callee.library)
-
-
-

@@ -31,7 +31,13 @@ def run_with(m: Machine, node: cst.With) -> int:
 def enter(m: Machine, value: Value, decorates: bool = False) -> None:
     """Enter a context manager; `decorates`: it stands above a function, where its bare name serves too."""
     for member in members(value):
-        name = member.library if isinstance(member, Instance) else member.name if decorates and isinstance(member, Ref) else ""
+        name = (
+            member.library
+            if isinstance(member, Instance)
+            else member.name
+            if decorates and isinstance(member, Ref)
+            else ""
+        )
         handler = ENTERED.get(name)
         if handler is not None:
             handler(m, member)

@@ -82,7 +82,9 @@ def run_class_body(m: Machine, made: Class, node: cst.ClassDef) -> None:
 Unknown_types = (Class, Ref)
 
 
-_KEEPS = frozenset(("append", "add", "update", "setdefault", "register", "_register", "register_module", "_do_register"))
+_KEEPS = frozenset(
+    ("append", "add", "update", "setdefault", "register", "_register", "register_module", "_do_register")
+)
 
 
 def keeps_what_it_gets(m: Machine, func: Func) -> bool:

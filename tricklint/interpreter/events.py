@@ -15,11 +15,11 @@ import libcst as cst
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
     from tricklint.interpreter.values import (
-    Func,
-    Instance,
-    Pred,
-    Value,
-)
+        Func,
+        Instance,
+        Pred,
+        Value,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +207,6 @@ class Handled(Event):
     """A `try` statement begins. `names`: the dotted exceptions of each handler, joined with commas."""
 
     names: tuple[str, ...]
-
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -17,6 +17,18 @@ from tricklint.interpreter import (
 )
 from tricklint.interpreter.machine import BudgetSpent, Frame, Machine
 
-PARTS = (attributes, branches, calls, comprehensions, contexts, definitions, items, literals, loops, operators, statements)
+PARTS = (
+    attributes,
+    branches,
+    calls,
+    comprehensions,
+    contexts,
+    definitions,
+    items,
+    literals,
+    loops,
+    operators,
+    statements,
+)
 
 __all__ = ["PARTS", "BudgetSpent", "Frame", "Machine"]

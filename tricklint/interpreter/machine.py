@@ -68,7 +68,20 @@ class BudgetSpent(Exception):
 class Frame:
     """One call: local names, what it returned so far, where its path began."""
 
-    __slots__ = ("activation", "call", "closure", "exits", "file", "func", "globals", "grad", "locals", "path_length", "returns", "self")
+    __slots__ = (
+        "activation",
+        "call",
+        "closure",
+        "exits",
+        "file",
+        "func",
+        "globals",
+        "grad",
+        "locals",
+        "path_length",
+        "returns",
+        "self",
+    )
 
     def __init__(
         self,
@@ -84,7 +97,9 @@ class Frame:
         self.closure = closure
         self.path_length = path_length
         self.returns: list[tuple[Value, bool | None]] = []
-        self.exits: list[tuple[list[tuple[dict[Any, Any], Any, Any]], bool]] = []  # what branches that returned left behind
+        self.exits: list[
+            tuple[list[tuple[dict[Any, Any], Any, Any]], bool]
+        ] = []  # what branches that returned left behind
         self.self: Value | None = None
         self.activation: Activation | None = None  # made when the first event asks for it
         self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
@@ -345,4 +360,16 @@ class Machine:
         return value.library if isinstance(value, Instance) else ""
 
 
-__all__ = ["BREAK", "CONTINUE", "FALL", "RAISE", "RETURN", "BudgetSpent", "Frame", "Machine", "evaluates", "executes", "performs"]
+__all__ = [
+    "BREAK",
+    "CONTINUE",
+    "FALL",
+    "RAISE",
+    "RETURN",
+    "BudgetSpent",
+    "Frame",
+    "Machine",
+    "evaluates",
+    "executes",
+    "performs",
+]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import libcst as cst
 
     from tricklint.interpreter.values import (
-    Value,
-)
+        Value,
+    )
     from tricklint.source.text import Source
 
 

@@ -17,7 +17,9 @@ def narrow(value: Value, preds: list[Pred]) -> Value:
     if not preds:
         return value
     if isinstance(value, Sequence):
-        return Sequence(value.kind, tuple(narrow(item, preds) for item in value.items), value.open, value.node, value.file)
+        return Sequence(
+            value.kind, tuple(narrow(item, preds) for item in value.items), value.open, value.node, value.file
+        )
     if isinstance(value, Union):
         return Union(tuple(narrow(member, preds) for member in value.values), value.sure)
     return behaviour.of(value).narrow(value, preds)

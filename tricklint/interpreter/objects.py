@@ -24,4 +24,3 @@ def plain(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Instance:
 
 def is_statement(m: Machine, node: cst.Call) -> bool:
     return isinstance(m.file.tree.parent(node), cst.Expr)
-

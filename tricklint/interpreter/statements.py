@@ -181,6 +181,7 @@ def run_try(m: Machine, node: cst.Try) -> int:
         m.emit(Handled(m.now(node), UNKNOWN, tuple(names)))
     status = m.run_body(node.body)
     for handler in node.handlers:
+
         def run(handler: Any = handler) -> int:
             if handler.name is not None and isinstance(handler.name.name, cst.Name):
                 m.bind(handler.name.name.value, UNKNOWN)

@@ -176,7 +176,19 @@ class Obj(Value):
 class Instance(Obj):
     """What calling a class gives. `cls` is a `Class` of the program or a `Ref` to a library's class or factory."""
 
-    __slots__ = ("args", "below", "cls", "held", "kind", "kwargs", "made_in", "open_kwargs", "part_of", "records", "seq")
+    __slots__ = (
+        "args",
+        "below",
+        "cls",
+        "held",
+        "kind",
+        "kwargs",
+        "made_in",
+        "open_kwargs",
+        "part_of",
+        "records",
+        "seq",
+    )
 
     def __init__(self, cls: Value, node: cst.CSTNode | None, file: FileModule | None) -> None:
         super().__init__(node, file)
@@ -353,7 +365,11 @@ def _key(value: Value) -> object:
     """Values that are `same` have one key."""
     if isinstance(value, Const):
         held = value.value
-        return (type(held), held) if isinstance(held, (str, int, float, bool, type(None), bytes)) else (type(held), id(held))
+        return (
+            (type(held), held)
+            if isinstance(held, (str, int, float, bool, type(None), bytes))
+            else (type(held), id(held))
+        )
     if isinstance(value, Ref):
         return value.name
     return Unknown if isinstance(value, Unknown) else id(value)

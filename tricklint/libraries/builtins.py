@@ -162,7 +162,13 @@ def is_instance(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
         if isinstance(value.cls, Class):
             names = set(value.cls.libraries())
             hit = any(kind in names or any(kind is c for c in value.cls.mro()) for kind in kinds)
-            return Const(hit) if hit or (value.cls.knows_bases and not value.cls.libraries()) else UNKNOWN if not hit else Const(True)
+            return (
+                Const(hit)
+                if hit or (value.cls.knows_bases and not value.cls.libraries())
+                else UNKNOWN
+                if not hit
+                else Const(True)
+            )
         if value.library in kinds:
             return Const(True)
         if value.kind == "module" and value.library in layers.WEIGHTED | layers.NORM:
@@ -338,12 +344,20 @@ def make_quantifier(which: str) -> Any:
                     verdicts.append(verdict)
             if preds and not verdicts:
                 ops = {(p.op, p.negated) for p in preds}
-                if len(ops) == 1 and preds[0].op in ("name_contains", "name_equals", "name_startswith", "name_endswith"):
+                if len(ops) == 1 and preds[0].op in (
+                    "name_contains",
+                    "name_equals",
+                    "name_startswith",
+                    "name_endswith",
+                ):
                     op, negated = ops.pop()
                     if not negated and which == "any":
                         return Test(Pred(op, tuple(a for p in preds for a in p.args)))
-                return Test(Pred("or" if which == "any" else "and", tuple(preds))) if not inner.open else Test(
-                    preds[0] if len(preds) == 1 else Pred("or" if which == "any" else "and", tuple(preds)))
+                return (
+                    Test(Pred("or" if which == "any" else "and", tuple(preds)))
+                    if not inner.open
+                    else Test(preds[0] if len(preds) == 1 else Pred("or" if which == "any" else "and", tuple(preds)))
+                )
             if not preds and None not in verdicts and not inner.open:
                 return Const(any(verdicts) if which == "any" else all(verdicts))
             if preds:

@@ -22,10 +22,27 @@ from tricklint.interpreter.values import (
 CONFIG_COPIES = frozenset(("clone", "copy", "copy_and_resolve_references"))
 
 
-CONFIG_METHODS = CONFIG_COPIES | {"freeze", "defrost", "merge_from_file", "merge_from_list", "merge_from_other_cfg", "lock", "unlock"}
+CONFIG_METHODS = CONFIG_COPIES | {
+    "freeze",
+    "defrost",
+    "merge_from_file",
+    "merge_from_list",
+    "merge_from_other_cfg",
+    "lock",
+    "unlock",
+}
 
 
-@function("argparse.Namespace", "types.SimpleNamespace", "easydict.EasyDict", "omegaconf.OmegaConf.create", "munch.Munch", "addict.Dict", "ml_collections.ConfigDict", "yacs.config.CfgNode")
+@function(
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "easydict.EasyDict",
+    "omegaconf.OmegaConf.create",
+    "munch.Munch",
+    "addict.Dict",
+    "ml_collections.ConfigDict",
+    "yacs.config.CfgNode",
+)
 def namespace(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = Namespace(node, m.file)
     for value in args.positional:

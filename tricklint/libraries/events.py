@@ -10,12 +10,12 @@ from tricklint.interpreter.events import Event
 if TYPE_CHECKING:
     from tricklint.interpreter.callargs import CallArgs
     from tricklint.interpreter.values import (
-    Dict,
-    Instance,
-    Pred,
-    Ref,
-    Value,
-)
+        Dict,
+        Instance,
+        Pred,
+        Ref,
+        Value,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

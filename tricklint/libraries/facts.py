@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tricklint.interpreter.events import Step
     from tricklint.interpreter.modules import FileModule
     from tricklint.interpreter.values import (
-    Instance,
-    Value,
-)
+        Instance,
+        Value,
+    )
     from tricklint.knowledge.optimizers import OptimizerRow
 
 

@@ -49,7 +49,11 @@ def guess_model(m: Machine, node: cst.Call, callee: Value) -> Value | None:
 def guess_optimizer(m: Machine, node: cst.Call, callee: Value) -> Value | None:
     """`optimizer.step()` on something unknown that is called an optimizer."""
     func = node.func
-    if not isinstance(callee, Unknown) or not isinstance(func, cst.Attribute) or func.attr.value not in ("step", "zero_grad"):
+    if (
+        not isinstance(callee, Unknown)
+        or not isinstance(func, cst.Attribute)
+        or func.attr.value not in ("step", "zero_grad")
+    ):
         return None
     named = func.value.attr if isinstance(func.value, cst.Attribute) else func.value
     if not isinstance(named, cst.Name) or not _OPTIMIZER_NAME.search(named.value.lower()):

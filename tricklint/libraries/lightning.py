@@ -31,7 +31,9 @@ from tricklint.libraries.tensors import Tensor
 def restored(m: Machine, cls: Class, args: CallArgs, node: cst.CSTNode) -> Value:
     """A Lightning module as its checkpoint describes it: arguments that are not given come from there."""
 
-    given = CallArgs([], {k: v for k, v in args.kwargs.items() if k not in ("checkpoint_path", "map_location", "strict")})
+    given = CallArgs(
+        [], {k: v for k, v in args.kwargs.items() if k not in ("checkpoint_path", "map_location", "strict")}
+    )
     given.open_kwargs = True
     made = instantiate(m, cls, given, node)
     if isinstance(made, Instance):

@@ -49,5 +49,3 @@ def held(module: Instance) -> frozenset[int]:
         owners = {id(below.owner) for _, below in submodules(module)}
         module.held = frozenset(modules_below(module) | owners)
     return module.held
-
-

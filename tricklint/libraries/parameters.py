@@ -232,7 +232,13 @@ class ParamSetBehaviour(Behaviour):
             return None
         items: list[Value] = []
         for part in parts:
-            items.extend(part.items if isinstance(part, Sequence) else [part.but(elem=True)] if isinstance(part, ParamSet) else [])
+            items.extend(
+                part.items
+                if isinstance(part, Sequence)
+                else [part.but(elem=True)]
+                if isinstance(part, ParamSet)
+                else []
+            )
         return Sequence("list", tuple(items), True, node, m.file)
 
     def narrow(self, value: ParamSet, preds: list[Pred]) -> Value:

@@ -33,7 +33,15 @@ class ParamSet(Value):
 
     def narrowed(self, *preds: Pred) -> ParamSet:
         return ParamSet(
-            self.root, self.kind, self.preds + preds, self.elem, self.named, self.recurse, self.names, self.prefix, self.node
+            self.root,
+            self.kind,
+            self.preds + preds,
+            self.elem,
+            self.named,
+            self.recurse,
+            self.names,
+            self.prefix,
+            self.node,
         )
 
     def but(self, **changes: Any) -> ParamSet:

@@ -115,7 +115,12 @@ def argument_default(m: Machine, args: CallArgs, positional: bool) -> Value:
     return default
 
 
-@function("argparse.ArgumentParser", "configargparse.ArgumentParser", "configargparse.ArgParser", "transformers.HfArgumentParser")
+@function(
+    "argparse.ArgumentParser",
+    "configargparse.ArgumentParser",
+    "configargparse.ArgParser",
+    "transformers.HfArgumentParser",
+)
 def parser(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "parser"

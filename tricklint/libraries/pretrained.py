@@ -71,7 +71,9 @@ def asks_for_weights(passed: Value) -> bool | None:
     return verdicts.pop() if len(verdicts) == 1 else None
 
 
-@function(*(f"fastai.vision.{below}{made}" for below in ("", "learner.", "all.") for made in ("create_body", "create_head")))
+@function(
+    *(f"fastai.vision.{below}{made}" for below in ("", "learner.", "all.") for made in ("create_body", "create_head"))
+)
 def external_module(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "module"

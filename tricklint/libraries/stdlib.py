@@ -70,6 +70,16 @@ def copied(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     return args.positional[0] if args.positional else UNKNOWN
 
 
-@function("tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.tqdm_notebook", "tqdm", "rich.progress.track", "fastprogress.progress_bar", "fastprogress.fastprogress.progress_bar", "progressbar.progressbar")
+@function(
+    "tqdm.tqdm",
+    "tqdm.auto.tqdm",
+    "tqdm.notebook.tqdm",
+    "tqdm.tqdm_notebook",
+    "tqdm",
+    "rich.progress.track",
+    "fastprogress.progress_bar",
+    "fastprogress.fastprogress.progress_bar",
+    "progressbar.progressbar",
+)
 def iterates(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     return args.positional[0] if args.positional else args.kwargs.get("iterable", UNKNOWN)

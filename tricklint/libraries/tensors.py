@@ -55,7 +55,9 @@ class Tensor(Value):
 
 
 # Attributes of a tensor that are tensors with the same graph behind them
-_VIEWS = frozenset(("T", "mT", "H", "mH", "real", "imag", "logits", "last_hidden_state", "pooler_output", "out", "sample"))
+_VIEWS = frozenset(
+    ("T", "mT", "H", "mH", "real", "imag", "logits", "last_hidden_state", "pooler_output", "out", "sample")
+)
 
 
 def with_grad(value: Value | None) -> bool:

@@ -22,7 +22,9 @@ from tricklint.libraries.torch_optim import groups_of
 def optimizer_factory(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "optimizer"
-    target = args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
+    target = (
+        args.get(0 if name.endswith("_v2") else 1, "model_or_params" if name.endswith("_v2") else "model") or UNKNOWN
+    )
     options = dict(args.kwargs)
     known = made.fact(OptimizerFacts)
     known.row, known.name, known.options, known.params = optimizers.OptimizerRow(0.0, 3), name, options, target

@@ -27,13 +27,17 @@ def kind_of_class(cls: Class) -> str:
             return "module"
         if name.startswith(("transformers.", "lightning.LightningModule")) and ("Model" in name or "For" in name):
             return "module"
-        if name.startswith(("torchvision.models.", "timm.models.", "segmentation_models_pytorch.", "torch_geometric.nn.")):
+        if name.startswith(
+            ("torchvision.models.", "timm.models.", "segmentation_models_pytorch.", "torch_geometric.nn.")
+        ):
             return "module"
         if name.startswith("torch.optim.") and name[12:13].isupper():
             return "optimizer"
         if name.startswith("torch.optim.lr_scheduler."):
             return "scheduler"
-        if name in ("torch.utils.data.Dataset", "torch.utils.data.IterableDataset") or name.startswith("torchvision.datasets."):
+        if name in ("torch.utils.data.Dataset", "torch.utils.data.IterableDataset") or name.startswith(
+            "torchvision.datasets."
+        ):
             return "dataset"
         if name.startswith(("fastai.", "monai.networks.", "pytorch_metric_learning", "torchmetrics")):
             return "module" if "nn" in name or "networks" in name or name.endswith("Module") else ""

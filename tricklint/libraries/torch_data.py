@@ -30,13 +30,23 @@ def data_loader(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
     made = plain(m, name, args, node)
     made.kind = "loader"
     known = made.fact(LoaderFacts)
-    known.dataset, known.batch_size, known.shuffle = args.get(0, "dataset"), args.get(1, "batch_size"), args.get(2, "shuffle")
+    known.dataset, known.batch_size, known.shuffle = (
+        args.get(0, "dataset"),
+        args.get(1, "batch_size"),
+        args.get(2, "shuffle"),
+    )
     known.sampler, known.batch_sampler = args.get(3, "sampler"), args.get(4, "batch_sampler")
     m.emit(LoaderBuilt(m.now(node), made))
     return made
 
 
-@function("torch.utils.data.WeightedRandomSampler", "torch.utils.data.RandomSampler", "torch.utils.data.SequentialSampler", "torch.utils.data.DistributedSampler", "torch.utils.data.distributed.DistributedSampler")
+@function(
+    "torch.utils.data.WeightedRandomSampler",
+    "torch.utils.data.RandomSampler",
+    "torch.utils.data.SequentialSampler",
+    "torch.utils.data.DistributedSampler",
+    "torch.utils.data.distributed.DistributedSampler",
+)
 def sampler(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "sampler"

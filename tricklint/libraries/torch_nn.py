@@ -70,7 +70,7 @@ _TENSOR_ATTRIBUTES = frozenset(("in_features", "out_features", "in_channels", "o
 
 
 def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.CSTNode) -> Value:
-    if name in ("module", "_orig_mod") :  # a DataParallel or compile wrapper is its model here
+    if name in ("module", "_orig_mod"):  # a DataParallel or compile wrapper is its model here
         return value
     if name == "training":
         return UNKNOWN
@@ -81,7 +81,9 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
     if name in ("weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias") and is_layer(m, value):
         return ParamSet(value, "param", (Pred("attr", (name,)),), True, node=node)
     if name in _TENSOR_ATTRIBUTES:
-        position = {"in_features": 0, "out_features": 1, "in_channels": 0, "out_channels": 1, "num_features": 0}.get(name)
+        position = {"in_features": 0, "out_features": 1, "in_channels": 0, "out_channels": 1, "num_features": 0}.get(
+            name
+        )
         if position is not None and is_layer(m, value):
             passed = value.kwargs.get(name) or (value.args[position] if position < len(value.args) else None)
             return passed or UNKNOWN
@@ -100,14 +102,18 @@ def is_external(m: Machine, value: Instance) -> bool:
 
 
 def is_layer(m: Machine, value: Instance) -> bool:
-    return value.part_of is not None or value.library in layers.WEIGHTED or value.library in layers.NORM or (
-        value.library in layers.EMBEDDING
+    return (
+        value.part_of is not None
+        or value.library in layers.WEIGHTED
+        or value.library in layers.NORM
+        or (value.library in layers.EMBEDDING)
     )
 
 
 def is_method_name(m: Machine, value: Instance, name: str) -> bool:
     return name in _MODULE_METHOD_NAMES or (
-        name.endswith("_") or name.startswith(("get_", "set_", "from_", "register_", "save_", "load_", "forward", "num_"))
+        name.endswith("_")
+        or name.startswith(("get_", "set_", "from_", "register_", "save_", "load_", "forward", "num_"))
     )
 
 
@@ -313,7 +319,9 @@ def set_module_attribute(m: Machine, member: Instance, name: str, value: Value, 
     if isinstance(value, (Sequence, Dict)):
         m.emit(PlainContainer(m.now(node), member, name, value))
     made_here = m.frame.self is member and m.frame.func is not None and m.frame.func.name == "__init__"
-    if (not made_here or isinstance(member.cls, Ref)) and (old is None or not any(each is old for each in members(value))):
+    if (not made_here or isinstance(member.cls, Ref)) and (
+        old is None or not any(each is old for each in members(value))
+    ):
         if any(isinstance(each, Instance) and each.kind == "module" for each in members(value)) or (
             isinstance(first(value), Const) and isinstance(old, Instance)
         ):

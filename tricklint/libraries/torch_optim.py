@@ -43,10 +43,14 @@ def spares_vectors(cls: Class) -> bool:
         if not isinstance(node, (cst.If, cst.IfExp)):
             continue
         asked = {at.value for at in walk(node.test) if isinstance(at, cst.Name)}
-        if not any(word in name for name in asked for word in ("ndim", "dim", "shape", "size", "exclu", "filter", "adapt")):
+        if not any(
+            word in name for name in asked for word in ("ndim", "dim", "shape", "size", "exclu", "filter", "adapt")
+        ):
             continue
         for at in walk(node.body):
-            if (isinstance(at, cst.Name) and "decay" in at.value) or (isinstance(at, cst.SimpleString) and "decay" in at.value):
+            if (isinstance(at, cst.Name) and "decay" in at.value) or (
+                isinstance(at, cst.SimpleString) and "decay" in at.value
+            ):
                 return True
     return False
 

@@ -80,7 +80,9 @@ def backbones(program: Program) -> Iterator[Backbone]:
                 seen.add(id(model))
                 strict = first(load.strict)
                 whole = any(func.name == "from_pretrained" for func in load.stack)  # the class's own way to be loaded
-                if isinstance(strict, Const) and not strict.value and not whole:  # layers without weights to load are new
+                if (
+                    isinstance(strict, Const) and not strict.value and not whole
+                ):  # layers without weights to load are new
                     model.fact(ModuleFacts).new_head = True
                 yield Backbone(model, made, load, heads)
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away
@@ -96,7 +98,11 @@ def head_events(program: Program, model: Instance) -> list[HeadReplaced]:
         if not isinstance(subject, Instance) or (subject.owner is not model and subject is not model):
             continue
         new = [m for m in members(event.value) if isinstance(m, Instance)]
-        if any(trains_something(m) for m in new) or (not new and isinstance(first(event.value), type(None))) or (event.attribute == "classifier" and not new):
+        if (
+            any(trains_something(m) for m in new)
+            or (not new and isinstance(first(event.value), type(None)))
+            or (event.attribute == "classifier" and not new)
+        ):
             found.append(event)
     return found
 
@@ -123,7 +129,9 @@ def has_new_layers(outer: Instance, model: Instance) -> bool:
 
 def related(value: object, model: Instance, outer: list[Instance]) -> bool:
     """Whether a parameter set or module touches the parameters of `model`."""
-    roots = [value] if isinstance(value, Instance) else roots_of(value) if isinstance(value, (ParamSet, Sequence)) else []
+    roots = (
+        [value] if isinstance(value, Instance) else roots_of(value) if isinstance(value, (ParamSet, Sequence)) else []
+    )
     for root in roots:
         if root.owner is model or any(root is container for container in outer):
             return True
@@ -137,9 +145,7 @@ def related(value: object, model: Instance, outer: list[Instance]) -> bool:
 def freezes(program: Program, model: Instance, outer: list[Instance]) -> list[Froze]:
     """Events that freeze (or may freeze) parameters of `model`."""
     return [
-        event
-        for event in program.events(Froze)
-        if event.value is not True and related(event.subject, model, outer)
+        event for event in program.events(Froze) if event.value is not True and related(event.subject, model, outer)
     ]
 
 
@@ -168,11 +174,17 @@ def learning_rate(optimizer: Instance) -> float | None:
     if isinstance(value, Const) and isinstance(value.value, (int, float)):
         return float(value.value)
     row = optimizer.fact(OptimizerFacts).row
-    if optimizer.fact(OptimizerFacts).options.get("lr") is None and row is not None and not optimizer.fact(OptimizerFacts).open:
+    if (
+        optimizer.fact(OptimizerFacts).options.get("lr") is None
+        and row is not None
+        and not optimizer.fact(OptimizerFacts).open
+    ):
         return row.default_lr
     return None
 
 
 def has_own_group(optimizer: Instance) -> bool:
     """Param groups with learning rates of their own: the backbone may have a smaller one."""
-    return len(optimizer.fact(OptimizerFacts).groups) > 1 and any("lr" in group.options or group.open for group in optimizer.fact(OptimizerFacts).groups)
+    return len(optimizer.fact(OptimizerFacts).groups) > 1 and any(
+        "lr" in group.options or group.open for group in optimizer.fact(OptimizerFacts).groups
+    )

@@ -132,8 +132,15 @@ def has_vectors(module: Instance) -> bool | None:
             affine = first(child.kwargs.get("affine") or child.kwargs.get("elementwise_affine"))
             if not (isinstance(affine, Const) and not affine.value):
                 return True
-        elif child.library in layers.RECURRENT or child.library in layers.ATTENTION or child.fact(ModuleFacts).external or child.part_of is not None or (
-            isinstance(child.cls, Class) and any(not name.startswith(("torch.nn.", "lightning.")) for name in child.cls.libraries())
+        elif (
+            child.library in layers.RECURRENT
+            or child.library in layers.ATTENTION
+            or child.fact(ModuleFacts).external
+            or child.part_of is not None
+            or (
+                isinstance(child.cls, Class)
+                and any(not name.startswith(("torch.nn.", "lightning.")) for name in child.cls.libraries())
+            )
         ):
             return True
         elif not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."):

@@ -100,9 +100,9 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
 
 def _tensors(value: object) -> Iterator[Tensor]:
     from tricklint.interpreter.values import (
-    Dict,
-    Sequence,
-)
+        Dict,
+        Sequence,
+    )
 
     if isinstance(value, Tensor):
         yield value

@@ -166,9 +166,13 @@ def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalanc
     if isinstance(loss, Instance):
         made = (loss.node, loss.file)
         if isinstance(loss.cls, Class) and "focal" in loss.cls.name.lower():
-            return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head))
+            return Imbalance(
+                "the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head)
+            )
         if "focal" in loss.library.lower():
-            return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head))
+            return Imbalance(
+                "the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head)
+            )
         weight = first(loss.kwargs.get("pos_weight"))
         if kind == "bce_logits" and _given(weight):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made, sigmoid=True,
@@ -179,7 +183,9 @@ def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalanc
                              sigmoid=False)  # fmt: skip
     elif isinstance(loss, Ref):
         if kind == "focal":
-            return Imbalance("the loss is a focal loss", "positives are rare: a focal loss", event.node, event.file, True)
+            return Imbalance(
+                "the loss is a focal loss", "positives are rare: a focal loss", event.node, event.file, True
+            )
         if kind == "bce_logits" and _given(first(event.kwargs.get("pos_weight"))):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", event.node,
                              event.file, True)  # fmt: skip

@@ -92,7 +92,9 @@ class ImageFlow:
             loader = value.attrs.get("loader")
             if not isinstance(loader, Instance):
                 return None
-            return self.of(self.part(self.sample(first(loader.fact(LoaderFacts).dataset)), value.attrs.get("key")), depth)
+            return self.of(
+                self.part(self.sample(first(loader.fact(LoaderFacts).dataset)), value.attrs.get("key")), depth
+            )
         if value.op == "unknown":
             return (
                 self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
@@ -250,8 +252,8 @@ class ImageFlow:
 
 def _opened() -> Value:
     from tricklint.interpreter.values import (
-    Ref,
-)
+        Ref,
+    )
 
     return Ref("PIL.Image.open")
 

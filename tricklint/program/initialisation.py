@@ -75,7 +75,9 @@ def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
         return layer.library in kinds or "torch.nn.Module" in kinds
     if pred.op in ("classname_contains", "classname"):
         name = layer.library.rpartition(".")[2]
-        return any(isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args)
+        return any(
+            isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args
+        )
     if pred.op == "attr":
         return which in pred.args
     if pred.op == "is":
@@ -208,7 +210,9 @@ def holds_pretrained(module: Instance) -> bool:
     """Whether some part of a module comes with pretrained weights, or from a library that may have given it some."""
     known = module.fact(ModuleFacts).holds_pretrained
     if known is None:
-        known = module.fact(ModuleFacts).holds_pretrained = any(_is_pretrained(child) for _, child in submodules(module))
+        known = module.fact(ModuleFacts).holds_pretrained = any(
+            _is_pretrained(child) for _, child in submodules(module)
+        )
     return bool(known)
 
 

@@ -86,8 +86,8 @@ def _put_back(program: Program, train: Event, modes: list[ModeSet | TrainerGiven
 
 def _overrides_train(event: Event) -> bool:
     from tricklint.interpreter.values import (
-    Class,
-)
+        Class,
+    )
 
     return any(
         isinstance(root.cls, Class)

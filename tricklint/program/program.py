@@ -336,7 +336,9 @@ class Program:
         found: dict[tuple[str, str], TrainedModel] = {}
         for event in self.events(OptimizerBuilt, TrainerGiven):
             values = (
-                [group.params for group in event.subject.fact(OptimizerFacts).groups] if isinstance(event, OptimizerBuilt) else [event.subject]
+                [group.params for group in event.subject.fact(OptimizerFacts).groups]
+                if isinstance(event, OptimizerBuilt)
+                else [event.subject]
             )
             for value in values:
                 for root in roots_of(value):
@@ -410,8 +412,17 @@ def takes_nothing(cls: Class) -> bool:
 class TrainedModel:
     """A class of the program that is trained, and how its constructor is called."""
 
-    def __init__(self, path: Path, qualname: str, args: list[Any], kwargs: dict[str, Any], known: bool, line: int) -> None:
-        self.path, self.qualname, self.args, self.kwargs, self.known, self.line = path, qualname, args, kwargs, known, line
+    def __init__(
+        self, path: Path, qualname: str, args: list[Any], kwargs: dict[str, Any], known: bool, line: int
+    ) -> None:
+        self.path, self.qualname, self.args, self.kwargs, self.known, self.line = (
+            path,
+            qualname,
+            args,
+            kwargs,
+            known,
+            line,
+        )
 
     @classmethod
     def of(cls, instance: Instance) -> TrainedModel:
@@ -438,10 +449,10 @@ DEBUG = False
 def plain(value: Value) -> Any:
     """The Python value of constants and containers of them; `_NO` for anything else."""
     from tricklint.interpreter.values import (
-    Dict,
-    Sequence,
-    first,
-)
+        Dict,
+        Sequence,
+        first,
+    )
 
     at = first(value)
     if isinstance(at, Const):

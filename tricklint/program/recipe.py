@@ -74,8 +74,7 @@ def recipes(program: Program) -> Iterator[UsedRecipe]:
 
 def _head_only(roots: tuple[Instance, ...], model: Instance) -> bool:
     return all(
-        root.owner is not model or str(root.fact(ModuleFacts).path).partition(".")[0] in HEAD_NAMES
-        for root in roots
+        root.owner is not model or str(root.fact(ModuleFacts).path).partition(".")[0] in HEAD_NAMES for root in roots
     )
 
 

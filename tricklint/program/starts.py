@@ -76,7 +76,12 @@ def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Pat
         return found
     for path, source in sources.items():
         text = source.text
-        if path in chosen or path.suffix != ".py" or path.stem in ("__init__", "setup", "conftest") or "test" in path.stem:
+        if (
+            path in chosen
+            or path.suffix != ".py"
+            or path.stem in ("__init__", "setup", "conftest")
+            or "test" in path.stem
+        ):
             continue
         if not any(stem in text for stem in stems) or not ("__main__" in text or _RUNS.search(text)):
             continue
@@ -101,7 +106,11 @@ def trains(text: str) -> bool:
     """A file that trains or asks for pretrained weights."""
     if any(word in text and _in_code(text, word) for word in _TRAINS):
         return True
-    optim = "torch.optim" in text or "create_optimizer" in text or (("optim." in text or " optim" in text) and _OPTIM.search(text) is not None)
+    optim = (
+        "torch.optim" in text
+        or "create_optimizer" in text
+        or (("optim." in text or " optim" in text) and _OPTIM.search(text) is not None)
+    )
     return optim or ("pretrained" in text and _PRETRAINED.search(text) is not None)
 
 
