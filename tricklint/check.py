@@ -95,12 +95,14 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     if options.add_ignore:
         mend.add_ignores(report)
     elif options.fix or options.diff:
-        mend.fix(
-            report,
-            universe,
-            lambda now: _kept(ask(universe, known, rules, now).findings, now, baseline, options),
-            options,
-        )
+        wanted = {rule.code for rule in rules}
+        every = [rule for rule in known if not rule.needs_trace or settings.trace]
+
+        def keep(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
+            return _kept([finding for finding in findings if finding.code in wanted], now, baseline, options)
+
+        # A fix is proven by what every rule says of the mended program, whichever were selected.
+        mend.fix(report, universe, lambda now: ask(universe, known, every, now, prove=True), keep, options)
     return report
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 DOCS_URL = "https://tricklint.dev/rules/"
 
@@ -57,13 +58,33 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Keeps:
+    """The post-condition of a fix: what the mended program must have in common with the one before, as far as the code
+    can be followed. The default is the strict one; a rule whose fix changes one of these on purpose says so.
+
+    optimised: the parameters that each optimizer is given ("same", "fewer", "more" or "any"). frozen: what is frozen and
+    thawed. modes: `train()` and `eval()` calls. cleared: `zero_grad()` calls. keys: the `state_dict` keys of the models
+    that are trained ("same" or "more").
+    Always held: every name that was bound still is, and no rule finds what it did not find before.
+    """
+
+    optimised: Literal["same", "fewer", "more", "any"] = "same"
+    frozen: Literal["same", "any"] = "same"
+    modes: Literal["same", "any"] = "same"
+    cleared: Literal["same", "any"] = "same"
+    keys: Literal["same", "more", "any"] = "same"
+
+
+@dataclass(frozen=True)
 class Fix:
-    """One rewrite, applied whole or not at all. `reason` says why a fix is not safe (empty when it is)."""
+    """One rewrite, applied whole or not at all. `reason` says why a fix is not safe (empty when it is); `keeps` is proven
+    before it is made."""
 
     level: FixLevel
     message: str
     edits: tuple[Edit, ...]
     reason: str = ""
+    keeps: Keeps = Keeps()
 
 
 @dataclass(frozen=True)

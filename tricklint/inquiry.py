@@ -19,6 +19,7 @@ from tricklint.universe import Universe
 from tricklint.unused_ignore import Suppressions, UnusedIgnore
 
 if TYPE_CHECKING:
+    from tricklint.fix.proof import Facts
     from tricklint.program import Program
 
 
@@ -28,15 +29,21 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     suppressed: int = 0
+    facts: Facts | None = None  # of the program that was followed, where fixes are to be proven
 
 
 def ask(
-    universe: Universe, known: Sequence[Rule], rules: Sequence[Rule], sources: Mapping[Path, Source] | None = None
+    universe: Universe,
+    known: Sequence[Rule],
+    rules: Sequence[Rule],
+    sources: Mapping[Path, Source] | None = None,
+    prove: bool = False,
 ) -> Found:
-    """All findings for the files asked for. `sources`: other texts than the universe's own, while files are mended."""
+    """All findings for the files asked for. `sources`: other texts than the universe's own, while files are mended.
+    `prove`: what is known of the program is kept too, so that fixes can be held against it."""
     sources = universe.sources if sources is None else sources
     found = Found()
-    _run_rules(universe, rules, sources, found)
+    _run_rules(universe, rules, sources, found, prove)
     settings = universe.settings
     found.findings = [
         finding
@@ -48,7 +55,9 @@ def ask(
     return found
 
 
-def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found) -> None:
+def _run_rules(
+    universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found, prove: bool = False
+) -> None:
     if not universe.roots:
         return
     from tricklint.program import Program
@@ -72,6 +81,10 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
                 found.findings.append(finding)
         except Exception as error:
             found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
+    if prove:
+        from tricklint.fix.proof import facts_of
+
+        found.facts = facts_of(program)
     if universe.traced:
         wanted = {rule.code for rule in rules}
         judged = universe.traced.judge(found.findings, sources, settings)

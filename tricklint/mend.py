@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tricklint.finding import Finding
+from tricklint.finding import Finding, Fix
 from tricklint.report import Report
 from tricklint.source import ignores
 from tricklint.source.text import Problem, Source, SourceError, read_bytes
@@ -15,8 +15,10 @@ from tricklint.universe import Universe
 
 if TYPE_CHECKING:
     from tricklint.check import Options
+    from tricklint.fix.engine import FixResult
+    from tricklint.inquiry import Found
 
-FindingsOf = Callable[[Mapping[Path, Source]], list[Finding]]
+Ask = Callable[[Mapping[Path, Source]], "Found"]
 
 
 def paths_of(findings: Iterable[Finding]) -> set[Path]:
@@ -24,24 +26,31 @@ def paths_of(findings: Iterable[Finding]) -> set[Path]:
     return {path for finding in findings for path in (finding.path, *(evidence.path for evidence in finding.evidence))}
 
 
-def fix(report: Report, universe: Universe, findings_of: FindingsOf, options: Options) -> None:
-    """Mend everything up to the fix level, to a fixpoint in memory, then write it or show the diff."""
+def fix(
+    report: Report, universe: Universe, ask: Ask, keep: Callable[[list[Finding], Mapping[Path, Source]], list[Finding]], options: Options
+) -> None:
+    """Mend everything up to the fix level, to a fixpoint in memory, each fix proven, then write it or show the diff.
+
+    ask: what every rule finds in other texts, with what is known of the program. keep: those that are to be reported.
+    """
     from tricklint.fix.diff import unified
     from tricklint.fix.engine import fix_sources
 
-    first = report.findings
+    looks = _Looks(ask)
     untouchable: set[Path] = set()
 
     def ask_again(now: Mapping[Path, Source]) -> list[Finding]:
-        unchanged = all(source is universe.sources.get(path) for path, source in now.items())
-        findings = first if unchanged else findings_of(now)
+        findings = keep(looks.at(now).findings, now)
         return [_within(finding, universe.asked - untouchable) for finding in findings]
 
-    result = fix_sources(universe.sources, ask_again, universe.settings.fix_level)
+    def mended() -> FixResult:
+        return fix_sources(universe.sources, ask_again, universe.settings.fix_level, prove=looks.prove)
+
+    result = mended()
     stale = _changed_on_disk(result.changed, universe, report) if options.fix and not options.stdin else set()
     if stale:  # a fix is made whole or not at all, so those that touch such a file are not made at all
         untouchable |= stale
-        result = fix_sources(universe.sources, ask_again, universe.settings.fix_level)
+        result = mended()
 
     report.findings, report.fixed = result.remaining, result.applied
     report.notes += [f"{_at(finding)}: fix not made: {why}" for finding, why in result.reverted]
@@ -51,6 +60,45 @@ def fix(report: Report, universe: Universe, findings_of: FindingsOf, options: Op
             report.diffs.append(unified(universe.sources[path], changed.text))
         elif not options.stdin:
             _write(universe.sources[path], changed.text, report)
+
+
+class _Looks:
+    """What was found in texts before, so that no text is followed twice; and the proofs that rest on it."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._seen: dict[int, tuple[tuple[Source, ...], Found]] = {}  # the sources keep their ids as long as they stand here
+
+    def at(self, sources: Mapping[Path, Source]) -> Found:
+        texts = tuple(sources.values())
+        state = hash(tuple(map(id, texts)))
+        if state not in self._seen:
+            if len(self._seen) > 3:
+                del self._seen[next(iter(self._seen))]
+            self._seen[state] = (texts, self._ask(sources))
+        return self._seen[state][1]
+
+    def prove(self, old: Mapping[Path, Source], new: Mapping[Path, Source], made: Sequence[tuple[Finding, Fix]]) -> str:
+        """What the fixes made between two texts break; "" when they keep their word."""
+        from tricklint.fix.proof import arisen, broken, lost_name, widest
+
+        for path, source in new.items():
+            if source is not old[path] and (name := lost_name(old[path].text, source.text)):
+                return f"it would read {name!r} where nothing has bound it"
+        before, after = self.at(old), self.at(new)
+        if after.problems and not before.problems:
+            return f"the mended program could not be followed: {after.problems[0].message}"
+        if before.facts is not None and after.facts is not None:
+            why = broken(before.facts, after.facts, widest(fix.keeps for _, fix in made))
+            if why:
+                return why
+        more = arisen(before.findings, after.findings, [finding for finding, _ in made])
+        if more is None:
+            return ""
+        code, path = more
+        if any(finding.code == code and finding.path == path for finding, _ in made):
+            return f"{code} would still be found"
+        return f"{code} would be found in {path.name}"
 
 
 def _at(finding: Finding) -> str:

@@ -117,7 +117,7 @@ class Verdict:
     why: str = ""
     place: Use | None = None
     edits: Edits | None = None
-    safe: bool = False
+    level: FixLevel = FixLevel.UNSAFE
 
 
 class IterrowsLoop(Rule):
@@ -142,8 +142,7 @@ class IterrowsLoop(Rule):
             message += f" ({verdict.why})"
         fix = None
         if verdict.edits is not None:
-            level = FixLevel.SAFE if verdict.safe else FixLevel.UNSAFE
-            fix = Fix(level, f"{verdict.fix_class}: {_fix_message(verdict, loop)}", verdict.edits, verdict.why)
+            fix = Fix(verdict.level, f"{verdict.fix_class}: {_fix_message(verdict, loop)}", verdict.edits, verdict.why)
         evidence: tuple[Evidence, ...] = ()
         if verdict.place is not None:
             evidence = (Evidence(loop.tree.path, *loop.tree.span(verdict.place.node), verdict.place.what),)
@@ -187,11 +186,11 @@ def judge(loop: RowLoop) -> Verdict:
     if whole is Body.COUNT:
         edits = rewrites.to_count(loop)
         if edits is not None:
-            return Verdict("vectorise", _COUNT_REASON, edits=edits)
+            return Verdict("vectorise", _COUNT_REASON, edits=edits, level=rewrites.count_level(loop))
     fits = rewrites.fits_itertuples(labels)
     named = fits and not any(isinstance(read.column, int) for read in loop.reads)
     if not labels or whole is Body.COLLECT or (whole is Body.GATHER and not named):
-        if labels and named and not loop.origin.unique and not _doubts(loop, "itertuples"):
+        if labels and named and not loop.origin.unique and not _doubts(loop, "itertuples") and not _other_types(loop, "itertuples"):
             # Named tuples are proven here, columns are not: nothing says that a name stands only once.
             return _with_level(loop, "itertuples", rewrites.to_itertuples(loop), labels)
         return _with_level(loop, "column", rewrites.to_columns(loop), labels)
@@ -209,23 +208,31 @@ def _with_level(loop: RowLoop, fix_class: str, edits: Edits | None, labels: list
     if edits is None:
         return Verdict(fix_class, "the code around it cannot be rewritten whole")
     doubts = _doubts(loop, fix_class) if labels else []
-    if labels and meets_missing(loop):
-        doubts.append("a condition on the missing value of a nullable column (pd.NA) raises, where pandas 3 has nan in a row")
-    return Verdict(fix_class, "; ".join(doubts), edits=edits, safe=not doubts)
+    types = _other_types(loop, fix_class) if labels else []
+    level = FixLevel.UNSAFE if doubts else FixLevel.RECIPE if types else FixLevel.SAFE
+    return Verdict(fix_class, "; ".join((*doubts, *types)), edits=edits, level=level)
+
+
+def _other_types(loop: RowLoop, fix_class: str) -> list[str]:
+    """What comes out equal, but of another type, or raises where a row would hold no single value."""
+    found = []
+    if inexact_reads(loop):
+        found.append(
+            "where all columns are numbers, iterrows() upcasts them to one type and hands out NumPy scalars; "
+            "this hands out each column's own Python values, which compare equal (integers above 2**53, rounded there, stay whole)"
+        )
+    if not loop.origin.unique and (fix_class == "column" or repeatable_columns(loop)):
+        found.append("a column name that stands twice, which gives a Series in a row, is no longer one column")
+    return found
 
 
 def _doubts(loop: RowLoop, fix_class: str) -> list[str]:
-    """What might come out differently; none when the rewrite is proven."""
+    """What might come out with another value; none when the rewrite is proven."""
     doubts = []
-    if inexact_reads(loop):
-        doubts.append(
-            "where all columns are numbers, iterrows() upcasts them to one type and hands out NumPy scalars; "
-            "this hands out each column's own Python values"
-        )
-        if makes_keys(loop):
-            doubts.append("two NaN may be one key or two")
-    if not loop.origin.unique and (fix_class == "column" or repeatable_columns(loop)):
-        doubts.append("a column name that stands twice gives a Series in a row")
+    if inexact_reads(loop) and makes_keys(loop):
+        doubts.append("two NaN may be one key or two")
+    if meets_missing(loop):
+        doubts.append("a condition on the missing value of a nullable column (pd.NA) raises, where pandas 3 has nan in a row")
     if any(isinstance(read.column, int) for read in loop.reads):
         doubts.append("positions in a row are labels since pandas 3")
     if loop.frame_lent:

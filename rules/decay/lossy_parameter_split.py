@@ -103,7 +103,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.finding import Evidence, Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
@@ -230,7 +230,7 @@ class LossyParameterSplit(Rule):
         level, reason = FixLevel.RECIPE, "parameters that no group held are trained now"
         if any(slot.library in layers.EMBEDDING for slot in slots(split.root)):
             level, reason = FixLevel.UNSAFE, "embeddings are matrices, so they decay now"
-        return Fix(level, "split the parameters by named_parameters()", edits, reason)
+        return Fix(level, "split the parameters by named_parameters()", edits, reason, keeps=Keeps(optimised="more"))
 
     def membership_fix(self, file: FileModule, split: Split, program: Program) -> Fix | None:
         """`n not in no_decay` → `not any(part in n for part in no_decay)`, in every group."""
@@ -248,7 +248,8 @@ class LossyParameterSplit(Rule):
         if not every:
             return None
         return Fix(
-            FixLevel.RECIPE, "look for parts of names", every, "the parameters on the list are no longer decayed"
+            FixLevel.RECIPE, "look for parts of names", every, "the parameters on the list are no longer decayed",
+            keeps=Keeps(optimised="more"),
         )
 
     def names_fix(
@@ -269,9 +270,9 @@ class LossyParameterSplit(Rule):
             end = build.whole_offsets(file.tree, literal.elements[-1].value)[1]
             added = ", ".join(f'"{name}.weight"' for name in missing)
             edits: build.Edits | None = (build.edit_at(file.tree, end, end, f", {added}"),)
-            return Fix(FixLevel.RECIPE, "put the norms on the list", edits or (), reason)
+            return Fix(FixLevel.RECIPE, "put the norms on the list", edits or (), reason, keeps=Keeps(optimised="more"))
         edits = self.or_vectors(program, split, file)
-        return Fix(FixLevel.RECIPE, "spare all vectors", edits, reason) if edits else None
+        return Fix(FixLevel.RECIPE, "spare all vectors", edits, reason, keeps=Keeps(optimised="more")) if edits else None
 
     @staticmethod
     def or_vectors(program: Program, split: Split, file: FileModule) -> build.Edits | None:

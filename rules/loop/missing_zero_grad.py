@@ -63,7 +63,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
@@ -188,13 +188,17 @@ class MissingZeroGrad(Rule):
             return None
         tree = step.file.tree
         line = f"{tree.code(what)}.zero_grad()"
-        together = back.file is step.file and block_of(step) is block_of(back) and block_of(step) is not None
+        block = block_of(back)
+        # A step that is sometimes left out must not take the clearing with it: gradients of that round would stay.
+        together = back.file is step.file and block is not None and (block_of(step) is block or stands_in(step, block))
+        if not together and conditional(step):
+            return None
         edits = (
             build.insert_before(tree, back.node, [line]) if together else build.insert_after(tree, step.node, [line])
         )
         if edits is None:
             return None
-        return Fix(FixLevel.RECIPE, f"call {line}", edits, "each step now follows its own gradient")
+        return Fix(FixLevel.RECIPE, f"call {line}", edits, "each step now follows its own gradient", keeps=Keeps(cleared="any"))
 
 
 def receiver(step: Event) -> cst.BaseExpression | None:
@@ -216,6 +220,26 @@ def receiver(step: Event) -> cst.BaseExpression | None:
 def block_of(event: Event) -> cst.CSTNode | None:
     statement = event.file.tree.statement_of(event.node)
     return event.file.tree.parent(statement) if statement is not None else None
+
+
+def stands_in(event: Event, block: cst.CSTNode) -> bool:
+    """Whether an event's statement stands in a block, at any depth, of the same function."""
+    for up in event.file.tree.ancestors(event.node):
+        if up is block:
+            return True
+        if isinstance(up, (cst.FunctionDef, cst.Lambda)):
+            return False
+    return False
+
+
+def conditional(event: Event) -> bool:
+    """Whether an `if` stands between an event's statement and its loop or function."""
+    for up in event.file.tree.ancestors(event.node):
+        if isinstance(up, (cst.For, cst.While, cst.FunctionDef, cst.Lambda)):
+            return False
+        if isinstance(up, cst.If):
+            return True
+    return False
 
 
 def is_plain(node: cst.CSTNode) -> bool:

@@ -68,7 +68,7 @@ from tricklint.libraries.events import LossComputed
 from tricklint.program import Program
 from tricklint.program.predictions import Ending, only_ending
 from tricklint.rule import Rule
-from tricklint.source.tree import Tree
+from tricklint.source.tree import Tree, walk
 
 # type of the loss → what its input ends in → what is wrong with it
 WRONG = {
@@ -202,11 +202,63 @@ class SoftmaxBeforeCrossEntropy(Rule):
         loose = isinstance(inner, (cst.BinaryOperation, cst.Comparison, cst.IfExp, cst.Lambda, cst.UnaryOperation))
         if loose and not inner.lpar and not isinstance(tree.parent(call), (cst.Arg, cst.Assign, cst.Return)):
             code = f"({code})"
+        name = name_given(tree, call)
+        if name is not None and read_elsewhere(event, file, name, call):
+            # the probabilities are wanted elsewhere: only what the loss is given may change
+            argument = loss_argument(event, name)
+            same = isinstance(inner, cst.Name) and scope_at(tree, call) is scope_at(tree, event.node) and not rebound(tree, inner, call)
+            if argument is None or file is not event.file or not same:
+                return None
+            edits = build.replace(tree, argument, code)
+            return Fix(FixLevel.RECIPE, f"give the loss the logits, without the {what}", edits, "the loss sees logits")
         edits = without_statement(tree, call, code) or build.replace(tree, call, code)
         direct = file is event.file and any(up is event.node for up in tree.ancestors(call))
         if direct:
             return Fix(FixLevel.RECIPE, f"give the loss the logits, without the {what}", edits, "the loss sees logits")
         return Fix(FixLevel.UNSAFE, f"take the {what} out", edits, reason)
+
+
+def name_given(tree: Tree, call: cst.Call) -> str | None:
+    """The name that a call's result alone is assigned to."""
+    assign = tree.parent(call)
+    if isinstance(assign, cst.Assign) and len(assign.targets) == 1 and isinstance(assign.targets[0].target, cst.Name):
+        return assign.targets[0].target.value
+    return None
+
+
+def scope_at(tree: Tree, node: cst.CSTNode) -> cst.CSTNode | None:
+    return next((up for up in tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Lambda))), None)
+
+
+def read_elsewhere(event: Event, file: FileModule, name: str, call: cst.Call) -> bool:
+    """Whether a name is read, within its function, by anything but the loss."""
+    scope = scope_at(file.tree, call) or file.tree.module
+    inside = {id(node) for node in walk(event.node)} if file is event.file else set()
+    target = file.tree.parent(call)
+    own = {id(node) for node in walk(target)} if target is not None else set()
+    return any(
+        isinstance(node, cst.Name) and node.value == name and id(node) not in inside | own for node in walk(scope)
+    )
+
+
+def loss_argument(event: Event, name: str) -> cst.Name | None:
+    """The first argument of a loss, when it is just that name."""
+    if not isinstance(event.node, cst.Call) or not event.node.args:
+        return None
+    value = event.node.args[0].value
+    return value if isinstance(value, cst.Name) and value.value == name else None
+
+
+def rebound(tree: Tree, name: cst.Name, call: cst.Call) -> bool:
+    """Whether a name is bound again behind a call, in its function."""
+    at = tree.offsets(call)[0]
+    scope = scope_at(tree, call) or tree.module
+    return any(
+        isinstance(node, (cst.AssignTarget, cst.AugAssign, cst.AnnAssign, cst.For, cst.NamedExpr))
+        and any(isinstance(each, cst.Name) and each.value == name.value for each in walk(node.target))
+        and tree.offsets(node)[0] > at
+        for node in walk(scope)
+    )
 
 
 def without_statement(tree: Tree, call: cst.Call, code: str) -> build.Edits | None:

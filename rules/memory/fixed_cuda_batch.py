@@ -115,7 +115,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.values import (
     Const,
@@ -215,7 +215,7 @@ def in_pieces(tree: Tree, step: PlainStep, normed: bool) -> Fix | None:
     if normed:
         reason = "batch norm sees the statistics of the pieces, and " + reason
     edits = (*imported, *placed, build.edit_at(tree, start, end, call))
-    return Fix(FixLevel.UNSAFE, "halve the batch on OutOfMemoryError and accumulate weighted gradients", edits, reason)
+    return Fix(FixLevel.UNSAFE, "halve the batch on OutOfMemoryError and accumulate weighted gradients", edits, reason, keeps=Keeps(cleared="any"))
 
 
 def lazy_batch(tree: Tree, step: PlainStep) -> Fix | None:
@@ -229,7 +229,7 @@ def lazy_batch(tree: Tree, step: PlainStep) -> Fix | None:
     reason = (
         "when koila 0.1.1 splits a batch it adds up mean losses unscaled, so gradients grow with the number of pieces"
     )
-    return Fix(FixLevel.UNSAFE, "hand the batch to koila", (*imported, *placed), reason)
+    return Fix(FixLevel.UNSAFE, "hand the batch to koila", (*imported, *placed), reason, keeps=Keeps(cleared="any"))
 
 
 def executable_batch_size(found: FixedBatch) -> Fix | None:
@@ -273,7 +273,7 @@ def executable_batch_size(found: FixedBatch) -> Fix | None:
         *build.replace(tree, passed, "batch_size"),
     )
     reason = "the whole function starts again with half the batch size, and the learning rate no longer fits the batch"
-    return Fix(FixLevel.UNSAFE, "let accelerate find a batch size that fits", edits, reason)
+    return Fix(FixLevel.UNSAFE, "let accelerate find a batch size that fits", edits, reason, keeps=Keeps(cleared="any"))
 
 
 def binds(tree: Tree, function: cst.FunctionDef, name: str) -> bool:

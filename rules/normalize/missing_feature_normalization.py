@@ -81,7 +81,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.knowledge.alpha import alpha_low, rounded_scale
 from tricklint.libraries.events import LossComputed
@@ -138,5 +138,6 @@ class MissingFeatureNormalization(Rule):
         if edits is None:
             return None
         return Fix(
-            FixLevel.UNSAFE, "normalise the features, then scale them", edits, "adds a layer: train the head again"
+            FixLevel.UNSAFE, "normalise the features, then scale them", edits, "adds a layer: train the head again",
+            keeps=Keeps(keys="more"),
         )

@@ -84,7 +84,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Built, Event
 from tricklint.interpreter.values import (
@@ -185,6 +185,7 @@ class FrozenNormDrift(Rule):
             "run the frozen BatchNorm layers in evaluation mode",
             edits,
             "frozen norms no longer follow the new data",
+            keeps=Keeps(modes="any"),
         )
 
 

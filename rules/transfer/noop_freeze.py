@@ -52,7 +52,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
@@ -152,6 +152,7 @@ class NoopFreeze(Rule):
                 "set requires_grad",
                 build.replace(tree, target.attr, "requires_grad"),
                 "the freeze takes effect",
+                keeps=Keeps(optimised="fewer", frozen="any"),
             )
         level, reason = FixLevel.RECIPE, "the freeze takes effect"
         roots = roots_of(subject)
@@ -165,4 +166,4 @@ class NoopFreeze(Rule):
         elif isinstance(subject, Instance) and not around:
             level, reason = FixLevel.UNSAFE, "nothing may be left to train"
         code = f"{tree.code(target.value)}.requires_grad_({tree.code(node.value)})"
-        return Fix(level, "call requires_grad_()", build.replace(tree, node, code), reason)
+        return Fix(level, "call requires_grad_()", build.replace(tree, node, code), reason, keeps=Keeps(optimised="fewer", frozen="any"))

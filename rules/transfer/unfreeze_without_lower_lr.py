@@ -88,7 +88,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
@@ -208,6 +208,7 @@ class UnfreezeWithoutLowerLr(Rule):
             "fine-tune at a tenth of the learning rate",
             build.replace(tree, rate, f"{tree.code(rate)} / 10"),
             "the second phase takes smaller steps",
+            keeps=Keeps(optimised="any"),
         )
 
 

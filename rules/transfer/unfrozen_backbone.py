@@ -71,7 +71,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
+from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Built, Event, Made
 from tricklint.interpreter.values import (
@@ -79,7 +79,7 @@ from tricklint.interpreter.values import (
     Instance,
 )
 from tricklint.knowledge import frameworks
-from tricklint.libraries.events import GroupAdded, GroupOptionSet, OptimizerBuilt, TrainerGiven
+from tricklint.libraries.events import FreezeMissed, GroupAdded, GroupOptionSet, OptimizerBuilt, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
 from tricklint.program import backbone as bb
@@ -140,6 +140,11 @@ class UnfrozenBackbone(Rule):
         ]
         if not training or not program.complete(backbone.built):
             return None
+        if any(
+            missed.value is False and missed.possible and bb.related(missed.subject, model, outer)
+            for missed in program.events(FreezeMissed)
+        ):
+            return None  # it is meant to be frozen: noop-freeze says what is wrong, and its edit mends both
         new_head = bool(backbone.heads) or bool(model.fact(ModuleFacts).new_head)
         if not new_head and not any(bb.has_new_layers(container, model) for container in outer):
             return None
@@ -217,6 +222,8 @@ class UnfrozenBackbone(Rule):
     # -- the fix ---------------------------------------------------------------------------------------------------------
 
     def mend(self, program: Program, backbone: Backbone, trained: Event) -> Fix | None:
+        if isinstance(trained, OptimizerBuilt) and any(head.seq > trained.seq for head in backbone.heads):
+            return None  # the new head is in no optimizer: with a freeze nothing at all would train
         frozen = self.freeze_edits(backbone)
         if frozen is None:
             return None
@@ -232,6 +239,7 @@ class UnfrozenBackbone(Rule):
             "freeze the backbone before its new head is put on, and optimise what remains trainable",
             tuple(edits),
             reason,
+            keeps=Keeps(optimised="fewer", frozen="any"),
         )
 
     def freeze_edits(self, backbone: Backbone) -> tuple[Edit, ...] | None:

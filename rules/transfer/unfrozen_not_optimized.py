@@ -85,7 +85,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.finding import Finding, Fix, FixLevel, Severity
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.values import (
     Instance,
@@ -217,6 +217,7 @@ class UnfrozenNotOptimized(Rule):
             "hand the optimizer all parameters: it skips those without gradient",
             build.replace(tree, argument.value, tree.code(inner)),
             "the unfrozen layers train from now on",
+            keeps=Keeps(optimised="more"),
         )
 
 

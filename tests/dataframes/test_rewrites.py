@@ -1,7 +1,8 @@
 """Every rewrite of a fixture is run against the original on generated frames: equal results, of equal types.
 
 A *safe* rewrite must agree on every frame that the original can work on: mixed dtypes, NaN, None, no rows, odd and
-repeated column names, any index. An *unsafe* one must agree wherever its reason does not apply.
+repeated column names, any index. A *recipe* must give equal values, of whatever type, on frames of numbers, text or both.
+An *unsafe* one must agree wherever its reason does not apply.
 """
 
 from __future__ import annotations
@@ -170,9 +171,9 @@ def frames(draw: st.DrawFn, case: Case) -> pd.DataFrame:
         st.lists(st.sampled_from(["other", "class", "_x", "two words", "0", 7, "größe"]), max_size=2, unique=True)
     )
     names = [*names, *(name for name in others if name not in names)]
-    if not safe:
+    if case.level is FixLevel.UNSAFE:
         names.append("some text")
-    elif names and draw(st.booleans()) and draw(st.booleans()):
+    elif safe and names and draw(st.booleans()) and draw(st.booleans()):
         names.insert(draw(st.integers(0, len(names))), draw(st.sampled_from(names)))  # a name that stands twice
     made = []
     for name in names:
@@ -208,18 +209,22 @@ def _index(draw: st.DrawFn, rows: int) -> pd.Index:
 # -- equality, types included ----------------------------------------------------------------------------------------
 
 
-def difference(one: object, other: object) -> str:
-    """Where two results differ, in value or in type; empty when they do not."""
-    if type(one) is not type(other):
+def difference(one: object, other: object, types: bool = True) -> str:
+    """Where two results differ, in value or (with `types`) in type; empty when they do not."""
+    if isinstance(one, np.generic) and not types:
+        one = one.item()
+    if isinstance(other, np.generic) and not types:
+        other = other.item()
+    if types and type(one) is not type(other):
         return f"{one!r} is {type(one).__name__}, {other!r} is {type(other).__name__}"
     if isinstance(one, dict) and isinstance(other, dict):
-        return difference(list(one.items()), list(other.items()))
+        return difference(list(one.items()), list(other.items()), types)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         if len(one) != len(other):
             return f"{len(one)} items and {len(other)}"
-        return next((d for d in map(difference, one, other) if d), "")
+        return next((d for a, b in zip(one, other) if (d := difference(a, b, types))), "")
     if isinstance(one, (set, frozenset)) and isinstance(other, (set, frozenset)):
-        return difference(sorted(map(repr, one)), sorted(map(repr, other)))
+        return difference(sorted(map(repr, one)), sorted(map(repr, other))) if types else "" if one == other else "sets differ"
     if isinstance(one, (float, np.floating)) and math.isnan(one) and math.isnan(other):  # type: ignore[arg-type]
         return ""
     if one is pd.NaT or one is pd.NA:
@@ -254,6 +259,7 @@ def test_the_rewrite_gives_equal_results_and_types(case: Case) -> None:
     pytest.importorskip("tqdm")
     original = _load(FIXTURES / f"{case.fixture}.py", case.function)
     rewritten = _load(FIXTURES / f"{case.fixture}.fixed.py", case.function)
+    strict = case.level is not FixLevel.RECIPE
     worked = 0
     for frame in _plain_frames(case):
         try:
@@ -261,7 +267,7 @@ def test_the_rewrite_gives_equal_results_and_types(case: Case) -> None:
         except Exception:
             continue
         worked += 1
-        assert not difference(expected, _run(case, rewritten, frame)), frame.dtypes
+        assert not difference(expected, _run(case, rewritten, frame), strict), frame.dtypes
     assert worked or case.function == "spans", "the original works on no plain frame"  # positions: gone since pandas 3
 
     @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=PHASES)
@@ -269,17 +275,19 @@ def test_the_rewrite_gives_equal_results_and_types(case: Case) -> None:
     def compare(frame: pd.DataFrame) -> None:
         if case.positions and not any(frame[name].dtype == object for name in case.columns):
             return
+        if not strict and any((frame[name].abs() > 2**53).any() for name in frame if frame[name].dtype.kind in "iu"):
+            return  # a row of numbers rounds them, as the fix says
         if case.conditions and any(value is pd.NA for name in case.columns for value in frame[name]):
             return  # the rule's page says so
         try:
             expected = _run(case, original, frame)
         except Exception:
             return  # the original has no result either
-        assert not difference(expected, _run(case, rewritten, frame)), frame.dtypes
+        assert not difference(expected, _run(case, rewritten, frame), strict), frame.dtypes
 
     compare()
 
 
 def test_there_are_enough_cases_of_each_level() -> None:
     levels = [case.level for case in CASES]
-    assert levels.count(FixLevel.SAFE) >= 8 and levels.count(FixLevel.UNSAFE) >= 8
+    assert levels.count(FixLevel.SAFE) >= 8 and levels.count(FixLevel.RECIPE) >= 8 and levels.count(FixLevel.UNSAFE) >= 4

@@ -19,7 +19,7 @@ from tricklint.source.tree import Tree, walk
 Loop = cst.For | cst.While
 # An assignment of what `concat` or `append` gives, or to a row
 _GROWS = re.compile(
-    r"=[\s(\\]*[\w.]*\bconcat\s*\(|=[\s(\\]*[\w.]+\s*\.\s*_?append\s*\(|\.\s*(?:loc|at)\s*\[(?:.*\]\s*=(?!=)|\s*$)",
+    r"(?:=|\belse\b)[\s(\\]*[\w.]*\bconcat\s*\(|=[\s(\\]*[\w.]+\s*\.\s*_?append\s*\(|\.\s*(?:loc|at)\s*\[(?:.*\]\s*=(?!=)|\s*$)",
     re.MULTILINE,
 )
 _PANDAS = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:pandas|modin|geopandas|cudf)\b|,[ \t]*pandas\b", re.MULTILINE)
@@ -65,7 +65,9 @@ def frame_growths(tree: Tree) -> list[FrameGrowth]:
 
 def _growth(tree: Tree, node: cst.Assign, imports: dict[str, str]) -> FrameGrowth | None:
     target, value = node.targets[0].target, node.value
-    path = dotted(target)
+    path = dotted(target) or _item_of(tree, target)
+    if path and isinstance(value, cst.IfExp):  # `df = new if df is None else pd.concat([df, new])`
+        value = next((part for part in (value.body, value.orelse) if isinstance(part, cst.Call)), value)
     if path and isinstance(value, cst.Call):
         call = _inner_call(value)
         if qualified(call.func, imports).endswith("pandas.concat") or qualified(call.func, imports) == "cudf.concat":
@@ -78,6 +80,20 @@ def _growth(tree: Tree, node: cst.Assign, imports: dict[str, str]) -> FrameGrowt
         if frame and target.value.attr.value in ("loc", "at") and _is_new_row(tree, node, frame, target, imports):
             return _in_loop(tree, node, frame, "loc", target, imports)
     return None
+
+
+def _item_of(tree: Tree, target: cst.BaseExpression) -> str:
+    """`tables[split]` and `self.tables["train"]` as they are written; "" for anything else."""
+    if not isinstance(target, cst.Subscript) or not dotted(target.value) or len(target.slice) != 1:
+        return ""
+    index = target.slice[0].slice
+    plain = isinstance(index, cst.Index) and isinstance(index.value, (cst.Name, cst.SimpleString, cst.Integer))
+    return tree.code(target) if plain else ""
+
+
+def _is(tree: Tree, node: cst.BaseExpression, path: str) -> bool:
+    """Whether an expression is the frame `path`."""
+    return dotted(node) == path or (isinstance(node, cst.Subscript) and _item_of(tree, node) == path)
 
 
 def _inner_call(call: cst.Call) -> cst.Call:
@@ -110,8 +126,8 @@ def _concat(tree: Tree, node: cst.Assign, path: str, call: cst.Call, imports: di
             options.append(arg)
     if not isinstance(pieces, (cst.List, cst.Tuple)):
         return None
-    own = [element for element in pieces.elements if dotted(element.value) == path]
-    added = tuple(element.value for element in pieces.elements if dotted(element.value) != path)
+    own = [element for element in pieces.elements if _is(tree, element.value, path)]
+    added = tuple(element.value for element in pieces.elements if not _is(tree, element.value, path))
     if len(own) != 1 or not added:
         return None
     plain = call is node.value and pieces.elements[0] is own[0]
@@ -185,10 +201,40 @@ def _in_loop(
         if isinstance(up, (cst.For, cst.While)):
             loop = up
             break
-    if loop is None or _ends_loop(tree, node) or _made_anew(tree, loop, node, path):
+    if loop is None and path.startswith("self."):
+        loop = _loop_that_calls(tree, node)
+        if loop is None or any(tree.offsets(a)[0] < tree.offsets(node)[0] for a in _in_same_function(tree, node, path)):
+            return None
+    elif loop is None or _ends_loop(tree, node) or _made_anew(tree, loop, node, path):
         return None
     before = [a for a in _assignments(tree, node, path) if tree.offsets(a)[0] < tree.offsets(loop)[0]]
     return FrameGrowth(tree, path, kind, where, node, loop, start=before[-1] if before else None)
+
+
+def _in_same_function(tree: Tree, node: cst.Assign, path: str) -> list[cst.Assign]:
+    """Assignments that make the frame anew in the method in which it grows."""
+    scope = scope_of(tree, node)
+    return [each for each in _assignments(tree, node, path) if scope_of(tree, each) is scope]
+
+
+def _loop_that_calls(tree: Tree, node: cst.Assign) -> Loop | None:
+    """A loop of the file that calls the method in which an attribute grows, on an object that outlives its turns."""
+    method = scope_of(tree, node)
+    if not isinstance(method, cst.FunctionDef) or not isinstance(scope_of(tree, method), cst.ClassDef):
+        return None
+    for loop in walk(tree.module):
+        if not isinstance(loop, (cst.For, cst.While)):
+            continue
+        for call in walk(loop.body):
+            if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute):
+                continue
+            owner = call.func.value
+            if call.func.attr.value != method.name.value or not dotted(owner):
+                continue
+            root = dotted(owner).split(".")[0]
+            if not any(isinstance(each, cst.Assign) and _sets(each, root) for each in walk(loop.body)):
+                return loop
+    return None
 
 
 def _ends_loop(tree: Tree, node: cst.Assign) -> bool:
@@ -206,12 +252,29 @@ def _made_anew(tree: Tree, loop: Loop, node: cst.Assign, path: str) -> bool:
     """Whether each turn of the loop makes the frame from something else first."""
     if isinstance(loop, cst.For) and any(dotted(each) == path for each in walk(loop.target)):
         return True
-    for statement in loop.body.body if isinstance(loop.body, cst.IndentedBlock) else ():
+    return _always_sets(loop.body, node, path)
+
+
+def _always_sets(body: cst.BaseSuite, node: cst.Assign, path: str) -> bool:
+    """Whether a block binds the frame to something else, on every way through it."""
+    for statement in body.body if isinstance(body, cst.IndentedBlock) else ():
         for small in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
             if isinstance(small, cst.Assign) and small is not node and _sets(small, path):
                 if not any(dotted(each) == path for each in walk(small.value)):
                     return True
+        if isinstance(statement, cst.With) and _always_sets(statement.body, node, path):
+            return True
+        if isinstance(statement, cst.If) and _both_set(statement, node, path):
+            return True
     return False
+
+
+def _both_set(branch: cst.If, node: cst.Assign, path: str) -> bool:
+    if not _always_sets(branch.body, node, path) or branch.orelse is None:
+        return False
+    if isinstance(branch.orelse, cst.If):
+        return _both_set(branch.orelse, node, path)
+    return _always_sets(branch.orelse.body, node, path)
 
 
 def _sets(assign: cst.Assign, path: str) -> bool:

@@ -17,7 +17,8 @@ import libcst as cst
 
 from tricklint.dataframes.origin import Origin, origin_of
 from tricklint.dataframes.scope import dotted, imports_of, is_stored, names_of, scope_of, uses
-from tricklint.dataframes.words import PASSING_CALLS, SERIES_NAMES
+from tricklint.dataframes.words import FRAME_LIBRARIES, PASSING_CALLS, SERIES_NAMES
+from tricklint.dataframes.writers import CHANGING, changed_by_calls
 from tricklint.source.tree import Tree, walk
 
 METHOD = "iterrows"
@@ -125,17 +126,19 @@ class RowLoop:
 
 def frame_loops(tree: Tree, foreign: Collection[str] = ()) -> list[RowLoop]:
     """Every loop over data frame rows, in source order. `foreign` names classes, of whatever file, that define an
-    `iterrows` of their own; those of this file are found here."""
+    `iterrows` of their own; those of this file are found here. Without a library of frames in the file, only a loop that
+    takes a pair apart is one over a frame's rows: other libraries' `iterrows` give single records."""
     if METHOD not in tree.text:
         return []
     own = set(foreign) | foreign_classes(tree)
+    frames_here = any(name.split(".")[0] in FRAME_LIBRARIES for name in imports_of(tree).values())
     found = []
     for node in walk(tree.module):
         if isinstance(node, (cst.For, cst.CompFor)):
             for call, target, passed in _row_sources(tree, node.iter, node.target):
                 assert isinstance(call.func, cst.Attribute)
                 frame = call.func.value
-                if not _is_foreign(tree, frame, own):
+                if (frames_here or _is_pair(target)) and not _is_foreign(tree, frame, own):
                     loop = RowLoop(tree, call, frame, node, target, passed)
                     _learn(loop)
                     found.append(loop)
@@ -147,6 +150,11 @@ def frame_loops(tree: Tree, foreign: Collection[str] = ()) -> list[RowLoop]:
     return found
 
 
+def _is_pair(target: cst.BaseExpression | None) -> bool:
+    """Whether a loop takes each row apart as pandas gives it: a label and a row."""
+    return isinstance(target, (cst.Tuple, cst.List)) and len(target.elements) == 2
+
+
 # -- where rows are iterated -----------------------------------------------------------------------------------------
 
 _Found = tuple[cst.Call, "cst.BaseExpression | None", tuple[str, ...]]
@@ -155,9 +163,9 @@ _Found = tuple[cst.Call, "cst.BaseExpression | None", tuple[str, ...]]
 def _row_sources(tree: Tree, expression: cst.BaseExpression, target: cst.BaseExpression | None) -> Iterator[_Found]:
     """The `iterrows()` calls that feed a loop, each with the part of the target that takes its pairs."""
     if isinstance(expression, cst.Name):
-        call = _only_value(tree, expression)
-        if call is not None and _is_rows(call):
-            yield call, None, (expression.value,)
+        kept = next((call for value in _values_of(tree, expression) if (call := _wrapped_rows(value)) is not None), None)
+        if kept is not None:
+            yield kept, None, (expression.value,)
         return
     if not isinstance(expression, cst.Call):
         return
@@ -196,6 +204,28 @@ def _element(target: cst.BaseExpression | None, at: int) -> cst.BaseExpression |
         if not any(isinstance(element, cst.StarredElement) for element in target.elements):
             return target.elements[at].value
     return None
+
+
+def _wrapped_rows(value: cst.BaseExpression) -> cst.Call | None:
+    """The `iterrows()` call that a value is, or wraps first: `tqdm(df.iterrows())`."""
+    if not isinstance(value, cst.Call):
+        return None
+    if _is_rows(value):
+        return value
+    return _wrapped_rows(value.args[0].value) if value.args and not value.args[0].star else None
+
+
+def _values_of(tree: Tree, name: cst.Name) -> list[cst.BaseExpression]:
+    """All that a name is assigned in its scope; none where it is bound in another way too."""
+    values = []
+    for use in uses(_body(scope_of(tree, name)), name.value):
+        if is_stored(tree, use):
+            up = tree.parent(use)
+            assign = tree.parent(up) if up is not None else None
+            if not isinstance(up, cst.AssignTarget) or not isinstance(assign, cst.Assign):
+                return []
+            values.append(assign.value)
+    return values
 
 
 def _only_value(tree: Tree, name: cst.Name) -> cst.Call | None:
@@ -488,6 +518,9 @@ def _leaks(loop: RowLoop, name: str) -> None:
     bound_again = False
     for use in uses(_body(scope), name):
         at = tree.offsets(use)[0]
+        if scope_of(tree, use) is not scope and not start <= at < end and not is_stored(tree, use):
+            loop.leaks.append(Use(use, f"a function reads `{name}` by its name"))
+            continue
         if at < end:
             if at < start and _same_outer_loop(tree, loop.loop, use) and not is_stored(tree, use):
                 earlier = any(
@@ -537,6 +570,9 @@ def _frame_stores(loop: RowLoop) -> None:
     if not path or not isinstance(loop.loop, cst.For):
         return
     tree = loop.tree
+    changed = changed_by_calls(tree, loop.regions, path)
+    if changed is not None:
+        loop.frame_stores.append(Use(*changed))
     for region in loop.regions:
         for use in uses(region, path.split(".")[0]):
             at: cst.CSTNode = use
@@ -568,5 +604,5 @@ def _frame_use(loop: RowLoop, at: cst.CSTNode) -> None:
             arg.keyword is not None and arg.keyword.value == "inplace" and dotted(arg.value) == "True"
             for arg in up.args
         )
-        if inplace or at.attr.value in ("insert", "pop", "update", "set_value", "setdefault"):
+        if inplace or at.attr.value in CHANGING:
             loop.frame_stores.append(Use(up, "the iterated frame is changed"))

@@ -1,7 +1,7 @@
 """Rewrites of loops over `iterrows()`: columns, `itertuples`, and counts over a whole column.
 
 Each function returns the edits of one rewrite, or None where the code cannot be rewritten whole. They know nothing of
-whether the rewrite gives the same values: that is `program.frames_values`' business.
+whether the rewrite gives the same values: that is `dataframes.values`' business.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import libcst as cst
 from tricklint.dataframes.loops import Read, RowLoop
 from tricklint.dataframes.scope import names_of, scope_of, uses, variables
 from tricklint.dataframes.values import elements
-from tricklint.finding import Edit
+from tricklint.finding import Edit, FixLevel
 from tricklint.fix import build
 from tricklint.fix.build import Edits
 
@@ -408,6 +408,14 @@ def to_itertuples(loop: RowLoop) -> Edits | None:
 
 _OPERATORS = {cst.Equal: "==", cst.NotEqual: "!=", cst.LessThan: "<", cst.LessThanEqual: "<=", cst.GreaterThan: ">"}
 _OPERATORS[cst.GreaterThanEqual] = ">="
+
+
+def count_level(loop: RowLoop) -> FixLevel:
+    """How far a count over the whole column may be trusted: whether values are equal is asked of a column as of each of
+    its values, an order is not defined for all of them."""
+    comparison = loop.tree.parent(loop.reads[0].node)
+    operator = comparison.comparisons[0].operator if isinstance(comparison, cst.Comparison) else None
+    return FixLevel.RECIPE if isinstance(operator, (cst.Equal, cst.NotEqual)) else FixLevel.UNSAFE
 
 
 def to_count(loop: RowLoop) -> Edits | None:

@@ -82,3 +82,6 @@ FRAME_MAKERS = READERS | frozenset(
 )
 # Methods that give back a frame of the same rows: growth may be written below them.
 FRAME_METHODS = SAME_COLUMNS | frozenset("reset_index drop fillna rename astype set_index".split())
+
+# Libraries whose frames have `iterrows()` and `concat` as pandas' have.
+FRAME_LIBRARIES = frozenset(("pandas", "modin", "geopandas", "cudf", "dask", "pyspark"))

@@ -13,6 +13,9 @@ from tricklint.fix.edits import EditError, Lines, apply_edits, meet
 from tricklint.source.text import Source, SourceError
 
 Sources = dict[Path, Source]
+Wanted = list[tuple[Finding, Fix]]
+Refused = list[tuple[Finding, Fix, str]]
+Prove = Callable[[Sources, Sources, Wanted], str]  # before, after, the fixes made between them
 # What a fix is, wherever it stands: rows move as other fixes are made, so the text of the flagged line stands for them.
 Key = tuple[str, str, str, str, tuple[str, ...]]
 
@@ -33,11 +36,13 @@ def fix_sources(
     findings_of: Callable[[Sources], list[Finding]],
     max_level: FixLevel,
     max_passes: int = 10,
+    prove: Prove | None = None,
 ) -> FixResult:
     """Mend `sources` with every fix up to `max_level`.
 
     `findings_of` is asked again after each pass, so a fix that met another one gets its turn, and a finding that a
-    fix brings to light is mended too. It stops when nothing is left to do, or after `max_passes`.
+    fix brings to light is mended too. `prove` says what a set of fixes would break ("" when nothing): those that keep
+    their word are made, the others are given up. It stops when nothing is left to do, or after `max_passes`.
     """
     now: Sources = dict(sources)
     result = FixResult()
@@ -62,7 +67,17 @@ def fix_sources(
                 continue  # others may have stepped back for the fixes that were given up
             break
         before = now
-        now = {**now, **texts}
+        if prove is not None:
+            accepted, unproven, now = _proven(now, accepted, texts, _Proof(prove, findings_of, max_level))
+            for finding, fix, why in unproven:
+                given_up.add(_key(before, finding, fix))
+                result.reverted.append((finding, why))
+            if not accepted:
+                if unproven and wanted:
+                    continue
+                break
+        else:
+            now = {**now, **texts}
         state = _state(now, sources)
         if state in seen:  # a fix that undoes another, or changes nothing
             now = before
@@ -74,6 +89,59 @@ def fix_sources(
     return result
 
 
+@dataclass(frozen=True)
+class _Proof:
+    prove: Prove
+    findings_of: Callable[[Sources], list[Finding]]
+    max_level: FixLevel
+
+    def with_what_follows(self, now: Sources, after: Sources, pair: tuple[Finding, Fix]) -> tuple[Wanted, Sources] | None:
+        """A fix that brings a finding to light, together with the fix of that finding: a freeze, and the norms that would
+        drift in it. None where that does not keep its word either."""
+        known = {(finding.code, finding.path, finding.message) for finding in self.findings_of(now)}
+        following = [
+            (finding, finding.fix)
+            for finding in self.findings_of(after)
+            if finding.fix is not None
+            and finding.fix.level.rank <= self.max_level.rank
+            and (finding.code, finding.path, finding.message) not in known
+        ]
+        chosen, _ = _choose(after, following)
+        made, _, texts = _make(after, chosen)
+        last = {**after, **texts}
+        both = [pair, *made]
+        return (both, last) if made and not self.prove(now, last, both) else None
+
+
+def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> tuple[Wanted, Refused, Sources]:
+    """Those of the accepted fixes that keep their word together, those that do not, and the texts with the former."""
+    after = {**now, **texts}
+    why = proof.prove(now, after, accepted)
+    if not why:
+        return accepted, [], after
+    if len(accepted) == 1:
+        both = proof.with_what_follows(now, after, accepted[0])
+        if both is not None:
+            return both[0], [], both[1]
+        finding, fix = accepted[0]
+        return [], [(finding, fix, why)], now
+    half = len(accepted) // 2
+    kept: Wanted = []
+    refused: Refused = []
+    for part in (accepted[:half], accepted[half:]):
+        alone, problem = _texts(now, [fix for _, fix in part])
+        if problem is None:
+            good, bad, _ = _proven(now, part, alone, proof)
+            kept += good
+            refused += bad
+    together, problem = _texts(now, [fix for _, fix in kept])
+    if not kept or (problem is None and not proof.prove(now, {**now, **together}, kept)):
+        return kept, refused, {**now, **together}
+    # each alone keeps its word, their sum does not: the first is made now, the others are asked of the next pass
+    first, _ = _texts(now, [kept[0][1]])
+    return kept[:1], refused, {**now, **first}
+
+
 def _state(now: Sources, sources: Mapping[Path, Source]) -> int:
     return hash(tuple((path, source.text) for path, source in now.items() if source.text != sources[path].text))
 
@@ -82,10 +150,6 @@ def _key(now: Sources, finding: Finding, fix: Fix) -> Key:
     source = now.get(finding.path)
     line = Lines(source.text).line(finding.location.row).strip() if source is not None else ""
     return (finding.code, str(finding.path), line, fix.message, tuple(edit.content for edit in fix.edits))
-
-
-Wanted = list[tuple[Finding, Fix]]
-Refused = list[tuple[Finding, Fix, str]]
 
 
 def _choose(now: Sources, wanted: Wanted) -> tuple[Wanted, Refused]:

@@ -38,7 +38,11 @@ def eval_name(m: Machine, node: cst.Name) -> Value:
     literal = _LITERALS.get(node.value)
     if literal is not None:
         return literal
-    return lookup(m, node.value) or UNKNOWN
+    found = lookup(m, node.value)
+    if found is None:
+        m.unbound.add((m.file.path, node.value))
+        return UNKNOWN
+    return found
 
 
 @evaluates(cst.Integer, cst.Float)

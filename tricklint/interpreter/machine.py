@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
+from pathlib import Path
 from typing import Any, TypeVar
 
 import libcst as cst
@@ -129,6 +130,7 @@ class Machine:
         self.grad: bool | None = True
         self.entry = ""
         self.covered: set[int] = set()  # ids of function nodes that ran
+        self.unbound: set[tuple[Path, str]] = set()  # names that were read where nothing has bound them
         self.incomplete: set[str] = set()  # entries whose budget was spent
         self.training: set[str] = set()  # entries that have begun to train
         self.last_built: dict[int, Any] = {}  # the last instance of each class, by the class's id

@@ -290,6 +290,11 @@ class Program:
             self._by_kinds[kinds] = sorted(found, key=lambda event: event.seq)
         return self._by_kinds[kinds]
 
+    @property
+    def unbound(self) -> set[tuple[Path, str]]:
+        """Names that were read where nothing had bound them, with their files."""
+        return self.interpreter.unbound
+
     def complete(self, event: Event) -> bool:
         """The entry that an event belongs to was followed to its end."""
         return event.entry not in self.interpreter.incomplete
