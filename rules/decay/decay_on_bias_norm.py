@@ -160,7 +160,7 @@ class DecayOnBiasNorm(Rule):
             f"        {decay}.append({param})",
         ]
         groups = f'[{{"params": {decay}}}, {{"params": {no_decay}, "weight_decay": 0.0}}]'
-        row = tree.text.splitlines()[tree.location(tree.offsets(argument.value)[0]).row - 1]
+        row = tree.line(tree.location(tree.offsets(argument.value)[0]).row)
         if len(row) + len(groups) - len(tree.code(argument.value)) > LONGEST_LINE:
             named = build.name_for(tree, scope, "param_groups")
             lines.append(f"{named} = {groups}")

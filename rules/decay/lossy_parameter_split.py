@@ -430,7 +430,7 @@ def named_loop(tree: Tree, loop: cst.For, decay: str, no_decay: str, trainable_o
         name, param = (n.value for n in names if isinstance(n, cst.Name))
     else:
         name, param = build.name_for(tree, scope, "name"), build.name_for(tree, scope, "param")
-    line = tree.text.rfind("\n", 0, start) + 1
+    line = tree.line_start(start)
     indent = tree.text[line:start]
     if indent.strip():
         return None

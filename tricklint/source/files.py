@@ -45,7 +45,7 @@ class Globs:
 def _ignore_globs(folder: Path) -> Iterator[Globs]:
     for name in _IGNORE_FILES:
         try:
-            yield Globs(folder, (folder / name).read_text(encoding="utf-8", errors="replace").splitlines())
+            yield Globs(folder, (folder / name).read_text(encoding="utf-8", errors="replace").split("\n"))
         except OSError:
             continue
 
