@@ -27,8 +27,11 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints-test.txt -e '.[trace]'
 	touch $@
 
-$(TEST_INSTALLED): pyproject.toml requirements-test.txt constraints-test.txt $(INSTALLED) | $(BIN)/python
+TEST_INPUTS := requirements-test.txt requirements-test-torchvision.txt constraints-test.txt tests/environment/install.py
+$(TEST_INSTALLED): pyproject.toml $(TEST_INPUTS) $(INSTALLED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints-test.txt -r requirements-test.txt -e '.[trace]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints-test.txt -r requirements-test-torchvision.txt
+	$(BIN)/python tests/environment/install.py
 	touch $@
 
 clean:
