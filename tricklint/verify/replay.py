@@ -28,9 +28,10 @@ class Command:
     folder: str = "."  # relative to the root
 
     @classmethod
-    def parse(cls, words: Sequence[str], root: Path, where: Path | None = None) -> Command:
+    def parse(cls, words: Sequence[str], root: Path, where: Path | None = None, within: str | None = None) -> Command:
         """`python train.py --epochs 3`, `train.py --epochs 3` or `python -m package.train`. The script is looked for
-        in `where` (default: the root), which is the folder it runs in. Raises VerifyError."""
+        in `where` (default: the root), which is the folder it runs in unless `within` names another of the project.
+        Raises VerifyError."""
         rest = list(words)
         where = (where or root).resolve()
         if rest and Path(rest[0]).name.startswith("python"):
@@ -39,7 +40,7 @@ class Command:
             rest = rest[1:]
         if not rest:
             raise VerifyError("the training command is empty; say `tricklint verify train.py -- --epochs 3`")
-        inside = "." if where == root.resolve() else where.relative_to(root.resolve()).as_posix()
+        inside = within or ("." if where == root.resolve() else where.relative_to(root.resolve()).as_posix())
         if rest[0] == "-m":
             if len(rest) < 2:
                 raise VerifyError(f"`{shlex.join(words)}`: -m needs a module")
