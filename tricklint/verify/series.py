@@ -116,4 +116,6 @@ def _texts(record: Mapping[str, Any], out: Text, err: Text) -> Iterator[tuple[st
     text = "".join(lines)
     yield MESSAGES, text, _Steps(text, ends, total)
     for source, entry in (record.get("texts") or {}).items():
-        yield source, entry["text"], _Steps(entry["text"], [(0, entry["before"])], total)
+        # What was written after its last opening may have been written any time after: with one opening, by the end.
+        last = entry["last"] if len(entry["marks"]) > 1 else total
+        yield source, entry["text"], _Steps(entry["text"], entry["marks"], last)

@@ -26,7 +26,7 @@ class Outputs:
         self.root = os.path.realpath(root) + os.sep
         self.steps = steps
         self.executed: set[str] = set()
-        self.opened: dict[str, list[int]] = {}
+        self.opened: dict[str, list[tuple[int, int]]] = {}  # (steps made, bytes in the file) at each opening
         self.before: dict[str, int] = {}  # bytes that were in them before the first step
 
     def install(self) -> None:
@@ -34,11 +34,7 @@ class Outputs:
 
     def begin(self) -> None:
         """The training begins: what has been written by now is no result of it."""
-        for path in self.opened:
-            try:
-                self.before[path] = os.path.getsize(path)
-            except OSError:
-                continue
+        self.before = {path: _size(path) for path in self.opened}
 
     def _event(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "exec":
@@ -49,7 +45,8 @@ class Outputs:
             name = os.fspath(args[0])
             writes = args[2] & _WRITING if isinstance(args[2], int) else 0
             if writes and isinstance(name, str) and name.endswith((*TABLES, *TEXTS)):
-                self.opened.setdefault(os.path.abspath(name), []).append(self.steps())
+                path = os.path.abspath(name)
+                self.opened.setdefault(path, []).append((self.steps(), _size(path)))
 
     def code(self) -> list[str]:
         """The project's files that were executed, relative to the copy."""
@@ -58,7 +55,7 @@ class Outputs:
 
     def tables(self, add: Add) -> dict[str, Any]:
         """Give `add` every number of the tables that were written, as (source, name, value, steps made by then), and
-        return the texts: source → text, and how many of its bytes were there before the training."""
+        return the texts: source → text, and (steps made, bytes by then) as far as its openings tell."""
         if not self.opened:
             return {}
         gc.collect()  # a file that the script never closed is closed, and so written, with its last reference
@@ -75,15 +72,25 @@ class Outputs:
             except OSError:
                 continue
             if path.endswith(TEXTS):
-                texts[source] = {"text": text[: 1 << 20], "before": self.before.get(path, 0)}
+                sizes = [size for _, size in opened[1:]]
+                marks = [(0, self.before.get(path, 0)), *((steps, size) for (steps, _), size in zip(opened, sizes))]
+                texts[source] = {"text": text[: 1 << 20], "marks": marks, "last": opened[-1][0]}
                 continue
-            unchanged = bool(text) and self.before.get(path) == os.path.getsize(path)
+            unchanged = bool(text) and self.before.get(path) == _size(path)
+            steps = [made for made, _ in opened]
             rows = list(_rows(path, text))
             for number, row in enumerate(rows):
-                at = 0 if unchanged else _when(row, number, len(rows), opened, self.steps())
+                at = 0 if unchanged else _when(row, number, len(rows), steps, self.steps())
                 for name, value in flat(row):
                     add(source, name, value, at)
         return texts
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _flush() -> None:
