@@ -124,6 +124,7 @@ CASES: dict[str, tuple[str, str, str, str, str]] = {
         "val/acc",
         "results.json",
     ),
+    "a name that counts": ("", "print(f'val_acc_epoch_{epoch}: {acc}')", "", "val_acc_epoch", "printed"),
     "a text file": ("", "open('notes.txt', 'a').write(f'val_acc: {acc}\\n')", "", "val_acc", "notes.txt"),
     "wandb.log": (
         "import wandb\nwandb.init(project='x')",
@@ -203,6 +204,12 @@ NOT_METRICS = {
     "words that tell no direction": ("", "print(f'wobble: {acc}, val_iou_threshold: {acc / 2}')", ""),
     "the training loss under its name": ("", "print(f'epoch {epoch} loss {loss.item():.4f}')", ""),
     "the training loss under another name": ("", "print(f'mse: {loss.item():.4f}')", ""),
+    "predictions": (
+        "import csv",
+        "",
+        "with open('test_predictions.csv', 'w', newline='') as file:\n"
+        "    csv.writer(file).writerows([['id', 'score'], *([i, i / 60] for i in range(60))])",
+    ),
     "a score of the training data": ("", "print(f'train_acc: {acc}')", ""),
 }
 

@@ -59,7 +59,7 @@ class _Failure(click.ClickException):
 @click.option("--list", "list_recipes", is_flag=True, help="List the built-in recipes.")
 @click.option("--seeds", type=click.IntRange(1), help="Paired seeds (default 8); no verdict below 6.")
 @click.option("--steps", type=click.IntRange(1), help="End each run after so many optimizer steps.")
-@click.option("--metric", help="A regular expression with one group, like 'val_acc: ([\\d.]+)'.")
+@click.option("--metric", help="A name, 'train loss', or a pattern like 'val_acc: ([\\d.]+)'.")
 @click.option("--higher/--lower", "higher", default=None, help="Whether a higher metric is better.")
 @click.option("--margin", type=float, help="Effects smaller than this are equivalent.")
 @click.option("--select", multiple=True, metavar="RULES", help="Only these fixes (with --recipe: these variants).")

@@ -13,6 +13,8 @@ from typing import Any
 
 TABLES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 TEXTS = (".log", ".txt")
+STEPS = ("step", "global_step", "steps", "iteration", "iter")  # columns that count optimizer steps, or may
+COUNTS = (*STEPS, "epoch", "epochs", "round")
 LARGEST = 8 << 20  # bytes of one file that is read
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 Add = Callable[[str, str, Any, int], None]
@@ -79,6 +81,8 @@ class Outputs:
             unchanged = bool(text) and self.before.get(path) == _size(path)
             steps = [made for made, _ in opened]
             rows = list(_rows(path, text))
+            if not _is_log(rows, steps, self.steps()):
+                continue
             for number, row in enumerate(rows):
                 at = 0 if unchanged else _when(row, number, len(rows), steps, self.steps())
                 for name, value in flat(row):
@@ -166,6 +170,16 @@ def scalar(value: Any) -> float | None:
         return None
 
 
+def _is_log(rows: list[Any], opened: list[int], total: int) -> bool:
+    """Whether the rows of a table tell of the training, one after the other, and are no data (predictions, say): they
+    count something, or they were written as the training went on."""
+    if len(rows) <= max(1, len(opened)):
+        return True
+    if any(isinstance(row, dict) and any(str(name).lower() in COUNTS for name in row) for row in rows[:2]):
+        return True
+    return len(opened) == 1 and opened[0] < total and len(rows) <= total
+
+
 def _when(row: Any, number: int, rows: int, opened: list[int], total: int) -> int:
     """How many steps had been made when a row was written: by its opening, by its own count of steps, else by its
     place among the rows."""
@@ -173,7 +187,7 @@ def _when(row: Any, number: int, rows: int, opened: list[int], total: int) -> in
         return opened[len(opened) - rows + number]
     if isinstance(row, dict):
         for name, value in row.items():
-            if str(name).lower() in ("step", "global_step", "steps", "iteration", "iter"):
+            if str(name).lower() in STEPS:
                 count = scalar(value)
                 if count is not None and 0 <= count <= total:
                     return int(count)
