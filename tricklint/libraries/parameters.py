@@ -19,10 +19,12 @@ from tricklint.interpreter.values import (
     Test,
     Value,
     first,
+    instances,
 )
 from tricklint.knowledge.slips import meant_as_requires_grad
 from tricklint.libraries.events import FreezeMissed, Froze, ModeSet, NormStatsSet
-from tricklint.libraries.paramsets import Attr, ParamSet, element_of_any, strings, type_names
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.paramsets import Attr, ParamSet, element_of_any, roots_of, strings, type_names
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_init import _FILLS, _SETS_WEIGHTS, initialise
 
@@ -144,6 +146,10 @@ def paramset_method(m: Machine, value: ParamSet, name: str, args: list[Value], n
         if name in _FILLS or name.startswith(("xavier", "kaiming", "orthogonal", "trunc_normal")):
             initialise(m, value, name, args, node)
             return value
+        if name == "items" and value.named:
+            return value
+        if name in ("keys", "values") and value.named:
+            return value.but(names=name == "keys", named=False)
         if name in ("detach", "cpu", "cuda", "to", "clone", "view", "float", "reshape"):
             return value
         if name in ("norm", "sum", "mean", "abs", "pow"):
@@ -205,6 +211,9 @@ class ParamSetBehaviour(Behaviour):
             m.emit(FreezeMissed(m.now(node), value, name, truth(m, new)[0]))
         elif name in ("track_running_stats", "momentum") and value.kind == "module":
             m.emit(NormStatsSet(m.now(node), value, name, new))
+        elif value.kind == "module" and any(True for _ in instances(new, "module")):
+            for root in roots_of(value):
+                root.fact(ModuleFacts).grown[name] = new
         return True
 
     def item(self, m: Machine, value: ParamSet, index: Value, node: cst.CSTNode) -> Value | None:

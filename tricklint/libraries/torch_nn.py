@@ -257,7 +257,7 @@ _MODULE_METHOD_NAMES = frozenset(
         "get_submodule", "reset_classifier", "forward_features", "extract_features", "generate", "predict", "logits_",
         "gradient_checkpointing_enable", "resize_token_embeddings", "get_input_embeddings", "save_pretrained", "items",
         "keys", "values", "pop", "numel", "buffers", "named_buffers", "encode_image", "encode_text", "toggle_optimizer",
-        "untoggle_optimizer", "tie_weights", "summary", "initialize", "init_parameters", "fuse", "configure_optimizers",
+        "untoggle_optimizer", "tie_weights", "summary", "add_adapter", "train_adapter", "initialize", "init_parameters", "fuse", "configure_optimizers",
     )
 )  # fmt: skip
 
