@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tricklint import __version__
-from tricklint.finding import DOCS_URL, Edit, Evidence, Finding, FixLevel, Severity
+from tricklint.about import REPOSITORY, RULE_PAGES
+from tricklint.finding import Edit, Evidence, Finding, FixLevel, Severity
 from tricklint.output.places import place
 from tricklint.output.style import Style
 from tricklint.report import Report, shown_path
@@ -29,7 +30,7 @@ def render(report: Report, settings: Settings, style: Style) -> str:
             "driver": {
                 "name": "tricklint",
                 "version": __version__,
-                "informationUri": DOCS_URL.removesuffix("rules/"),
+                "informationUri": REPOSITORY,
                 "rules": [_rule(rule) for rule in rules],
             }
         },
@@ -41,13 +42,13 @@ def render(report: Report, settings: Settings, style: Style) -> str:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    return {
+    own = {"helpUri": f"{RULE_PAGES}{rule.name}.md"} if rule.code.startswith("TRK") else {}
+    return own | {
         "id": rule.code,
         "name": "".join(word.capitalize() for word in rule.name.split("-")),
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.page.partition("\n")[0] or rule.summary},
         "help": {"text": rule.page or rule.summary, "markdown": rule.page or rule.summary},
-        "helpUri": f"{DOCS_URL}{rule.name}",
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {"tags": [rule.trick] if rule.trick else []},
     }
