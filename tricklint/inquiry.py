@@ -49,13 +49,14 @@ def ask(
 
 
 def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found) -> None:
-    if not universe.roots:
+    roots = universe.followed
+    if not roots:
         return
     from tricklint.program import Program
 
     settings = universe.settings
     try:
-        program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
+        program = Program(sources, roots, universe.import_roots(), universe.load, settings=settings)
         if settings.trace:
             _trace(program, universe, found)
     except Exception as error:
@@ -63,6 +64,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
         return
     found.problems += program.problems
     for rule in rules:
+        universe.watch()
         try:
             for finding in rule.check(program):
                 wrong = _what_is_wrong(finding)

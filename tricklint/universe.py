@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 @dataclass
 class Universe:
     """`asked`: findings are reported for these. `sources`: every file that could be parsed. `roots`: those with a
-    trigger word. `digests`: of all files as they were read, for the cache."""
+    trigger word; `entries`: the only ones of them to follow, if not all. `digests`: of all files as they were read, for
+    the cache. `watch` is called now and then, and may raise to end a run; files beyond the universe are read until
+    the clock (`time.monotonic`) shows `load_until`, if that is given."""
 
     asked: frozenset[Path]
     settings: Settings
@@ -32,6 +35,9 @@ class Universe:
     problems: list[Problem] = field(default_factory=list)
     digests: dict[Path, str | None] = field(default_factory=dict)
     traced: Traced | None = None  # with `--trace`, once the models were built
+    entries: frozenset[Path] | None = None
+    watch: Callable[[], None] = lambda: None
+    load_until: float | None = None
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
 
     def load(self, path: Path) -> Source | None:
@@ -43,6 +49,9 @@ class Universe:
         return self._loaded[path]
 
     def _load(self, path: Path) -> Source | None:
+        self.watch()
+        if self.load_until is not None and time.monotonic() > self.load_until:
+            return None
         try:
             raw = self.shelf.read(path)
             screened = raw.screened(())
@@ -58,6 +67,11 @@ class Universe:
     def looked_beyond(self) -> dict[Path, str | None]:
         """The files outside the universe that were asked for, with what was found (None: nothing)."""
         return {path: source.digest if source else None for path, source in self._loaded.items()}
+
+    @property
+    def followed(self) -> list[Path]:
+        """The files that an inquiry starts from, in order."""
+        return sorted(self.roots if self.entries is None else self.roots & self.entries)
 
     def import_roots(self) -> Sequence[Path]:
         return self.settings.src
