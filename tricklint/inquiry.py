@@ -49,14 +49,21 @@ def ask(
 
 
 def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found) -> None:
-    roots = universe.followed
-    if not roots:
+    if not universe.roots or (universe.entries is not None and not universe.roots & universe.entries):
         return
     from tricklint.program import Program
 
     settings = universe.settings
     try:
-        program = Program(sources, roots, universe.import_roots(), universe.load, settings=settings)
+        program = Program(
+            sources,
+            sorted(universe.roots),
+            universe.import_roots(),
+            universe.load,
+            settings=settings,
+            entries=universe.entries,
+            watch=universe.watch,
+        )
         if settings.trace:
             _trace(program, universe, found)
     except Exception as error:

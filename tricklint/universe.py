@@ -68,11 +68,6 @@ class Universe:
         """The files outside the universe that were asked for, with what was found (None: nothing)."""
         return {path: source.digest if source else None for path, source in self._loaded.items()}
 
-    @property
-    def followed(self) -> list[Path]:
-        """The files that an inquiry starts from, in order."""
-        return sorted(self.roots if self.entries is None else self.roots & self.entries)
-
     def import_roots(self) -> Sequence[Path]:
         return self.settings.src
 

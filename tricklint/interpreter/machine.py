@@ -139,6 +139,7 @@ class Machine:
         self.keepers: dict[int, bool] = {}
         self.calls_of: dict[int, int] = {}  # how often each function ran in this entry
         self.mixed = 0  # >0: a callee that may be a model or something else is being called
+        self.watch: Callable[[], None] = lambda: None  # called now and then; may raise to end the run
         self.silent = 0  # >0: events are not recorded (a replay for a value only)
 
     # -- what everything is made of ------------------------------------------------------------------------------------
@@ -195,6 +196,8 @@ class Machine:
         self.steps += 1
         if self.steps > self.budget:
             raise BudgetSpent
+        if not self.steps % 256:
+            self.watch()
 
     def activation(self) -> Activation:
         """The call that is running, with those it was called from."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricklint.knowledge.frameworks import KNOWN_BY_NAME
-from tricklint.source.tree import Tree
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
         Value,
     )
     from tricklint.source.text import Source
+    from tricklint.source.tree import Tree
 
 
 class FileModule:
@@ -35,7 +35,7 @@ class FileModule:
 
     @cached_property
     def tree(self) -> Tree:
-        return Tree(self.path, self.source.text)
+        return self.source.tree
 
     @property
     def is_package(self) -> bool:
@@ -58,10 +58,12 @@ class Project:
         sources: Mapping[Path, Source],
         import_roots: Sequence[Path],
         load: Callable[[Path], Source | None],
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.sources = dict(sources)
         self.import_roots = tuple(import_roots)
         self._load = load
+        self._watch = watch
         self._modules: dict[Path, FileModule | None] = {}
         self._found: dict[tuple[Path, str], Path | None] = {}
         self._frameworks: dict[Path, Path | None] = {}
@@ -74,6 +76,7 @@ class Project:
         module: FileModule | None = None
         source = self.sources.get(path) or self._load(path)
         if source is not None:
+            self._watch()  # parsing takes long
             module = FileModule(source)
             try:
                 module.tree  # noqa: B018 (parse now, to know whether it can be)

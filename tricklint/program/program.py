@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from collections.abc import Sequence as Seq
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,9 @@ class Program:
     """The files of a project, followed from `roots`.
 
     sources: every file in reach, by absolute path. roots: files to start from. import_roots: folders that absolute
-    imports are searched in. load: reads a file that is not in `sources` (None when it cannot).
+    imports are searched in. load: reads a file that is not in `sources` (None when it cannot). entries: the only roots
+    to follow, if not all. watch: called now and then; it may raise to end the run (no Exception, which would be taken
+    for a mistake of the entry).
     """
 
     def __init__(
@@ -68,17 +70,23 @@ class Program:
         import_roots: Seq[Path],
         load: Callable[[Path], Source | None],
         settings: Any = None,
+        entries: Set[Path] | None = None,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.sources = sources
         self.settings = settings
         self.facts: Any = None
         self.problems: list[Any] = []
-        self.project = Project(sources, import_roots, load)
+        self.project = Project(sources, import_roots, load, watch)
         load_libraries()
         self.interpreter = Machine(self.project)
+        self.interpreter.watch = watch
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots)
+        if entries is not None:
+            followed = [path for path in followed if path in entries]
+            self.roots = [path for path in self.roots if path in entries]
         for path in followed:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
         self._run_rest(followed)

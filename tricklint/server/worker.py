@@ -93,6 +93,9 @@ class Worker:
                     self._mend(message)
                 else:
                     self._check(message)
+            except SettingsError as error:
+                self._send(wire.Said(str(error), error=True))
+                self._send(wire.Done(message.serial))
             except Exception as error:  # a bug of ours must not end the worker: its trees would be lost
                 self._send(wire.Said(f"{type(error).__name__}: {error}; please report", error=True))
                 self._send(wire.Done(message.serial))
