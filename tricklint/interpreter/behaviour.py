@@ -125,6 +125,7 @@ class Behaviour:
 
 
 NOTHING = Behaviour()
+STRANGER = "<stranger>"  # the kind that objects without one act as, where no package's prefix is registered
 GUESSES: list[Callable[[Machine, cst.Call, Value], Value | None]] = []
 AFTER: dict[str, Callable[[Machine, Value, cst.CSTNode], Value]] = {}
 _MADE_BY: list[tuple[str, Behaviour]] = []
@@ -152,7 +153,8 @@ def of(value: Value | None) -> Behaviour:
 def of_made_by(library: str) -> Behaviour:
     """How objects of a library act that have no kind of their own."""
     if library not in _ACTS:
-        _ACTS[library] = next((acts for prefix, acts in _MADE_BY if library.startswith(prefix)), NOTHING)
+        others = KINDS.get(STRANGER, NOTHING)
+        _ACTS[library] = next((acts for prefix, acts in _MADE_BY if library.startswith(prefix)), others)
     return _ACTS[library]
 
 
@@ -295,6 +297,7 @@ __all__ = [
     "GUESSES",
     "KINDS_OF_CLASS",
     "METHODS",
+    "STRANGER",
     "Behaviour",
     "Function",
     "after",
