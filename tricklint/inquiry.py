@@ -61,6 +61,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
             universe.import_roots(),
             universe.load,
             settings=settings,
+            read=universe.read,
             entries=universe.entries,
             watch=universe.watch,
         )

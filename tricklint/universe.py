@@ -39,6 +39,7 @@ class Universe:
     watch: Callable[[], None] = lambda: None
     load_until: float | None = None
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
+    _data: dict[Path, Raw | None] = field(default_factory=dict)
 
     def load(self, path: Path) -> Source | None:
         """A file beyond the universe that some import leads to; None when it cannot be read or parsed."""
@@ -47,6 +48,16 @@ class Universe:
         if path not in self._loaded:
             self._loaded[path] = self._load(path)
         return self._loaded[path]
+
+    def read(self, path: Path) -> bytes | None:
+        """The bytes of a configuration file; None when it cannot be read."""
+        if path not in self._data:
+            try:
+                self._data[path] = self.shelf.read(path)
+            except SourceError:
+                self._data[path] = None
+        raw = self._data[path]
+        return raw.data if raw is not None else None
 
     def _load(self, path: Path) -> Source | None:
         self.watch()
@@ -66,7 +77,8 @@ class Universe:
     @property
     def looked_beyond(self) -> dict[Path, str | None]:
         """The files outside the universe that were asked for, with what was found (None: nothing)."""
-        return {path: source.digest if source else None for path, source in self._loaded.items()}
+        beyond: dict[Path, Source | Raw | None] = {**self._loaded, **self._data}
+        return {path: one.digest if one else None for path, one in beyond.items()}
 
     def import_roots(self) -> Sequence[Path]:
         return self.settings.src

@@ -133,6 +133,7 @@ _ACTS: dict[str, Behaviour] = {"": NOTHING}
 KINDS: dict[str, Behaviour] = {}
 TYPES: dict[type, Behaviour] = {}
 FUNCTIONS: dict[str, Function] = {}
+NAMED: dict[str, Callable[[Machine], Value]] = {}
 METHODS: dict[tuple[str, str], Method] = {}
 _FINDERS: list[tuple[int, Finder]] = []
 _FOUND: dict[str, Function | None] = {}
@@ -205,6 +206,16 @@ def function(*names: str) -> Callable[[F], F]:
 
     def register(handler: F) -> F:
         FUNCTIONS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
+
+def named(*names: str) -> Callable[[F], F]:
+    """The decorated function says what these dotted names of a library stand for: `(m) -> Value`."""
+
+    def register(handler: F) -> F:
+        NAMED.update(dict.fromkeys(names, handler))
         return handler
 
     return register
@@ -298,6 +309,7 @@ __all__ = [
     "KINDS_OF_CLASS",
     "METHODS",
     "STRANGER",
+    "NAMED",
     "Behaviour",
     "Function",
     "after",
@@ -313,6 +325,7 @@ __all__ = [
     "kind_of",
     "library_function",
     "method",
+    "named",
     "of",
     "of_made_by",
     "opaque",

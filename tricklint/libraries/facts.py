@@ -35,7 +35,8 @@ class Group:
 @dataclass(slots=True, eq=False)
 class OptimizerFacts:
     """name: the class or factory, dotted. own: a class of the program. factory: it splits the parameters by itself.
-    open: more options may have been given. defaults: what an own class hands to `Optimizer.__init__`."""
+    open: more options may have been given. defaults: what an own class hands to `Optimizer.__init__`. configured: a
+    configuration names its class, and what the call is given goes through a library that takes no groups of tensors."""
 
     name: str = ""
     row: OptimizerRow | None = None
@@ -46,6 +47,7 @@ class OptimizerFacts:
     own: bool = False
     factory: bool = False
     defaults: Value | None = None
+    configured: bool = False
 
 
 @dataclass(slots=True, eq=False)
