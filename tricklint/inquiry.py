@@ -49,30 +49,20 @@ def ask(
 
 
 def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found) -> None:
-    if not universe.roots or (universe.entries is not None and not universe.roots & universe.entries):
+    if not universe.roots:
         return
     from tricklint.program import Program
 
     settings = universe.settings
     try:
-        program = Program(
-            sources,
-            sorted(universe.roots),
-            universe.import_roots(),
-            universe.load,
-            settings=settings,
-            read=universe.read,
-            entries=universe.entries,
-            watch=universe.watch,
-        )
+        program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
         if settings.trace:
             _trace(program, universe, found)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found.problems.append(_crash("the interpreter", error))
         return
     found.problems += program.problems
     for rule in rules:
-        universe.watch()
         try:
             for finding in rule.check(program):
                 wrong = _what_is_wrong(finding)
@@ -80,7 +70,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
                     found.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {wrong}"))
                     break
                 found.findings.append(finding)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
     if universe.traced:
         wanted = {rule.code for rule in rules}
@@ -110,7 +100,7 @@ def _what_is_wrong(finding: object) -> str:
     return ""
 
 
-def _crash(what: str, error: Exception) -> Problem:
+def _crash(what: str, error: Exception | SystemExit) -> Problem:
     """One line for a bug of ours; TRICKLINT_TRACEBACK=1 shows the rest."""
     if os.environ.get("TRICKLINT_TRACEBACK"):
         traceback.print_exception(error)

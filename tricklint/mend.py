@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,12 @@ def fix(report: Report, universe: Universe, findings_of: FindingsOf, options: Op
     from tricklint.fix.engine import fix_sources
 
     first = report.findings
-    untouchable: set[Path] = set()
+    untouchable = _led_away(universe)
+    report.notes += [
+        f"{_at(finding)}: fix not made: the file is a link; give what it leads to instead"
+        for finding in first
+        if finding.fix and not untouchable.isdisjoint(_touched(finding))
+    ]
 
     def ask_again(now: Mapping[Path, Source]) -> list[Finding]:
         unchanged = all(source is universe.sources.get(path) for path, source in now.items())
@@ -46,11 +52,24 @@ def fix(report: Report, universe: Universe, findings_of: FindingsOf, options: Op
     report.findings, report.fixed = result.remaining, result.applied
     report.notes += [f"{_at(finding)}: fix not made: {why}" for finding, why in result.reverted]
     report.sources = {**universe.sources, **result.changed}
-    for path, changed in sorted(result.changed.items()):
-        if options.diff:
-            report.diffs.append(unified(universe.sources[path], changed.text))
-        elif not options.stdin:
-            _write(universe.sources[path], changed.text, report)
+    if options.diff:
+        report.diffs += [unified(universe.sources[path], now.text) for path, now in sorted(result.changed.items())]
+    elif not options.stdin:
+        for group in _together(result.changed, result.applied):
+            if not _written({universe.sources[path]: result.changed[path].text for path in group}, report):
+                _take_back(group, first, universe, report)
+
+
+def _led_away(universe: Universe) -> set[Path]:
+    """Links to files outside the project, or to files that are checked under their own name: not written through."""
+    root = os.path.realpath(universe.settings.root) + os.sep
+    found = set()
+    for path in universe.asked:
+        if path.is_symlink():
+            real = os.path.realpath(path)
+            if not real.startswith(root) or Path(real) in universe.asked:
+                found.add(path)
+    return found
 
 
 def _at(finding: Finding) -> str:
@@ -79,16 +98,41 @@ def _changed_on_disk(changed: Iterable[Path], universe: Universe, report: Report
     return stale
 
 
-def _write(old: Source, text: str, report: Report) -> None:
-    """A file that could not be written is a problem, and its findings are not mended."""
-    from tricklint.fix.write import FixError, write_source
+def _together(changed: Iterable[Path], fixed: Iterable[Finding]) -> list[list[Path]]:
+    """The changed files in groups that share no fix: each group is written whole or not at all."""
+    group = {path: {path} for path in changed}
+    for finding in fixed:
+        paths = [edit.path for edit in finding.fix.edits if edit.path in group] if finding.fix else []
+        for other in paths[1:]:
+            joined = group[paths[0]] | group[other]
+            group.update(dict.fromkeys(joined, joined))
+    return sorted({id(one): sorted(one) for one in group.values()}.values())
+
+
+def _written(texts: Mapping[Source, str], report: Report) -> bool:
+    """Write some files, all or none; why not is a problem."""
+    from tricklint.fix.write import FixError, write_sources
 
     try:
-        write_source(old, text)
+        write_sources(list(texts.items()))
     except FixError as error:
         report.problems.append(Problem(None, None, str(error)))
-        report.findings += [finding for finding in report.fixed if finding.path == old.path]
-        report.fixed = [finding for finding in report.fixed if finding.path != old.path]
+        return False
+    return True
+
+
+def _take_back(group: Iterable[Path], first: Iterable[Finding], universe: Universe, report: Report) -> None:
+    """Files that could not be written stand as they stood, with the findings they had."""
+    left = set(group)
+    report.findings = [finding for finding in report.findings if finding.path not in left]
+    report.findings += [finding for finding in first if finding.path in left]
+    report.findings.sort(key=lambda finding: finding.sort_key)
+    report.fixed = [finding for finding in report.fixed if left.isdisjoint(_touched(finding))]
+    report.sources = {**report.sources, **{path: universe.sources[path] for path in left}}
+
+
+def _touched(finding: Finding) -> set[Path]:
+    return {finding.path, *(edit.path for edit in finding.fix.edits)} if finding.fix else {finding.path}
 
 
 def add_ignores(report: Report) -> None:
@@ -96,9 +140,14 @@ def add_ignores(report: Report) -> None:
     by_path: dict[Path, list[Finding]] = {}
     for finding in report.findings:
         by_path.setdefault(finding.path, []).append(finding)
+    left: list[Finding] = []
     for path, findings in by_path.items():
         source = report.sources[path]
-        _write(source, ignores.with_comments(source, findings), report)
-    report.suppressed += len(report.findings)
-    report.notes.append(f"Added ignore comments for {len(report.findings)} findings in {len(by_path)} files")
-    report.findings = []
+        if _written({source: ignores.with_comments(source, findings)}, report):
+            report.suppressed += len(findings)
+        else:
+            left += findings
+    silenced = len(report.findings) - len(left)
+    files = len(by_path) - len({finding.path for finding in left})
+    report.notes.append(f"Added ignore comments for {silenced} findings in {files} files")
+    report.findings = left

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import libcst as cst
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tricklint.interpreter.modules import FileModule
 
 
@@ -49,16 +47,6 @@ class Unknown(Value):
 UNKNOWN = Unknown()
 
 
-class Share(Unknown):
-    """A known number times or by one that is not known: `batch_size // device_count()`."""
-
-    __slots__ = ("base",)
-
-    def __init__(self, base: Const) -> None:
-        super().__init__()
-        self.base = base
-
-
 class Prefixed(Unknown):
     """Text of which only the beginning is known: `"models." + name`."""
 
@@ -70,22 +58,11 @@ class Prefixed(Unknown):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a configuration file a constant stands."""
-
-    path: Path
-    row: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
 class Const(Value):
-    """A Python constant. `default` marks one that the user may override (a command line default, a parameter's).
-    `place`: the configuration file that it was read from."""
+    """A Python constant. `default` marks one that the user may override (a command line default, a parameter's)."""
 
     value: Any
     default: bool = False
-    place: Place | None = field(default=None, compare=False)
 
 
 NONE = Const(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -73,7 +74,7 @@ def _notification(problem: Problem) -> dict[str, Any]:
 
 def _artifact(path: Path) -> dict[str, str]:
     shown = shown_path(path)
-    return {"uri": Path(shown).as_uri() if Path(shown).is_absolute() else quote(shown)}
+    return {"uri": Path(shown).as_uri() if Path(shown).is_absolute() else quote(os.fsencode(shown))}
 
 
 def _location(report: Report, spot: Finding | Evidence | Edit) -> dict[str, Any]:
