@@ -33,6 +33,7 @@ from tricklint.verify.session import Session
 from tricklint.verify.workspace import Project
 
 SHAM = "sham"
+PRELOAD = ("torch", "torch._dynamo", "pandas", "sklearn.datasets", "sklearn.model_selection")  # once, before the fork
 GOOD = ("equivalent", "inconclusive")
 
 
@@ -74,7 +75,6 @@ def wrong(analyses: Sequence[Analysis]) -> tuple[int, Counter[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("script", type=Path)
-    parser.add_argument("arguments", nargs="*")
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--root", type=Path, help="the project's folder (default: the script's)")
@@ -82,12 +82,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--folder", type=Path, help="where runs are kept; a second start goes on (default: a new one)")
     parser.add_argument("--output", type=Path, help="a JSON file for the result")
-    asked = parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)  # what follows is the script's
+    asked, arguments = parser.parse_args(words[:end]), tuple(words[end + 1 :])
     root = (asked.root or asked.script.parent).resolve()
     script = asked.script.resolve().relative_to(root).as_posix()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="tricklint-aa-"))
-    work = ShamWork(Project.scan(root), Command(script, None, tuple(asked.arguments)), folder, asked.metric)
-    engine = LocalEngine(asked.workers, preload=["torch", "torch._dynamo", "numpy", "pandas"])
+    work = ShamWork(Project.scan(root), Command(script, None, arguments), folder, asked.metric)
+    engine = LocalEngine(asked.workers, preload=PRELOAD)
     session = Session(folder, plan_of(asked.sessions * asked.seeds), work, engine)
     done = [len(session.ledger.runs)]
     total = len(session.plan.tasks())
@@ -109,7 +111,7 @@ def main() -> None:
     bad, verdicts = wrong(sessions(session.ledger.runs, asked.sessions, asked.seeds, [m.name for m in metrics]))
     lost = sum(run.status != "ok" for run in session.ledger.runs.values())
     result = {
-        "script": " ".join([asked.script.as_posix(), *asked.arguments]),
+        "script": " ".join([asked.script.as_posix(), *arguments]),
         "metric": str(metrics[0]),
         "sessions": asked.sessions,
         "pairs": asked.seeds,
