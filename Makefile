@@ -1,11 +1,11 @@
-# make demo: the main job on a small project · make test: every test · make lint: ruff and mypy
+# make demo: the main job on a small project · make test: every test · make docs: the pages · make lint: ruff and mypy
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 # `tricklint check` exits 1 when it finds something, which is what the demo is for; 2 would be a failure.
 demo: $(INSTALLED)
@@ -14,6 +14,11 @@ demo: $(INSTALLED)
 
 test: $(TEST_INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The pages, in site/; what is made from the code must be up to date, and a warning is an error.
+docs: $(TEST_INSTALLED)
+	$(BIN)/python docs/make_pages.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
@@ -27,9 +32,12 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints-test.txt -e '.[trace]'
 	touch $@
 
-$(TEST_INSTALLED): pyproject.toml requirements-test.txt constraints-test.txt $(INSTALLED) | $(BIN)/python
+TEST_INPUTS := requirements-test.txt requirements-test-torchvision.txt constraints-test.txt tests/environment/install.py
+$(TEST_INSTALLED): pyproject.toml $(TEST_INPUTS) $(INSTALLED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints-test.txt -r requirements-test.txt -e '.[trace]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints-test.txt -r requirements-test-torchvision.txt
+	$(BIN)/python tests/environment/install.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

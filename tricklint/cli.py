@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -40,6 +42,18 @@ def _missing(name: str, error: ModuleNotFoundError) -> NoReturn:
 
 
 class _LazyGroup(click.Group):
+    def main(  # type: ignore[override]  # overloads by whether it returns
+        self, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **extra)
+        from tricklint.commands.ending import ended
+        from tricklint.safe_path import keep_out_working_folder
+
+        keep_out_working_folder()
+        run = super().main
+        sys.exit(ended(lambda: run(args, standalone_mode=False, **extra)))
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-DOCS_URL = "https://tricklint.dev/rules/"
+from tricklint.about import RULE_PAGES
 
 
 class Severity(enum.Enum):
@@ -115,7 +115,8 @@ class Finding:
 
     @property
     def url(self) -> str:
-        return f"{DOCS_URL}{self.name}"
+        """Its rule's page; empty for a rule that is not tricklint's own."""
+        return f"{RULE_PAGES}{self.name}.md" if self.code.startswith("TRK") else ""
 
     def with_fix(self, fix: Fix | None) -> Finding:
         return replace(self, fix=fix)

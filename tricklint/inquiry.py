@@ -67,7 +67,7 @@ def _run_rules(
         program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
         if settings.trace:
             _trace(program, universe, found)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found.problems.append(_crash("the interpreter", error))
         return
     found.problems += program.problems
@@ -79,7 +79,7 @@ def _run_rules(
                     found.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {wrong}"))
                     break
                 found.findings.append(finding)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
     if prove:
         from tricklint.fix.proof import facts_of
@@ -113,7 +113,7 @@ def _what_is_wrong(finding: object) -> str:
     return ""
 
 
-def _crash(what: str, error: Exception) -> Problem:
+def _crash(what: str, error: Exception | SystemExit) -> Problem:
     """One line for a bug of ours; TRICKLINT_TRACEBACK=1 shows the rest."""
     if os.environ.get("TRICKLINT_TRACEBACK"):
         traceback.print_exception(error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tricklint.finding import Finding, Fix
+from tricklint.finding import Finding
 from tricklint.report import Report
 from tricklint.source import ignores
 from tricklint.source.text import Problem, Source, SourceError, read_bytes
@@ -16,9 +17,8 @@ from tricklint.universe import Universe
 if TYPE_CHECKING:
     from tricklint.check import Options
     from tricklint.fix.engine import FixResult
-    from tricklint.inquiry import Found
+    from tricklint.fix.looks import Ask
 
-Ask = Callable[[Mapping[Path, Source]], "Found"]
 
 
 def paths_of(findings: Iterable[Finding]) -> set[Path]:
@@ -35,9 +35,16 @@ def fix(
     """
     from tricklint.fix.diff import unified
     from tricklint.fix.engine import fix_sources
+    from tricklint.fix.looks import Looks
 
-    looks = _Looks(ask)
-    untouchable: set[Path] = set()
+    first = report.findings
+    looks = Looks(ask)
+    untouchable = _led_away(universe)
+    report.notes += [
+        f"{_at(finding)}: fix not made: the file is a link; give what it leads to instead"
+        for finding in first
+        if finding.fix and not untouchable.isdisjoint(_touched(finding))
+    ]
 
     def ask_again(now: Mapping[Path, Source]) -> list[Finding]:
         findings = keep(looks.at(now).findings, now)
@@ -55,50 +62,24 @@ def fix(
     report.findings, report.fixed = result.remaining, result.applied
     report.notes += [f"{_at(finding)}: fix not made: {why}" for finding, why in result.reverted]
     report.sources = {**universe.sources, **result.changed}
-    for path, changed in sorted(result.changed.items()):
-        if options.diff:
-            report.diffs.append(unified(universe.sources[path], changed.text))
-        elif not options.stdin:
-            _write(universe.sources[path], changed.text, report)
+    if options.diff:
+        report.diffs += [unified(universe.sources[path], now.text) for path, now in sorted(result.changed.items())]
+    elif not options.stdin:
+        for group in _together(result.changed, result.applied):
+            if not _written({universe.sources[path]: result.changed[path].text for path in group}, report):
+                _take_back(group, first, universe, report)
 
 
-class _Looks:
-    """What was found in texts before, so that no text is followed twice; and the proofs that rest on it."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._seen: dict[int, tuple[tuple[Source, ...], Found]] = {}  # the sources keep their ids as long as they stand here
-
-    def at(self, sources: Mapping[Path, Source]) -> Found:
-        texts = tuple(sources.values())
-        state = hash(tuple(map(id, texts)))
-        if state not in self._seen:
-            if len(self._seen) > 3:
-                del self._seen[next(iter(self._seen))]
-            self._seen[state] = (texts, self._ask(sources))
-        return self._seen[state][1]
-
-    def prove(self, old: Mapping[Path, Source], new: Mapping[Path, Source], made: Sequence[tuple[Finding, Fix]]) -> str:
-        """What the fixes made between two texts break; "" when they keep their word."""
-        from tricklint.fix.proof import arisen, broken, lost_name, widest
-
-        for path, source in new.items():
-            if source is not old[path] and (name := lost_name(old[path].text, source.text)):
-                return f"it would read {name!r} where nothing has bound it"
-        before, after = self.at(old), self.at(new)
-        if after.problems and not before.problems:
-            return f"the mended program could not be followed: {after.problems[0].message}"
-        if before.facts is not None and after.facts is not None:
-            why = broken(before.facts, after.facts, widest(fix.keeps for _, fix in made))
-            if why:
-                return why
-        more = arisen(before.findings, after.findings, [finding for finding, _ in made])
-        if more is None:
-            return ""
-        code, path = more
-        if any(finding.code == code and finding.path == path for finding, _ in made):
-            return f"{code} would still be found"
-        return f"{code} would be found in {path.name}"
+def _led_away(universe: Universe) -> set[Path]:
+    """Links to files outside the project, or to files that are checked under their own name: not written through."""
+    root = os.path.realpath(universe.settings.root) + os.sep
+    found = set()
+    for path in universe.asked:
+        if path.is_symlink():
+            real = os.path.realpath(path)
+            if not real.startswith(root) or Path(real) in universe.asked:
+                found.add(path)
+    return found
 
 
 def _at(finding: Finding) -> str:
@@ -127,16 +108,41 @@ def _changed_on_disk(changed: Iterable[Path], universe: Universe, report: Report
     return stale
 
 
-def _write(old: Source, text: str, report: Report) -> None:
-    """A file that could not be written is a problem, and its findings are not mended."""
-    from tricklint.fix.write import FixError, write_source
+def _together(changed: Iterable[Path], fixed: Iterable[Finding]) -> list[list[Path]]:
+    """The changed files in groups that share no fix: each group is written whole or not at all."""
+    group = {path: {path} for path in changed}
+    for finding in fixed:
+        paths = [edit.path for edit in finding.fix.edits if edit.path in group] if finding.fix else []
+        for other in paths[1:]:
+            joined = group[paths[0]] | group[other]
+            group.update(dict.fromkeys(joined, joined))
+    return sorted({id(one): sorted(one) for one in group.values()}.values())
+
+
+def _written(texts: Mapping[Source, str], report: Report) -> bool:
+    """Write some files, all or none; why not is a problem."""
+    from tricklint.fix.write import FixError, write_sources
 
     try:
-        write_source(old, text)
+        write_sources(list(texts.items()))
     except FixError as error:
         report.problems.append(Problem(None, None, str(error)))
-        report.findings += [finding for finding in report.fixed if finding.path == old.path]
-        report.fixed = [finding for finding in report.fixed if finding.path != old.path]
+        return False
+    return True
+
+
+def _take_back(group: Iterable[Path], first: Iterable[Finding], universe: Universe, report: Report) -> None:
+    """Files that could not be written stand as they stood, with the findings they had."""
+    left = set(group)
+    report.findings = [finding for finding in report.findings if finding.path not in left]
+    report.findings += [finding for finding in first if finding.path in left]
+    report.findings.sort(key=lambda finding: finding.sort_key)
+    report.fixed = [finding for finding in report.fixed if left.isdisjoint(_touched(finding))]
+    report.sources = {**report.sources, **{path: universe.sources[path] for path in left}}
+
+
+def _touched(finding: Finding) -> set[Path]:
+    return {finding.path, *(edit.path for edit in finding.fix.edits)} if finding.fix else {finding.path}
 
 
 def add_ignores(report: Report) -> None:
@@ -144,9 +150,14 @@ def add_ignores(report: Report) -> None:
     by_path: dict[Path, list[Finding]] = {}
     for finding in report.findings:
         by_path.setdefault(finding.path, []).append(finding)
+    left: list[Finding] = []
     for path, findings in by_path.items():
         source = report.sources[path]
-        _write(source, ignores.with_comments(source, findings), report)
-    report.suppressed += len(report.findings)
-    report.notes.append(f"Added ignore comments for {len(report.findings)} findings in {len(by_path)} files")
-    report.findings = []
+        if _written({source: ignores.with_comments(source, findings)}, report):
+            report.suppressed += len(findings)
+        else:
+            left += findings
+    silenced = len(report.findings) - len(left)
+    files = len(by_path) - len({finding.path for finding in left})
+    report.notes.append(f"Added ignore comments for {silenced} findings in {files} files")
+    report.findings = left

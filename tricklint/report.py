@@ -47,7 +47,7 @@ def shown_path(path: Path) -> str:
     """Relative to the working directory where the file lies below it, else absolute."""
     try:
         return path.relative_to(Path.cwd()).as_posix()
-    except ValueError:
+    except (OSError, ValueError):  # it lies elsewhere, or there is no working directory any more
         return path.as_posix()
 
 

@@ -6,7 +6,8 @@ it against the model that it is applied to. It reports parameters that no group 
 (nn.Conv2d, nn.Linear))` loop never sees a bare `nn.Parameter`, an LSTM or `nn.MultiheadAttention`), attributes that
 are None and are put into a group all the same (a norm without affine parameters, a layer without bias), parameters
 that two groups get, `name not in no_decay` with parts of names (whole names such as `encoder.0.bias` are never in
-that list, so nothing is split), and a list of names that spares norms but not those of this model.
+that list, so nothing is split), a list of names that spares norms but not those of this model, and a split of which only
+the group with decay is handed on.
 
 ## Why it costs
 A parameter that no optimizer holds never trains: a class token, a positional embedding or a whole LSTM stays as it
@@ -116,8 +117,9 @@ from tricklint.knowledge import layers
 from tricklint.libraries.events import OptimizerBuilt
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
+from tricklint.program.decay import is_vector, vectors_of
 from tricklint.program.slots import Slot, slots
-from tricklint.program.splits import Split, lost, missed_norms, nones, origin, split_of, twice, whole_names
+from tricklint.program.splits import Split, lost, missed_norms, nones, one_sided, origin, split_of, twice, whole_names
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 
@@ -139,9 +141,28 @@ class LossyParameterSplit(Rule):
                 continue
             split = split_of(program, optimizer)
             problem = self.problem(program, event, split) if split is not None else None
+            if problem is None:
+                problem = self.left_behind(program, event, optimizer)
             if problem is not None and id(problem[1]) not in seen:
                 seen.add(id(problem[1]))
                 yield self.report(program, event, *problem)
+
+    def left_behind(
+        self, program: Program, event: Event, optimizer: Instance
+    ) -> tuple[FileModule, cst.CSTNode, str, list[Slot], Fix | None] | None:
+        """A split of which only the matrices are handed on."""
+        pset = one_sided(program, optimizer)
+        if pset is None or not isinstance(pset.root, Instance):
+            return None
+        found = origin(program, pset)
+        node, file = found if found is not None else (event.node, event.file)
+        vectors = vectors_of([pset.root])
+        shown = [slot for slot in slots(pset.root) if slot.sure and not slot.absent and is_vector(slot)]
+        message = (
+            f"{optimizer.label} gets only the parameters that this test picks: the {vectors} of {pset.root.label}, told apart "
+            "from them, are handed to no optimizer and never train"
+        )
+        return file, place(node), message, shown, None
 
     def problem(
         self, program: Program, event: Event, split: Split
@@ -431,7 +452,7 @@ def named_loop(tree: Tree, loop: cst.For, decay: str, no_decay: str, trainable_o
         name, param = (n.value for n in names if isinstance(n, cst.Name))
     else:
         name, param = build.name_for(tree, scope, "name"), build.name_for(tree, scope, "param")
-    line = tree.text.rfind("\n", 0, start) + 1
+    line = tree.line_start(start)
     indent = tree.text[line:start]
     if indent.strip():
         return None

@@ -208,7 +208,7 @@ def library_of(scheduler: Instance) -> str:
 def moved(tree: Tree, statement: cst.SimpleStatementLine, after: cst.CSTNode) -> build.Edits | None:
     """Take the line of a statement, with a comment at its end, behind another of its block."""
     start, end = tree.offsets(statement)
-    line = tree.text.rfind("\n", 0, start) + 1
+    line = tree.line_start(start)
     stop = build.line_end(tree.text, end)
     if tree.text[line:start].strip() or tree.text[end:stop].strip().partition("#")[0]:
         return None

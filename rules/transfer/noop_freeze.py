@@ -1,9 +1,10 @@
 """An attribute that freezes nothing: `module.requires_grad = False`.
 
 ## What it does
-Finds `requires_grad` set on an `nn.Module` instead of on its parameters, and the typing slip `require_grad` on either:
-Python makes a new attribute, no parameter hears of it, and the layers go on training. Setting it to True is reported
-where the same module was meant to be frozen elsewhere.
+Finds `requires_grad` set on an `nn.Module` instead of on its parameters, slips of its name on either (`require_grad`,
+`requires_grads`), the method `requires_grad_` overwritten by a value instead of called, and `requires_grad == False` as a
+statement, which compares: no parameter hears of it, and the layers go on training. Setting it to True is reported where the
+same module was meant to be frozen elsewhere.
 
 ## Why it costs
 The code does not do what it says. The backbone that should be fixed is fine-tuned at the head's learning rate, the
@@ -34,8 +35,9 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 ```
 
 ## Fix level
-recipe: `requires_grad_()` sets every parameter below the module, as the line says. It is unsafe where the frozen
-module is all that is trained, and in a loop, where the way back may be missing.
+recipe: `requires_grad_()` sets every parameter below the module, as the line says; on a parameter the attribute's name is
+put right, or `==` becomes `=`. It is unsafe where the frozen module is all that is trained, and in a loop, where the way back
+may be missing.
 
 ## Evidence
 Certain from PyTorch's own code: `nn.Module.__setattr__` stores a plain attribute. Seen in the wild time and again.
@@ -47,7 +49,6 @@ Certain from PyTorch's own code: `nn.Module.__setattr__` stores a plain attribut
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -62,11 +63,11 @@ from tricklint.interpreter.values import (
 )
 from tricklint.libraries.events import FreezeMissed
 from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
 from tricklint.program.transfer import freezes, holds, whole
 from tricklint.rule import Rule
-
-_READ = re.compile(r"\bself\.requires?_grad\b(?!_)(?!\s*=[^=])")
+from tricklint.source.tree import walk
 
 
 class NoopFreeze(Rule):
@@ -76,7 +77,7 @@ class NoopFreeze(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
-    triggers = ("requires_grad", "require_grad", "optim", "Trainer")
+    triggers = ("grad", "gard", "optim", "Trainer")
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
@@ -84,7 +85,7 @@ class NoopFreeze(Rule):
         for event in events:
             if (
                 id(event.node) in seen
-                or not isinstance(event.node, cst.Assign)
+                or not isinstance(event.node, (cst.Assign, cst.Comparison))
                 or not self.says_something(program, event, events)
             ):
                 continue
@@ -93,7 +94,9 @@ class NoopFreeze(Rule):
 
     def says_something(self, program: Program, event: FreezeMissed, events: list[FreezeMissed]) -> bool:
         """False for an attribute the class itself reads, and for a line that only repeats what is so already."""
-        subject, on, misspelt = event.subject, event.value, event.attribute == "require_grad"
+        subject, on, misspelt = event.subject, event.value, event.attribute != "requires_grad"
+        if isinstance(subject, Tensor):
+            return on is not None
         roots = roots_of(subject)
         for root in roots:
             if isinstance(root.cls, Class) and self.is_own(root.cls, event):
@@ -116,15 +119,19 @@ class NoopFreeze(Rule):
             each.on is False and any(holds(outer, r) for outer in each.roots for r in roots) for each in frozen
         )
 
-    def is_own(self, cls: Class, event: Event) -> bool:
-        if any(isinstance(cls.lookup(name), Func) for name in ("requires_grad", "require_grad", "__setattr__")):
+    def is_own(self, cls: Class, event: FreezeMissed) -> bool:
+        if any(isinstance(cls.lookup(name), Func) for name in (event.attribute, "__setattr__")):
             return True
-        return any(isinstance(at, Class) and _READ.search(at.file.tree.code(at.node)) is not None for at in cls.mro())
+        return any(isinstance(at, Class) and reads_itself(at, event.attribute) for at in cls.mro())
 
     def report(self, program: Program, event: FreezeMissed) -> Finding:
         subject, attribute = event.subject, event.attribute
         word = "freezes" if event.value is False else "unfreezes"
-        if isinstance(subject, ParamSet) and subject.kind == "param":
+        if isinstance(event.node, cst.Comparison):
+            message = f"`==` compares and sets nothing: this line {word} nothing"
+        elif attribute == "requires_grad_":
+            message = f"requires_grad_ is a method, which this line hides by a value instead of calling it: it {word} nothing"
+        elif isinstance(subject, Tensor) or (isinstance(subject, ParamSet) and subject.kind == "param"):
             message = f"`{attribute}` is no attribute of a parameter (requires_grad is): this line {word} nothing"
         else:
             root = next(iter(roots_of(subject)), None)
@@ -140,20 +147,18 @@ class NoopFreeze(Rule):
 
     def mend(self, program: Program, event: Event) -> Fix | None:
         node, tree = event.node, event.file.tree
-        if not isinstance(node, cst.Assign) or len(node.targets) != 1:
+        if isinstance(node, cst.Comparison):
+            target, value = node.left, node.comparisons[0].comparator
+        elif isinstance(node, cst.Assign) and len(node.targets) == 1:
+            target, value = node.targets[0].target, node.value
+        else:
             return None
-        target = node.targets[0].target
         if not isinstance(target, cst.Attribute):
             return None
         subject = event.subject
-        if isinstance(subject, ParamSet) and subject.kind == "param":
-            return Fix(
-                FixLevel.RECIPE,
-                "set requires_grad",
-                build.replace(tree, target.attr, "requires_grad"),
-                "the freeze takes effect",
-                keeps=Keeps(optimised="fewer", frozen="any"),
-            )
+        if isinstance(subject, Tensor) or (isinstance(subject, ParamSet) and subject.kind == "param"):
+            code = f"{tree.code(target.value)}.requires_grad = {tree.code(value)}"
+            return Fix(FixLevel.RECIPE, "set requires_grad", build.replace(tree, node, code), "the freeze takes effect", keeps=Keeps(optimised="fewer", frozen="any"))
         level, reason = FixLevel.RECIPE, "the freeze takes effect"
         roots = roots_of(subject)
         around = [
@@ -165,5 +170,17 @@ class NoopFreeze(Rule):
             level, reason = FixLevel.UNSAFE, "inside a loop the parameters may have to be unfrozen again"
         elif isinstance(subject, Instance) and not around:
             level, reason = FixLevel.UNSAFE, "nothing may be left to train"
-        code = f"{tree.code(target.value)}.requires_grad_({tree.code(node.value)})"
+        code = f"{tree.code(target.value)}.requires_grad_({tree.code(value)})"
         return Fix(level, "call requires_grad_()", build.replace(tree, node, code), reason, keeps=Keeps(optimised="fewer", frozen="any"))
+
+
+def reads_itself(cls: Class, attribute: str) -> bool:
+    """Whether a method of the class asks for `self.attribute` and does not only set it."""
+    tree = cls.file.tree
+    for node in walk(cls.node):
+        if not isinstance(node, cst.Attribute) or node.attr.value != attribute:
+            continue
+        if isinstance(node.value, cst.Name) and node.value.value == "self":
+            if not isinstance(tree.parent(node), cst.AssignTarget):
+                return True
+    return False

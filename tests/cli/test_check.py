@@ -92,7 +92,7 @@ def test_json_is_exactly_what_the_documentation_says(project: Project) -> None:
                 }
             ],
         },
-        "url": "https://tricklint.dev/rules/mistake",
+        "url": "",
     }
 
 

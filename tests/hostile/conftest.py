@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from tricklint.cli import main
 
 BAD = """\
 import torch
@@ -51,10 +54,13 @@ class Clone:
             check=False,
         )
 
-    def check(self, *args: str, **environment: str) -> tuple[int, str, str]:
-        """`check --no-cache` as a process: its exit code, and what it says."""
-        done = self.run("check", "--no-cache", "--output-format", "concise", *args, **environment)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+    def check(self, *args: str) -> tuple[int, str, str]:
+        """`check --no-cache` in this process: its exit code, and what it says."""
+        given = ["check", "--no-cache", *args]
+        if not {"--output-format", "--diff"} & set(args):
+            given += ["--output-format", "concise"]
+        done = CliRunner().invoke(main, given, catch_exceptions=False)
+        return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.fixture

@@ -320,6 +320,11 @@ def test_a_frameworks_own_repository_is_known_by_its_names(program):
 
 
 def test_a_folder_with_a_frameworks_name_is_the_programs_own(program):
-    found = program({"train.py": "from fastai import Trainer\nmade = Trainer()\n", "fastai/__init__.py": "class Trainer:\n    pass\n"})
+    found = program(
+        {
+            "train.py": "from fastai import Trainer\nmade = Trainer()\n",
+            "fastai/__init__.py": "class Trainer:\n    pass\n",
+        }
+    )
     names = found.project.module(next(path for path in found.roots if path.name == "train.py")).names
     assert isinstance(names["Trainer"], Class)

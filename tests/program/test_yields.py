@@ -48,7 +48,9 @@ def test_only_functions_without_effect_are_skipped(program, monkeypatch, long):
     monkeypatch.setattr(calls, "LONG", long)
     ran: list[str] = []
     follow = calls.follow
-    monkeypatch.setattr(calls, "follow", lambda machine, func, *rest: ran.append(func.name) or follow(machine, func, *rest))
+    monkeypatch.setattr(
+        calls, "follow", lambda machine, func, *rest: ran.append(func.name) or follow(machine, func, *rest)
+    )
     found = program({"train.py": SCRIPT})
     names = next(iter(found.project.loaded())).names
     often = len([name for name in ran if name == "helper"])

@@ -51,6 +51,7 @@ def once(paths: tuple[Path, ...], options: dict[str, Any]) -> int:
 
 def _show(report: Report, settings: Settings, run_options: Options, options: dict[str, Any]) -> None:
     from tricklint.output import render, summary
+    from tricklint.output.printable import lines as printable_lines
     from tricklint.output.style import Style
 
     file = options["output_file"]
@@ -63,7 +64,8 @@ def _show(report: Report, settings: Settings, run_options: Options, options: dic
     elif options["statistics"]:
         _print(summary.statistics(report, settings), file)
     elif options["diff"]:
-        _print("".join(report.diffs), file, end="")
+        text = "".join(report.diffs)
+        _print(printable_lines(text) if not file and sys.stdout.isatty() else text, file, end="")
         if not report.quiet:
             click.echo(summary.would_fix(report), err=True)
     elif run_options.stdin and options["fix"]:
@@ -165,6 +167,7 @@ def _verify(report: Report, paths: tuple[Path, ...], settings: Settings, yes: bo
 
 def complain(report: Report) -> None:
     """What could not be done, one line each, where it does not mix with the findings."""
+    from tricklint.output.printable import one_line
     from tricklint.report import shown_path
 
     for problem in report.problems:
@@ -173,9 +176,9 @@ def complain(report: Report) -> None:
             place = shown_path(problem.path)
             place += f":cell {problem.cell}" if problem.cell is not None else ""
             place += f":{problem.row}: " if problem.row else ": "
-        click.echo(click.style("error: ", fg="red", bold=True) + place + problem.message, err=True)
+        click.echo(click.style("error: ", fg="red", bold=True) + one_line(place + problem.message), err=True)
     for note in report.notes if not report.quiet else ():
-        click.echo(f"note: {note}", err=True)
+        click.echo(one_line(f"note: {note}"), err=True)
 
 
 def _print(text: str, file: Path | None, end: str = "\n") -> None:
@@ -184,6 +187,6 @@ def _print(text: str, file: Path | None, end: str = "\n") -> None:
             sys.stdout.write(text + end)
         return
     try:
-        file.write_text(text + end, encoding="utf-8")
+        file.write_text(text + end, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise Failure(f"{file}: cannot be written: {error.strerror}") from None

@@ -242,7 +242,7 @@ def _zipped(loop: RowLoop, lists: list[str]) -> str:
     """`zip(…)` of the lists, one a line where one line would be too long."""
     code = f"zip({', '.join(lists)})"
     row = loop.tree.span(loop.call)[0].row
-    line = loop.tree.text.split("\n")[row - 1].split("  #")[0].rstrip()
+    line = loop.tree.line(row).split("  #")[0].rstrip()
     if len(line) - len(loop.tree.code(loop.call)) + len(code) <= _WIDTH:
         return code
     indent = line[: len(line) - len(line.lstrip())]

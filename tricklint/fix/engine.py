@@ -233,8 +233,10 @@ def syntax_problem(old: str, new: str) -> str:
     """Why `new` must not take the place of `old`: libcst cannot parse it, or Python no longer can (empty: it may)."""
     import libcst
 
+    from tricklint.source.tree import parse
+
     try:
-        libcst.parse_module(new.lstrip("\f"))
+        parse(new)
     except Exception as error:  # libcst raises more than ParserSyntaxError, such as RecursionError
         where = f" in row {error.raw_line}" if isinstance(error, libcst.ParserSyntaxError) else ""
         return f"the rewritten file would not parse{where}"

@@ -1,50 +1,63 @@
-"""Write a mended file in the place of the old one: whole or not at all, and never over somebody else's change."""
+"""Write mended files in the place of the old ones: all or none, and never over somebody else's change."""
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
-from pathlib import Path
+import threading
+from collections.abc import Sequence
 
-from tricklint.source.text import Source, SourceError
+from tricklint.fix.staging import FixError, Staged, clean
+from tricklint.source.text import Source
 
+__all__ = ["FixError", "finished", "write_source", "write_sources"]
 
-class FixError(Exception):
-    """A mended file could not be written; the message is one line that names the file."""
+_writing = threading.Lock()
 
 
 def write_source(old: Source, new_text: str) -> None:
-    """Replace the file that `old` was read from. Links are followed: their target is written, the link stays.
+    """Replace the file that `old` was read from. Raises FixError, and then it is as it was."""
+    write_sources([(old, new_text)])
 
-    The new bytes go into a temporary file of the same folder, reach the disk, and are renamed over the old file.
-    Raises FixError when the file changed since it was read, or cannot be written; it is then left as it was.
-    """
+
+def write_sources(changes: Sequence[tuple[Source, str]]) -> None:
+    """Replace several files, or none of them: everything that can go wrong is tried before the first is replaced, and
+    should one fail after that, those before it are put back. Raises FixError."""
+    staged: list[Staged] = []
     try:
-        data = old.encode(new_text)
-    except SourceError as error:
-        raise FixError(f"{error}; not rewritten") from error
-    try:
-        target = Path(os.path.realpath(old.path, strict=True))
-        mode = stat.S_IMODE(target.stat().st_mode)
-        if target.read_bytes() != old.data:
-            raise FixError(f"{old.path}: changed on disk since it was read; not rewritten")
-        if not os.access(target, os.W_OK):
-            raise FixError(f"{old.path}: not rewritten: permission denied")
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    except OSError as error:
-        raise FixError(f"{old.path}: not rewritten: {(error.strerror or str(error)).lower()}") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        if target.read_bytes() != old.data:  # once more, as late as can be
-            raise FixError(f"{old.path}: changed on disk since it was read; not rewritten")
-        temporary.replace(target)
-    except OSError as error:
-        raise FixError(f"{old.path}: not rewritten: {(error.strerror or str(error)).lower()}") from error
+        for folder in {old.path.resolve().parent for old, _ in changes}:
+            clean(folder)
+        for old, text in changes:
+            one = Staged(old, text)
+            staged.append(one)
+        with _writing:
+            _put(staged)
     finally:
-        temporary.unlink(missing_ok=True)
+        for one in staged:
+            one.discard()
+
+
+def _put(staged: Sequence[Staged]) -> None:
+    done: list[Staged] = []
+    try:
+        for one in staged:
+            one.put()
+            done.append(one)
+    except BaseException as error:
+        stuck = [one for one in reversed(done) if not _put_back(one)]
+        if stuck and isinstance(error, FixError):
+            names = ", ".join(str(one.old.path) for one in stuck)
+            raise FixError(f"{error}; {names} could not be put back as it was") from error
+        raise
+
+
+def _put_back(one: Staged) -> bool:
+    try:
+        one.put_back()
+    except OSError:
+        return False
+    return True
+
+
+def finished() -> None:
+    """Wait until nothing is being written."""
+    with _writing:
+        return

@@ -119,6 +119,9 @@ class Behaviour:
         """The value is added to a total or a container; True where that was worth an event."""
         return False
 
+    def decorates(self, m: Machine, value: Any, made: Func | Class) -> None:
+        """The object is a decorator of a function or class of the program, which stays what it is."""
+
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
         """A class of the program, of this kind, was instantiated; True where an event says so already."""
         return False

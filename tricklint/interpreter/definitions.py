@@ -6,6 +6,7 @@ import itertools
 
 import libcst as cst
 
+from tricklint.interpreter import behaviour
 from tricklint.interpreter.arguments import arguments
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import FALL, Frame, Machine, executes
@@ -109,4 +110,6 @@ def decorated(m: Machine, made: Value, decorators: tuple[Value, ...], node: cst.
             result = m.call(decorator, CallArgs([made]), node)
             if isinstance(result, (Func, Class)):
                 made = result
+        else:
+            behaviour.of(decorator).decorates(m, decorator, made)
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tricklint.interpreter import behaviour
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.values import (
+    Dict,
     Pred,
     Sequence,
     Union,
@@ -22,6 +23,13 @@ def narrow(value: Value, preds: list[Pred]) -> Value:
         )
     if isinstance(value, Union):
         return Union(tuple(narrow(member, preds) for member in value.values), value.sure)
+    if isinstance(value, Dict):  # `[{"params": [p]}]`: a group of elements
+        inner = {key: narrow(item, preds) for key, item in value.fields.items() if isinstance(item, Sequence)}
+        if not inner:
+            return value
+        made = Dict(value.node, value.file, value.open)
+        made.fields = {**value.fields, **inner}
+        return made
     return behaviour.of(value).narrow(value, preds)
 
 

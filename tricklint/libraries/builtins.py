@@ -236,6 +236,8 @@ def set_by_name(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
                 if isinstance(member, Instance) and member.kind == "module":
                     label = f"<dynamic {len(member.fields)}>"
                     set_module_attribute(m, member, label, args.positional[2], node)
+                elif isinstance(member, ParamSet):
+                    set_attribute(m, member, "<dynamic>", args.positional[2], node)
     return NONE
 
 
@@ -244,6 +246,8 @@ def make_dict(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
     made = Dict(node, m.file, args.open_kwargs)
     for value in args.positional:
         inner = first(value)
+        if isinstance(inner, ParamSet) and inner.named and len(args.positional) == 1 and not args.kwargs:
+            return inner  # names and parameters: a loop over its items is one over the pairs
         if isinstance(inner, Dict):
             made.fields.update(inner.fields)
         elif isinstance(inner, Sequence):

@@ -115,8 +115,8 @@ class ModuleFacts:
     saved hyperparameters. optimizers: what `configure_optimizers` gave; fitted: a trainer ran it. flat: its parameters are
     one long vector. reparametrised: the wrapper that gives its weight a scale of its own. open: it may hold more children.
     copied: another model was made from it. peft: adapters train in it. super_args: what its base class was given.
-    imagined: nobody made it; it stands for an instance that may be. is_pretrained, holds_pretrained: answers that rules have
-    worked out before.
+    grown: modules that a loop over its own modules hung on them, by the attribute. imagined: nobody made it; it stands for
+    an instance that may be. is_pretrained, holds_pretrained: answers that rules have worked out before.
     """
 
     pretrained: bool | None = False
@@ -138,6 +138,7 @@ class ModuleFacts:
     copied: bool = False
     peft: bool = False
     super_args: CallArgs | None = None
+    grown: dict[str, Value] = field(default_factory=dict)
     imagined: bool = False
     is_pretrained: bool | None = None
     holds_pretrained: bool | None = None

@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tricklint.interpreter.values import (
+    Class,
     Instance,
     Value,
     members,
 )
+from tricklint.knowledge import layers
+from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.paramsets import ParamSet
+
+
+def layer_class(module: Instance) -> str:
+    """The class of torch.nn that a layer is or, as one of a class of the program, descends from; "" for other modules."""
+    if not isinstance(module.cls, Class):
+        return module.library if layers.is_module_name(module.library) else ""
+    bases = [base for base in module.cls.libraries() if layers.is_module_name(base) and base not in layers.CONTAINERS]
+    return bases[0] if len(bases) == 1 else ""
+
+
+def layer_arguments(module: Instance) -> tuple[tuple[Value, ...], dict[str, Value]]:
+    """What the constructor of `layer_class` was given: a subclass hands on what it chooses."""
+    given = module.fact(ModuleFacts).super_args if isinstance(module.cls, Class) else None
+    if given is None:
+        return module.args, module.kwargs
+    return tuple(given.positional), given.kwargs
 
 
 def submodules(module: Instance) -> tuple[tuple[str, Instance], ...]:

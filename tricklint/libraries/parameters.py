@@ -19,9 +19,12 @@ from tricklint.interpreter.values import (
     Test,
     Value,
     first,
+    instances,
 )
+from tricklint.knowledge.slips import meant_as_requires_grad
 from tricklint.libraries.events import FreezeMissed, Froze, ModeSet, NormStatsSet
-from tricklint.libraries.paramsets import Attr, ParamSet, element_of_any, strings, type_names
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.paramsets import Attr, ParamSet, element_of_any, roots_of, strings, type_names
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_init import _FILLS, _SETS_WEIGHTS, initialise
 
@@ -31,6 +34,8 @@ def paramset_attribute(m: Machine, value: ParamSet, name: str, node: cst.CSTNode
         return Bound(value, None, name)
     if value.kind == "param":
         if name in ("ndim", "shape", "requires_grad", "is_leaf"):
+            if name == "requires_grad":
+                compared_for_nothing(m, value, node)
             return Attr(value, name)
         if name in ("data", "T"):
             return value
@@ -39,7 +44,20 @@ def paramset_attribute(m: Machine, value: ParamSet, name: str, node: cst.CSTNode
         return ParamSet(value.root, "param", (*value.preds, Pred("attr", (name,))), True, node=value.node)
     if name in ("__class__",):
         return Attr(value, "class")
+    if name == "requires_grad":
+        compared_for_nothing(m, value, node)
     return Bound(value, None, name)
+
+
+def compared_for_nothing(m: Machine, owner: Value, node: cst.CSTNode) -> None:
+    """`p.requires_grad == False` as a statement (`node`: what is compared): meant as an assignment."""
+    tree = m.file.tree
+    compared = tree.parent(node)
+    if not isinstance(compared, cst.Comparison) or not isinstance(tree.parent(compared), cst.Expr):
+        return
+    if len(compared.comparisons) == 1 and isinstance(compared.comparisons[0].operator, cst.Equal):
+        value = m.eval(compared.comparisons[0].comparator)
+        m.emit(FreezeMissed(m.now(compared), owner, "requires_grad ==", truth(m, value)[0]))
 
 
 def element_test(m: Machine, kind: type, left: Value, right: Value) -> Pred | None:
@@ -128,6 +146,10 @@ def paramset_method(m: Machine, value: ParamSet, name: str, args: list[Value], n
         if name in _FILLS or name.startswith(("xavier", "kaiming", "orthogonal", "trunc_normal")):
             initialise(m, value, name, args, node)
             return value
+        if name == "items" and value.named:
+            return value
+        if name in ("keys", "values") and value.named:
+            return value.but(names=name == "keys", named=False)
         if name in ("detach", "cpu", "cuda", "to", "clone", "view", "float", "reshape"):
             return value
         if name in ("norm", "sum", "mean", "abs", "pow"):
@@ -185,10 +207,13 @@ class ParamSetBehaviour(Behaviour):
                 freeze(m, value, new, node)
         elif name in ("data", "weight", "bias"):
             initialise(m, value, "assign", [new], node, which=name)
-        elif name == "require_grad":
+        elif not value.names and meant_as_requires_grad(name):
             m.emit(FreezeMissed(m.now(node), value, name, truth(m, new)[0]))
         elif name in ("track_running_stats", "momentum") and value.kind == "module":
             m.emit(NormStatsSet(m.now(node), value, name, new))
+        elif value.kind == "module" and any(True for _ in instances(new, "module")):
+            for root in roots_of(value):
+                root.fact(ModuleFacts).grown[name] = new
         return True
 
     def item(self, m: Machine, value: ParamSet, index: Value, node: cst.CSTNode) -> Value | None:

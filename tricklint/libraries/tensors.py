@@ -22,7 +22,8 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers, tensors
-from tricklint.libraries.events import Backward, Froze
+from tricklint.knowledge.slips import meant_as_requires_grad
+from tricklint.libraries.events import Backward, FreezeMissed, Froze
 
 
 class Tensor(Value):
@@ -79,6 +80,8 @@ class TensorBehaviour(Behaviour):
     def set_attribute(self, m: Machine, value: Tensor, name: str, new: Value, node: cst.CSTNode) -> bool:
         if name == "requires_grad":
             m.emit(Froze(m.now(node), value, truth(m, new)[0]))
+        elif value.op == "parameter" and meant_as_requires_grad(name):
+            m.emit(FreezeMissed(m.now(node), value, name, truth(m, new)[0]))
         return True
 
     def item(self, m: Machine, value: Tensor, index: Value, node: cst.CSTNode) -> Value | None:

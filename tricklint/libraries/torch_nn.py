@@ -32,6 +32,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
+from tricklint.knowledge.slips import meant_as_requires_grad
 from tricklint.libraries.events import (
     Backward,
     FreezeMissed,
@@ -46,7 +47,7 @@ from tricklint.libraries.events import (
     WeightsLoaded,
 )
 from tricklint.libraries.facts import Load, ModuleFacts
-from tricklint.libraries.parameters import freeze
+from tricklint.libraries.parameters import compared_for_nothing, freeze
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_forward import forward
@@ -73,6 +74,9 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
     if name in ("module", "_orig_mod"):  # a DataParallel or compile wrapper is its model here
         return value
     if name == "training":
+        return UNKNOWN
+    if name == "requires_grad":
+        compared_for_nothing(m, value, node)
         return UNKNOWN
     if name in ("hparams", "hparams_initial"):
         made = Namespace(node, m.file)
@@ -253,7 +257,7 @@ _MODULE_METHOD_NAMES = frozenset(
         "get_submodule", "reset_classifier", "forward_features", "extract_features", "generate", "predict", "logits_",
         "gradient_checkpointing_enable", "resize_token_embeddings", "get_input_embeddings", "save_pretrained", "items",
         "keys", "values", "pop", "numel", "buffers", "named_buffers", "encode_image", "encode_text", "toggle_optimizer",
-        "untoggle_optimizer", "tie_weights", "summary", "initialize", "init_parameters", "fuse", "configure_optimizers",
+        "untoggle_optimizer", "tie_weights", "summary", "add_adapter", "train_adapter", "initialize", "init_parameters", "fuse", "configure_optimizers",
     )
 )  # fmt: skip
 
@@ -306,7 +310,7 @@ def fill_container(m: Machine, made: Instance, args: CallArgs, node: cst.CSTNode
 
 
 def set_module_attribute(m: Machine, member: Instance, name: str, value: Value, node: cst.CSTNode) -> None:
-    if name in ("requires_grad", "require_grad"):
+    if name == "requires_grad" or meant_as_requires_grad(name):
         m.emit(FreezeMissed(m.now(node), member, name, truth(m, value)[0]))
         return
     if name in ("weight", "bias") and is_layer(m, member):

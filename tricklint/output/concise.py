@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tricklint.finding import Finding
 from tricklint.output.places import place
+from tricklint.output.printable import sentence
 from tricklint.output.style import Style
 from tricklint.output.summary import advice_last, summary
 from tricklint.report import Report
@@ -20,5 +21,5 @@ def line(report: Report, finding: Finding, settings: Settings, style: Style) -> 
     fixable = finding.fix is not None and finding.fix.level.rank <= settings.fix_level.rank
     mark = f" {style.good('[*]')}" if fixable else ""
     code = style.severity(finding.severity, finding.code)
-    message = finding.message.replace("\n", " ")
+    message = sentence(finding.message)
     return f"{style.bold(place(report, finding).label)}: {code} {finding.name}{mark}: {message}"

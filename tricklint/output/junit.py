@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree as xml
 
 from tricklint.finding import Finding
@@ -17,7 +18,7 @@ def render(report: Report, settings: Settings, style: Style) -> str:
     suites.set("errors", str(len(report.problems)))
     by_file: dict[str, list[Finding]] = {}
     for finding in report.findings:
-        by_file.setdefault(shown_path(finding.path), []).append(finding)
+        by_file.setdefault(_legal(shown_path(finding.path)), []).append(finding)
     for filename, findings in by_file.items():
         suite = xml.SubElement(suites, "testsuite", name=filename, tests=str(len(findings)))
         suite.set("failures", str(len(findings)))
@@ -31,7 +32,9 @@ def render(report: Report, settings: Settings, style: Style) -> str:
         if number == 0:
             broken = xml.SubElement(suites, "testsuite", name="problems", tests=str(len(report.problems)))
             broken.set("errors", str(len(report.problems)))
-        case = xml.SubElement(broken, "testcase", name=shown_path(problem.path) if problem.path else "tricklint")
+        case = xml.SubElement(
+            broken, "testcase", name=_legal(shown_path(problem.path)) if problem.path else "tricklint"
+        )
         xml.SubElement(case, "error", message=_legal(problem.message))
     if not report.findings and not report.problems:
         xml.SubElement(xml.SubElement(suites, "testsuite", name="tricklint", tests="1"), "testcase", name="no findings")
@@ -39,6 +42,9 @@ def render(report: Report, settings: Settings, style: Style) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + xml.tostring(suites, encoding="unicode")
 
 
+_ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def _legal(text: str) -> str:
-    """XML 1.0 has no control characters."""
-    return "".join(character if character >= " " or character in "\t\n\r" else "?" for character in text)
+    """XML 1.0 has no control characters and no halves of surrogate pairs."""
+    return _ILLEGAL.sub("?", text)

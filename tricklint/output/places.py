@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tricklint.finding import Edit, Evidence, Finding, Location
+from tricklint.output.printable import one_line
 from tricklint.report import Report, shown_path
 
 
@@ -20,9 +21,9 @@ class Place:
 
     @property
     def label(self) -> str:
-        """train.py:42:17, or train.ipynb:cell 13:6:5"""
+        """train.py:42:17, or train.ipynb:cell 13:6:5; fit to be shown."""
         cell = "" if self.cell is None else f"cell {self.cell}:"
-        return f"{self.filename}:{cell}{self.start.row}:{self.start.column}"
+        return f"{one_line(self.filename)}:{cell}{self.start.row}:{self.start.column}"
 
 
 def place(report: Report, spot: Finding | Evidence | Edit) -> Place:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tricklint import __version__
-from tricklint.finding import DOCS_URL, Edit, Evidence, Finding, FixLevel, Severity
+from tricklint.about import REPOSITORY, RULE_PAGES
+from tricklint.finding import Edit, Evidence, Finding, FixLevel, Severity
 from tricklint.output.places import place
 from tricklint.output.style import Style
 from tricklint.report import Report, shown_path
@@ -29,7 +31,7 @@ def render(report: Report, settings: Settings, style: Style) -> str:
             "driver": {
                 "name": "tricklint",
                 "version": __version__,
-                "informationUri": DOCS_URL.removesuffix("rules/"),
+                "informationUri": REPOSITORY,
                 "rules": [_rule(rule) for rule in rules],
             }
         },
@@ -41,13 +43,13 @@ def render(report: Report, settings: Settings, style: Style) -> str:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    return {
+    own = {"helpUri": f"{RULE_PAGES}{rule.name}.md"} if rule.code.startswith("TRK") else {}
+    return own | {
         "id": rule.code,
         "name": "".join(word.capitalize() for word in rule.name.split("-")),
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.page.partition("\n")[0] or rule.summary},
         "help": {"text": rule.page or rule.summary, "markdown": rule.page or rule.summary},
-        "helpUri": f"{DOCS_URL}{rule.name}",
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {"tags": [rule.trick] if rule.trick else []},
     }
@@ -72,7 +74,7 @@ def _notification(problem: Problem) -> dict[str, Any]:
 
 def _artifact(path: Path) -> dict[str, str]:
     shown = shown_path(path)
-    return {"uri": Path(shown).as_uri() if Path(shown).is_absolute() else quote(shown)}
+    return {"uri": Path(shown).as_uri() if Path(shown).is_absolute() else quote(os.fsencode(shown))}
 
 
 def _location(report: Report, spot: Finding | Evidence | Edit) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from tricklint.finding import Evidence, Finding, Fix, Severity
 from tricklint.output import concise
 from tricklint.output.places import place
+from tricklint.output.printable import sentence
 from tricklint.output.style import Style
 from tricklint.output.summary import advice_last, summary
 from tricklint.report import Report
@@ -54,7 +55,9 @@ def _block(report: Report, finding: Finding, settings: Settings, style: Style, w
     bar = f"{' ' * margin} {style.dim('|')}"
 
     head = f"{finding.severity.value}[{finding.code}]"
-    first, *rest = textwrap.wrap(f"{head} {finding.name}: {finding.message}", width, subsequent_indent="  ") or [head]
+    first, *rest = textwrap.wrap(
+        f"{head} {finding.name}: {sentence(finding.message)}", width, subsequent_indent="  "
+    ) or [head]
     yield style.severity(finding.severity, head) + style.bold(first[len(head) :])
     yield from (style.bold(line) for line in rest)
 
@@ -76,12 +79,12 @@ def _block(report: Report, finding: Finding, settings: Settings, style: Style, w
         source = report.sources.get(spot.path)
         if source is None or spot.location.row > len(source.lines):
             if not main:
-                yield f"{bar} {style.evidence(spot.message)}"
+                yield f"{bar} {style.evidence(sentence(spot.message))}"
             continue
         line, before, marked = _cut(source.lines[spot.location.row - 1], spot, width - margin - 3)
         yield f"{style.dim(f'{at.start.row:>{margin}} |')} {line}".rstrip()
         mark = ("^" if main else "-") * marked
-        note = "" if main else f" {spot.message}"
+        note = "" if main else f" {sentence(spot.message)}"
         if main:
             yield f"{bar} {' ' * before}{style.severity(finding.severity, mark)}"
         elif before + marked + len(note) <= width - margin - 3:
@@ -90,7 +93,9 @@ def _block(report: Report, finding: Finding, settings: Settings, style: Style, w
             yield f"{bar} {' ' * before}{style.evidence(mark)}"
             room = max(30, width - margin - 3 - before)
             indent = min(before, width - margin - 3 - room)
-            yield from (f"{bar} {' ' * indent}{style.evidence(text)}" for text in textwrap.wrap(spot.message, room))
+            yield from (
+                f"{bar} {' ' * indent}{style.evidence(text)}" for text in textwrap.wrap(sentence(spot.message), room)
+            )
     yield from _notes(report, finding, settings, style, width, margin)
 
 
@@ -115,7 +120,9 @@ def _notes(
         notes.append((f"fix available ({finding.fix.level.value}):", _offer(finding.fix, settings)))
     for label, text in notes:
         indent = " " * (margin + 1)
-        lines = textwrap.wrap(f"= {label} {text}", width, initial_indent=indent, subsequent_indent=indent + "  ")
+        lines = textwrap.wrap(
+            sentence(f"= {label} {text}"), width, initial_indent=indent, subsequent_indent=indent + "  "
+        )
         lines[0] = lines[0].replace(f"= {label}", f"{style.dim('=')} {style.bold(label)}", 1)
         yield from lines
 

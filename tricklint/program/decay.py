@@ -7,20 +7,19 @@ from dataclasses import dataclass
 
 from tricklint.interpreter.values import (
     Class,
-    Const,
     Instance,
     Pred,
+    Ref,
     Sequence,
     Value,
-    first,
     members,
     number,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
-from tricklint.libraries.modules import submodules
+from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts, from_library
+from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
-from tricklint.program.slots import picks, slots
+from tricklint.program.slots import Slot, picks, slots
 
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
 _VECTOR_WORDS = ("bias", "norm", "bn", "ln", "gain", "beta", "gamma", "scale", "gn")
@@ -71,38 +70,150 @@ def param_sets(value: Value | None) -> Iterator[ParamSet | None]:
 def decayed_groups(optimizer: Instance) -> list[DecayedGroup]:
     """The groups of `optimizer` that decay biases and norms together with the matrices, as far as that is known."""
     found: list[DecayedGroup] = []
+    told: list[ParamSet] = []
     for group in optimizer.fact(OptimizerFacts).groups:
         decay, implied = effective_decay(optimizer, group)
         if decay is None or decay == 0 or not group.default:
             continue
-        sets: list[ParamSet] = []
-        for pset in param_sets(group.params):
-            if pset is None:
-                sets = []
-                break
-            if pset.kind != "param" or pset.names:
-                continue
-            verdicts = {separates(pred) for pred in pset.preds}
-            if None in verdicts:
-                sets = []
-                break
-            if True not in verdicts and may_hold_vectors(pset):
-                sets.append(pset)
+        sets, apart = undivided(group)
         if sets:
             found.append(DecayedGroup(group, decay, implied, sets))
+        told += apart
+        if not sets and (joined := joined_again(told)):  # in groups of their own, which decay all the same
+            found.append(DecayedGroup(group, decay, implied, joined))
     return found
+
+
+def undivided(group: Group) -> tuple[list[ParamSet], list[ParamSet]]:
+    """The sets of a group in which biases and norms stand beside matrices, and those that a test told apart; none where a
+    part of the group is unknown. Sets told apart count as one where the group holds both sides of the test."""
+    told: list[ParamSet] = []  # sets that hold matrices or vectors alone
+    sets: list[ParamSet] = []
+    for pset in param_sets(group.params):
+        if pset is None:
+            return [], []
+        if pset.kind != "param" or pset.names:
+            continue
+        verdicts = {separates(pred) for pred in pset.preds}
+        if None in verdicts:
+            return [], []
+        if True in verdicts:
+            told.append(pset)
+        elif may_hold_vectors(pset):
+            sets.append(pset)
+    return [*sets, *joined_again(told)], told
+
+
+def joined_again(told: list[ParamSet]) -> list[ParamSet]:
+    """What sets that stand in one group make together, where one passed a test that the other failed."""
+    found: list[ParamSet] = []
+    for at, pset in enumerate(told):
+        for other in told[at + 1 :]:
+            if other.root is not pset.root or other.kind != pset.kind:
+                continue
+            rest = common_rest(pset.preds, other.preds)
+            whole = pset.but(preds=rest, elem=False) if rest is not None else None
+            if whole is not None and not any(separates(pred) for pred in rest or ()) and may_hold_vectors(whole):
+                found.append(whole)
+    return found
+
+
+def common_rest(these: tuple[Pred, ...], those: tuple[Pred, ...]) -> tuple[Pred, ...] | None:
+    """The tests that two sets share, when those in which they differ are passed by one and failed by the other."""
+    these, those = flattened(these), flattened(those)
+    own = [pred for pred in these if not any(alike(pred, other) for other in those)]
+    others = [pred for pred in those if not any(alike(pred, other) for other in these)]
+    if not own or not others or not (opposed(own, others) or opposed(others, own)):
+        return None
+    return tuple(pred for pred in these if not any(pred is each for each in own))
+
+
+def flattened(preds: tuple[Pred, ...]) -> tuple[Pred, ...]:
+    """`a and b` as two tests."""
+    found: list[Pred] = []
+    for pred in preds:
+        if pred.op == "and" and not pred.negated:
+            found += flattened(pred.args)
+        elif pred.op == "or" and pred.negated:
+            found += flattened(tuple(~part for part in pred.args))
+        else:
+            found.append(pred)
+    return tuple(found)
+
+
+def opposed(all_of: list[Pred], any_of: list[Pred]) -> bool:
+    """What passes all of the first tests fails the second, and nothing fails both: `a and b`, and `not a or not b`."""
+    if len(any_of) != 1:
+        return False
+    parts = any_of[0].args if any_of[0].op == "or" and not any_of[0].negated else tuple(any_of)
+    return len(parts) == len(all_of) and all(any(complementary(a, b) for b in parts) for a in all_of)
+
+
+def alike(a: Pred, b: Pred) -> bool:
+    """The same test with the same outcome."""
+    if a.op != b.op or a.negated != b.negated or len(a.args) != len(b.args):
+        return False
+    return all(alike(x, y) if isinstance(x, Pred) and isinstance(y, Pred) else x == y for x, y in zip(a.args, b.args))
+
+
+_OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
+
+
+def complementary(a: Pred, b: Pred) -> bool:
+    """What passes one test fails the other, and nothing fails both: `p.ndim < 2`, and `p.ndim >= 2` or `p.ndim > 1`."""
+    if alike(a, ~b):
+        return True
+    if a.op != "ndim" or b.op != "ndim":
+        return False
+    (how, least), (other, most) = spelled(a), spelled(b)
+    return how != "?" and _OPPOSITE.get(how) == other and least == most
+
+
+def spelled(pred: Pred) -> tuple[str, float]:
+    """A test on dimensions without `>` and `<=`: they are whole numbers."""
+    how, count = pred.args
+    if pred.negated:
+        how = _OPPOSITE.get(how, "?")
+    return (">=", count + 1) if how == ">" else ("<", count + 1) if how == "<=" else (how, count)
 
 
 def may_hold_vectors(pset: ParamSet) -> bool:
     """False when names are tested so that no bias or norm of the (known) model is in the set."""
     root = pset.root
-    if not isinstance(root, Instance) or not any(pred.op.startswith("name") for pred in pset.preds):
+    tests = [pred for pred in every_test(pset.preds) if pred.op.startswith("name")]
+    if not isinstance(root, Instance) or not tests:
         return True
+    grown = grown_by_name(tests, root)
+    if "<dynamic>" in root.fact(ModuleFacts).grown and any(not pred.negated for pred in tests):
+        return False  # what is picked by name may be what was hung there
+    if grown:  # the names pick what the program itself hung on the modules of the model
+        return any(has_vectors(module) is not False for module in grown)
     if any(module.fact(ModuleFacts).external or module.part_of is not None for _, module in submodules(root)):
         return True
     held = slots(root)
     vectors = [slot for slot in held if slot.is_norm or slot.name.startswith("bias") or slot.ndim == 1]
     return not held or any(picks(pset, slot) != 0 for slot in vectors)
+
+
+def every_test(preds: tuple[Pred, ...]) -> Iterator[Pred]:
+    """The tests in a condition, one by one."""
+    for pred in preds:
+        if pred.op in ("and", "or"):
+            yield from every_test(pred.args)
+        else:
+            yield pred
+
+
+def grown_by_name(tests: list[Pred], root: Instance) -> list[Instance]:
+    """Modules that a loop over the model's own modules hung on them, under a name that the tests ask for."""
+    texts = [text for pred in tests if not pred.negated for text in pred.args]
+    return [
+        module
+        for name, value in root.fact(ModuleFacts).grown.items()
+        if any(isinstance(text, str) and name in text.split(".") for text in texts)
+        for module in members(value)
+        if isinstance(module, Instance)
+    ]
 
 
 def effective_decay(optimizer: Instance, group: Group) -> tuple[float | None, bool]:
@@ -121,31 +232,53 @@ def effective_decay(optimizer: Instance, group: Group) -> tuple[float | None, bo
 
 
 def has_vectors(module: Instance) -> bool | None:
-    """Whether a module has bias or norm parameters; None when its structure is not known."""
-    unknown = False
+    """Whether a module trains biases or norm parameters; None when its structure is not known."""
+    unknown = foreign = False
+    if module.fact(ModuleFacts).peft:
+        return False  # the matrices of its adapters train, and nothing else
     for _, child in submodules(module):
-        if child.library in layers.WEIGHTED:
-            bias = first(child.kwargs.get("bias"))
-            if not (isinstance(bias, Const) and not bias.value):
-                return True
-        elif child.library in layers.AFFINE_NORM:
-            affine = first(child.kwargs.get("affine") or child.kwargs.get("elementwise_affine"))
-            if not (isinstance(affine, Const) and not affine.value):
-                return True
-        elif (
-            child.library in layers.RECURRENT
-            or child.library in layers.ATTENTION
-            or child.fact(ModuleFacts).external
-            or child.part_of is not None
-            or (
-                isinstance(child.cls, Class)
-                and any(not name.startswith(("torch.nn.", "lightning.")) for name in child.cls.libraries())
-            )
-        ):
+        known = child.fact(ModuleFacts)
+        if known.external or child.part_of is not None or _made_elsewhere(child) or layer_class(child) in layers.ATTENTION:
             return True
-        elif not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."):
-            unknown = True
-    return None if unknown else False
+        unknown = unknown or (not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."))
+        foreign = foreign or any(_stranger(value) for value in child.fields.values())
+    held = [slot for slot in slots(module) if not slot.absent]
+    if any(is_vector(slot) for slot in held):
+        return True
+    if foreign and not held:
+        return True  # an optimizer takes no empty list: what another library made holds the parameters
+    return None if unknown or foreign else False
+
+
+def vectors_of(models: list[Instance]) -> str:
+    """What a message calls the vectors of these models: the biases, the norms, or both where not all is known."""
+    if any(from_library(child) or _made_elsewhere(child) for model in models for _, child in submodules(model)):
+        return "biases and norms"
+    held = [slot for model in models for slot in slots(model) if not slot.absent and is_vector(slot)]
+    norms = any(slot.is_norm for slot in held)
+    if all(slot.is_norm for slot in held):
+        return "norms" if held else "biases and norms"
+    return "biases and norms" if norms else "biases"
+
+
+def is_vector(slot: Slot) -> bool:
+    """A bias, or the scale or shift of a norm layer."""
+    return slot.is_norm or slot.name.startswith("bias") or slot.name.endswith("bias") or slot.library in layers.RECURRENT
+
+
+def _made_elsewhere(child: Instance) -> bool:
+    """An instance of a class of the program whose base class, a library's, brings layers of its own."""
+    return isinstance(child.cls, Class) and any(
+        not name.startswith(("torch.nn.", "lightning.")) for name in child.cls.libraries()
+    )
+
+
+def _stranger(value: object) -> bool:
+    """Something that a library made, of which nothing is known."""
+    return any(
+        isinstance(member, Instance) and not member.kind and isinstance(member.cls, Ref)
+        for member in (members(value) if isinstance(value, Value) else ())
+    )
 
 
 def roots(sets: list[ParamSet]) -> list[Instance]:

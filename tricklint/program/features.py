@@ -57,7 +57,7 @@ def classifier_behind(logits: Value | None) -> Classifier | None:
         return None
     out = at.module.kwargs.get("out_features") or (at.module.args[1] if len(at.module.args) > 1 else None)
     count = number(out)
-    return Classifier(at.node, at.file, backbone, int(count) if count is not None and count >= 1 else None)
+    return Classifier(at.node, at.file, backbone, int(count) if count is not None and 1 <= count <= 10**9 else None)
 
 
 def _through(value: Value | None) -> Tensor | None:

@@ -36,6 +36,8 @@ _MASKS = frozenset(("zeros", "zeros_like", "one_hot", "scatter_", "scatter", "on
 _CLAMPS = frozenset(("clamp", "clip", "clamp_", "clamp_min", "add", "maximum"))
 _MARGINS = frozenset(("clamp", "clip", "clamp_", "where"))
 
+_MOST_CLASSES = 10**9
+
 
 @dataclass(frozen=True)
 class Cosine:
@@ -245,11 +247,15 @@ def _classes(source: Value, position: int) -> int | None:
         sizes = [number(each) for each in at.inputs]
         if at.op in ("randn", "rand", "zeros", "ones", "empty", "Tensor", "FloatTensor") and len(sizes) >= 2:
             found = sizes[position] if len(sizes) == 2 else None
-            return int(found) if found is not None else None
+            return _whole(found)
         at = first(at.inputs[0])
     return None
 
 
 def _count(value: Value | None) -> int | None:
-    found = number(value)
-    return int(found) if found is not None and found >= 1 else None
+    return _whole(number(value))
+
+
+def _whole(found: float | None) -> int | None:
+    """A number of things; None for what cannot be one (none at all, −1, infinity)."""
+    return int(found) if found is not None and 1 <= found <= _MOST_CLASSES else None

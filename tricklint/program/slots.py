@@ -24,6 +24,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers, parts
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import layer_arguments, layer_class
 from tricklint.libraries.paramsets import Attr, ParamSet
 from tricklint.libraries.tensors import Tensor
 
@@ -88,16 +89,11 @@ def _below(module: Instance, path: str, above: tuple[Instance, ...], sure: bool,
     def slot(name: str, library: str, ndim: int | None, absent: bool = False, certain: bool = True) -> Slot:
         return Slot(dot + name, name, module, library, ndim, absent, sure and certain, above)
 
-    name = module.library
-    if isinstance(module.cls, Class):
-        bases = [
-            base for base in module.cls.libraries() if layers.is_module_name(base) and base not in layers.CONTAINERS
-        ]
-        if len(bases) == 1 and module.fact(ModuleFacts).super_args is None:
-            yield from (slot(*part, certain=False) for part in _library_parts(bases[0], module))
-    else:
-        yield from (slot(*part) for part in _library_parts(name, module))
-        yield from (slot(*part) for part in _model_parts(name, module))
+    name = layer_class(module)
+    own = isinstance(module.cls, Class)
+    yield from (slot(*part, certain=not own) for part in _library_parts(name, *layer_arguments(module)))
+    if not own:
+        yield from (slot(*part) for part in _model_parts(module.library, module))
     for key, child in list(module.fields.items()):
         if not isinstance(child, Value):
             continue
@@ -126,16 +122,18 @@ def _model_parts(name: str, module: Instance) -> Iterator[tuple[str, str, int | 
         yield bare, "", ndim, False
 
 
-def _library_parts(name: str, module: Instance) -> Iterator[tuple[str, str, int | None, bool]]:
+def _library_parts(
+    name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+) -> Iterator[tuple[str, str, int | None, bool]]:
     """Parameters of a layer of torch.nn: name, owning class, number of dimensions, whether it is None."""
-    off = {key for key, value in module.kwargs.items() if _is_false(value)}
+    off = {key for key, value in kwargs.items() if _is_false(value)}
     if name in layers.WEIGHTED:
         conv = name in layers.CONV
         yield "weight", name, (2 + int(name[-2]) if conv else 3 if name.endswith("Bilinear") else 2), False
         yield "bias", name, 1, "bias" in off
     elif name in layers.AFFINE_NORM:
         instance_norm = "InstanceNorm" in name
-        passed = module.kwargs.get("affine") or (module.args[3] if len(module.args) > 3 else None)
+        passed = kwargs.get("affine") or (args[3] if len(args) > 3 else None)
         if instance_norm:
             absent = passed is None or _is_false(passed)
             if passed is not None and not isinstance(first(passed), Const):

@@ -17,12 +17,12 @@ from tricklint.interpreter.values import (
     Value,
     first,
 )
-from tricklint.libraries.events import Froze
+from tricklint.libraries.events import Froze, GroupAdded, OptimizerBuilt
 from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
-from tricklint.libraries.modules import modules_below, submodules
+from tricklint.libraries.modules import held, modules_below, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.tensors import Tensor
-from tricklint.program.decay import effective_decay, speaks_of_vectors
+from tricklint.program.decay import effective_decay, flattened, has_vectors, param_sets, speaks_of_vectors, spelled
 from tricklint.program.slots import Slot, picks, picks_anywhere, slots
 
 if TYPE_CHECKING:
@@ -119,13 +119,47 @@ def _frozen(program: Program, root: Instance) -> bool:
     for event in program.events(Froze):
         if event.value is not True:
             if isinstance(event.subject, Tensor) and any(
-                held is event.subject for _, module in submodules(root) for held in module.fields.values()
+                each is event.subject for _, module in submodules(root) for each in module.fields.values()
             ):
                 return True
             for other in roots_of(event.subject):
                 if id(other) in mine or any(module is root for _, module in submodules(other)):
                     return True
     return False
+
+
+def one_sided(program: Program, optimizer: Instance) -> ParamSet | None:
+    """The set of matrices that is all an optimizer gets of a model, although a test told them from the vectors, which no
+    optimizer and no frozen state accounts for."""
+    known = optimizer.fact(OptimizerFacts)
+    sets = [pset for group in known.groups if group.default for pset in param_sets(group.params)]
+    if known.factory or not sets or any(pset is None or pset.kind != "param" or pset.names for pset in sets):
+        return None
+    tested = [pset for pset in sets if pset is not None]
+    root = tested[0].root
+    if not isinstance(root, Instance) or any(pset.root is not root for pset in tested) or _frozen(program, root):
+        return None
+    if not all(any(_spares_vectors(pred) for pred in flattened(pset.preds)) for pset in tested) or not has_vectors(root):
+        return None
+    mine = held(root)
+    for event in program.events(OptimizerBuilt, GroupAdded):
+        if event.subject is optimizer and isinstance(event, GroupAdded):
+            return None  # the others may follow
+        if event.subject is not optimizer and any(
+            id(other) in mine or id(root) in held(other)
+            for group in event.subject.fact(OptimizerFacts).groups
+            for other in roots_of(group.params)
+        ):
+            return None  # another optimizer has them, or is built from the model in its turn
+    return tested[0]
+
+
+def _spares_vectors(pred: Pred) -> bool:
+    """What biases and norms fail: `not any(part in name for part in no_decay)`, `p.ndim > 1`."""
+    if pred.op == "ndim":
+        how, count = spelled(pred)
+        return how == ">=" and count == 2
+    return pred.negated and pred.op in ("name_contains", "name_endswith") and speaks_of_vectors(pred.args)
 
 
 # -- what may be wrong with it ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ class Wrong(Exception):
         self.message = message
 
 
+_MOST = 10**12
 Convert = Callable[[Any, str], Any]
 _E = TypeVar("_E", Severity, FixLevel)
 
@@ -40,7 +42,10 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 
 def show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits, lists in lists in lists
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= 40 else text[:37] + "…"
 
 
@@ -49,9 +54,16 @@ def _is(kind: type, expected: str, json_type: str) -> Kind:
         # TOML's booleans are Python ints too: `seeds = true` is a mistake.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise Wrong(key, f"expected {expected}, got {show(value)}")
+        if isinstance(value, str):
+            _no_null(value, key)
         return value
 
     return Kind(convert, {"type": json_type})
+
+
+def _no_null(value: str, key: str) -> None:
+    if "\0" in value:
+        raise Wrong(key, f"holds a null character: {show(value)}")
 
 
 STRING = _is(str, "a string", "string")
@@ -63,7 +75,7 @@ LIST = Kind(lambda value, key: tuple(_LIST.convert(value, key)), _LIST.json)
 
 def at_least(lowest: int) -> Kind:
     def convert(value: Any, key: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _MOST:
             raise Wrong(key, f"expected a whole number ≥ {lowest}, got {show(value)}")
         return value
 
@@ -73,7 +85,17 @@ def at_least(lowest: int) -> Kind:
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Wrong(key, f"expected a number, got {show(value)}")
-    return float(value)
+    return _finite(value, key)
+
+
+def _finite(value: Any, key: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Wrong(key, f"expected a number that is finite, got {show(value)}")
+    return number
 
 
 NUMBER = Kind(_number, {"type": "number"})
@@ -97,6 +119,8 @@ def enum(kind: type[_E]) -> Kind:
 def _strings(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise Wrong(key, f"expected a list of strings, got {show(value)}")
+    for item in value:
+        _no_null(item, key)
     return tuple(value)
 
 
@@ -130,7 +154,7 @@ def _bytes(value: Any, key: str) -> int:
     match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     if not match:
         raise Wrong(key, f'expected a size like "24GB", got {show(value)}')
-    return int(float(match[1]) * 1024 ** (1 + "KMGT".index(match[2][0])))
+    return int(_finite(match[1], key) * 1024 ** (1 + "KMGT".index(match[2][0])))
 
 
 BYTES = Kind(_bytes, {"type": "string", "pattern": f"^{_SIZE}$"})
@@ -139,10 +163,10 @@ BYTES = Kind(_bytes, {"type": "string", "pattern": f"^{_SIZE}$"})
 def _seconds(value: Any, key: str) -> float:
     match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value, key)
     if not match:
         raise Wrong(key, f'expected a duration like "10m", got {show(value)}')
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    return _finite(match[1], key) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 SECONDS = Kind(_seconds, {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_DURATION}$"}]})
@@ -152,7 +176,11 @@ def _command(value: Any, key: str) -> tuple[str, ...]:
     import shlex
 
     if isinstance(value, str):
-        return tuple(shlex.split(value))
+        _no_null(value, key)
+        try:
+            return tuple(shlex.split(value))
+        except ValueError as error:
+            raise Wrong(key, f"expected a command line, got {show(value)}: {error}") from None
     return _strings(value, key)
 
 
@@ -186,7 +214,7 @@ def _input(value: Any, key: str) -> str | tuple[tuple[int, ...], ...]:
     if isinstance(value, str):
         return value
     shapes = value if isinstance(value, list) else []
-    good = [s for s in shapes if isinstance(s, list) and all(isinstance(n, int) and n > 0 for n in s)]
+    good = [s for s in shapes if isinstance(s, list) and all(isinstance(n, int) and 0 < n <= _MOST for n in s)]
     if not shapes or len(good) != len(shapes):
         raise Wrong(
             key, f'expected a list of shapes [[1, 3, 224, 224]] or "package.module:callable", got {show(value)}'

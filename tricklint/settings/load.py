@@ -18,7 +18,7 @@ from tricklint.settings.model import (
     TransferSettings,
     VerifySettings,
 )
-from tricklint.settings.read import Layer, SettingsError, check, find_config, parse_pair, read_layers, relative
+from tricklint.settings.read import Layer, SettingsError, check, find_config, parse_pair, placed, read_layers, relative
 from tricklint.settings.trust import trusts, user_layers, without_code
 
 
@@ -96,9 +96,9 @@ def _build(layers: list[Layer], root: Path, config_file: Path | None, refused: t
             mine["src"] = tuple(dict.fromkeys((root, *((layer.base / path).resolve() for path in mine["src"]))))
         if "python" in mine:
             # Not resolved: a virtual environment's interpreter is a link, and its place is what matters.
-            mine["python"] = (layer.base / Path(mine["python"]).expanduser()).absolute()
+            mine["python"] = placed(layer, "python", mine["python"]).absolute()
         if "baseline" in mine:
-            mine["baseline"] = (layer.base / Path(mine["baseline"]).expanduser()).absolute()
+            mine["baseline"] = placed(layer, "baseline", mine["baseline"]).absolute()
         values.update(mine)
     return Settings(
         root=root,

@@ -47,6 +47,8 @@ def check(table: dict[str, Any], base: Path, origin: str, text: str = "", path: 
         row = row_of(text, wrong.key)
         place = f"{origin}:{row}" if row else origin
         raise SettingsError(f"{place}: {wrong.key}: {wrong.message}") from None
+    except RecursionError:
+        raise SettingsError(f"{origin}: is nested too deeply") from None
 
 
 def row_of(text: str, key: str) -> int | None:
@@ -110,11 +112,19 @@ def read_layers(path: Path) -> list[Layer]:
     return layers
 
 
+def placed(layer: Layer, key: str, text: str) -> Path:
+    """Where a path in a layer leads. Raises SettingsError for the home of a user who does not exist."""
+    try:
+        return layer.base / Path(text).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{layer.origin}: {key}: {text}: {error}") from None
+
+
 def _extended(layer: Layer, seen: Iterable[Path]) -> Path | None:
     given = layer.values.get("extend")
     if given is None:
         return None
-    path = (layer.base / Path(given).expanduser()).resolve()
+    path = placed(layer, "extend", given).resolve()
     if not path.is_file():
         raise SettingsError(f"{layer.origin}: extend: {relative(path)} is no file")
     if path in [one.resolve() for one in seen]:
@@ -129,7 +139,7 @@ def parse_pair(pair: str) -> dict[str, Any]:
         raise SettingsError(f"--config {pair}: expected KEY=VALUE, or a file that exists")
     try:
         parsed = loads(f"value = {value}")["value"]
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     for part in reversed(key.strip().split(".")):
         parsed = {part: parsed}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tricklint.settings.model import Refused
-from tricklint.settings.read import Layer, SettingsError, read_layers, relative, row_of
+from tricklint.settings.read import Layer, SettingsError, placed, read_layers, relative, row_of
 
 _TRUSTED = "trusted_projects"
 # key → the option that does the same
@@ -41,7 +41,7 @@ def user_layers(root: Path) -> list[Layer]:
 
 def trusts(layers: Iterable[Layer], root: Path) -> bool:
     """Whether the user's own configuration lets this project name code."""
-    folders = [layer.base / Path(folder).expanduser() for layer in layers for folder in layer.values.get(_TRUSTED, ())]
+    folders = [placed(layer, "trusted-projects", text) for layer in layers for text in layer.values.get(_TRUSTED, ())]
     return any(_within(root, folder) for folder in folders)
 
 
@@ -81,7 +81,7 @@ def _same(key: str, layer: Layer, given: Mapping[str, Any]) -> bool:
 def _stay_inside(layer: Layer, root: Path) -> None:
     """A file that is written where the configuration says must lie in the project."""
     baseline = layer.values.get("baseline")
-    if baseline is not None and not _within(layer.base / Path(baseline).expanduser(), root):
+    if baseline is not None and not _within(placed(layer, "baseline", baseline), root):
         raise SettingsError(f"{layer.origin}: baseline: {baseline} lies outside the project")
 
 

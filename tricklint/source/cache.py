@@ -88,8 +88,8 @@ class Cache:
     # -- whole results ------------------------------------------------------------------------------------------------
 
     def result_key(self, digests: Mapping[Path, str | None], asked: Iterable[Path], settings: Settings) -> str:
-        files = (f"{path}\0{of_file}".encode() for path, of_file in sorted(digests.items()))
-        return self._key(repr(settings).encode(), b"\n".join(files), *(str(path).encode() for path in sorted(asked)))
+        files = (os.fsencode(f"{path}\0{of_file}") for path, of_file in sorted(digests.items()))
+        return self._key(repr(settings).encode("utf-8", "backslashreplace"), b"\n".join(files), *(os.fsencode(path) for path in sorted(asked)))
 
     def result(self, key: str) -> tuple[list[Finding], list[Problem], int] | None:
         """(findings, problems, suppressed) of an equal run, when the files it looked at beyond are unchanged too."""

@@ -6,22 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tricklint.settings import CONFIG_FILES, Settings, config_of
-from tricklint.source.text import Problem
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from tricklint.source.gitignore import Patterns, line_of
+from tricklint.source.text import Problem, SourceError, read_bytes
 
 SUFFIXES = (".py", ".ipynb")
 _IGNORE_FILES = (".gitignore", ".git/info/exclude")
-
-
-def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
-    from pathspec import GitIgnoreSpec
-
-    return GitIgnoreSpec.from_lines(lines)
 
 
 class Globs:
@@ -29,25 +20,26 @@ class Globs:
 
     def __init__(self, folder: Path, lines: Iterable[str]) -> None:
         self.prefix = f"{folder}{os.sep}"
-        self._lines = [line for line in lines if line.strip() and not line.startswith("#")]
+        self._lines = [line for line in map(line_of, lines) if line is not None]
 
     @cached_property
-    def _spec(self) -> GitIgnoreSpec:
-        return _spec(self._lines)
+    def _patterns(self) -> Patterns:
+        return Patterns(self._lines)
 
     def verdict(self, path: str) -> bool | None:
         """True: ignored, False: taken back by a `!` pattern, None: no pattern says anything."""
         if not self._lines or not path.startswith(self.prefix):
             return None
-        return self._spec.check_file(path[len(self.prefix) :].replace(os.sep, "/")).include
+        return self._patterns.verdict(path[len(self.prefix) :].replace(os.sep, "/"))
 
 
 def _ignore_globs(folder: Path) -> Iterator[Globs]:
     for name in _IGNORE_FILES:
         try:
-            yield Globs(folder, (folder / name).read_text(encoding="utf-8", errors="replace").splitlines())
-        except OSError:
+            data = read_bytes(folder / name)[0]
+        except SourceError:  # none, or one that cannot be read, as git passes over it
             continue
+        yield Globs(folder, data.decode("utf-8-sig", errors="surrogateescape").split("\n"))
 
 
 def _above(folder: Path) -> list[Globs]:
@@ -107,25 +99,31 @@ def _folders(
 ) -> Iterator[tuple[_Entries, list[Globs]]]:
     """The entries of a folder and of those below it, with the ignore files that hold there; not below a folder whose
     entries `stop` the walk."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        problems.append(Problem(folder, None, f"cannot be read: {error.strerror}"))
-        return
-    yield entries, globs
-    if stop(entries):
-        return
-    for entry in entries:
-        # Links to folders are not followed: what they lead to is met where it stands, and loops end here.
-        if (
-            not entry.name.endswith(SUFFIXES)
-            and _is_folder(entry, False)
-            and not excludes.match(entry.path, folder=True)
-        ):
-            if _ignored(entry.path + "/", globs) or _is_environment(entry.path):
-                continue
-            below = Path(entry.path)
-            yield from _folders(below, excludes, [*globs, *_ignore_globs(below)], problems, stop)
+    waiting = [(folder, globs)]
+    while waiting:
+        folder, globs = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append(Problem(folder, None, f"cannot be read: {error.strerror}"))
+            continue
+        yield entries, globs
+        if not stop(entries):
+            below = [Path(entry.path) for entry in entries if _goes_on(entry, excludes, globs)]
+            waiting += [(inner, [*globs, *_ignore_globs(inner)]) for inner in reversed(below)]
+
+
+def _goes_on(entry: os.DirEntry[str], excludes: Excludes, globs: list[Globs]) -> bool:
+    """Whether the walk goes on into an entry. Links to folders are not followed: what they lead to is met where it
+    stands, and loops end here."""
+    return (
+        not entry.name.endswith(SUFFIXES)
+        and _is_folder(entry, False)
+        and not excludes.match(entry.path, folder=True)
+        and not _ignored(entry.path + "/", globs)
+        and not _is_environment(entry.path)
+    )
 
 
 def configured_folders(folder: Path, settings: Settings) -> list[Path]:

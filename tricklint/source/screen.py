@@ -124,12 +124,11 @@ def _reason(error: SyntaxError) -> str:
 
 
 def _libcst_reads(text: str, complaint: str) -> bool:
-    import libcst
-
     from tricklint.source.grammar import catches_a_tuple
+    from tricklint.source.tree import parse
 
     try:
-        module = libcst.parse_module(text.lstrip("\f"))
+        module = parse(text)
     except Exception:  # libcst raises more than ParserSyntaxError, and any of them means no
         return False
     return not _TWO_PYTHONS.search(complaint) or catches_a_tuple(module)

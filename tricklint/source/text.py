@@ -92,14 +92,24 @@ class Source:
 
     @classmethod
     def from_text(cls, path: Path, text: str) -> Source:
-        """A source that stands in no file yet (an editor's buffer, a test)."""
-        return cls.from_bytes(path, text.encode())
+        """A source that stands in no file yet (an editor's buffer, a test): a coding cookie in it says nothing yet."""
+        if path.suffix == ".ipynb":
+            return cls.from_bytes(path, text.encode())
+        if "\0" in text:
+            raise SourceError(path, text.count("\n", 0, text.index("\0")) + 1, "holds a null byte")
+        data = text.encode("utf-8", "surrogatepass")
+        return cls(path, data, text, "utf-8", dominant_newline(text), size=len(data))
 
     def with_text(self, text: str) -> Source:
         """The same file with another text: encoding, notebook structure and the read's time stamp are kept. Raises
         SourceError when the text cannot be written back (a character the encoding lacks, a lost cell boundary)."""
-        changed = type(self).from_bytes(self.path, self.encode(text), self.mtime_ns, self.size)
-        return replace(changed, problems=self.problems)
+        data = self.encode(text)
+        if self.is_notebook:
+            changed = type(self).from_bytes(self.path, data, self.mtime_ns, self.size)
+            return replace(changed, problems=self.problems)
+        if _decode(self.path, data, self.encoding) != text:
+            raise SourceError(self.path, None, f"the text cannot be written in {self.encoding}")
+        return replace(self, data=data, text=text)
 
     def encode(self, text: str) -> bytes:
         """The bytes of this file if it held `text`: for a notebook only changed cells differ. Raises SourceError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
@@ -13,6 +14,7 @@ import libcst as cst
 from libcst._nodes.internal import CodegenState
 
 from tricklint.finding import Location
+from tricklint.source.alignment import Alignment
 
 # Fields that hold only white space, punctuation or operators: no rule looks there, and skipping them makes a walk
 # over a tree many times cheaper than a CSTVisitor.
@@ -30,6 +32,10 @@ _SKIPPED = frozenset(
     "whitespace_after_at trailing_whitespace header footer lpar rpar lbracket rbracket lbrace rbrace comma semicolon "
     "equal dot colon indent newline whitespace comment".split()
 )
+# What libcst is known not to give back.
+_MAY_DIFFER = re.compile(r"[\f\ufeff]|^[ \t]*\\\r?$|\r(?!\n)", re.MULTILINE)
+_FORM_FEED = re.compile(r"(?:^|(?<=\r))[ \t\f]*\f([ \t]*)", re.MULTILINE)
+_LONE_BACKSLASH = re.compile(r"(?:^|(?<=\r))([ \t]*)(?:\\(?:\r\n|\n|\r)([ \t]*))+", re.MULTILINE)
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -88,12 +94,11 @@ class _Positions(CodegenState):
     def add_indent_tokens(self) -> None:
         for token in self.indent_tokens:
             self.offset += len(token)
+        self.tokens += self.indent_tokens
 
     def add_token(self, value: str) -> None:
         self.offset += len(value)
-
-    def pop_trailing_newline(self) -> None:
-        pass
+        self.tokens.append(value)
 
     def before_codegen(self, node: cst.CSTNode) -> None:
         self._starts.append(self.offset)
@@ -123,27 +128,45 @@ class _Syntactic:
         spans[self.node] = (start, end)
 
 
+def parse(text: str) -> cst.Module:
+    """The module of a text. Raises `libcst.ParserSyntaxError`, and RecursionError for nesting beyond its depth.
+
+    libcst takes a form feed before a row's code for a part of its indentation, and stumbles over a row that is a lone
+    backslash. Python minds neither, so the text without them is read in its place.
+    """
+    if "\f" in text or "\\" in text:
+        plain = _FORM_FEED.sub(r"\1", text)
+        return cst.parse_module(_LONE_BACKSLASH.sub(lambda match: match[1] or match[2], plain))
+    return cst.parse_module(text)
+
+
 class Tree:
-    """The libcst tree of one file. Raises `libcst.ParserSyntaxError` when the text cannot be parsed."""
+    """The libcst tree of one file. Raises `libcst.ParserSyntaxError` when the text cannot be parsed, and Misread when
+    what was parsed is not that text."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.text = text
-        # libcst does not give a leading form feed back, so it is kept out of what it sees.
-        self._lead = len(text) - len(text.lstrip("\f"))
         enabled = gc.isenabled()
         gc.disable()
         try:
-            self.module = cst.parse_module(text[self._lead :])
+            self.module = parse(text)
         finally:
             if enabled:
                 gc.enable()
+        if _MAY_DIFFER.search(text):
+            self._spans  # noqa: B018 (a text that is misread is refused at once; others when a position is asked for)
 
     @cached_property
     def _spans(self) -> dict[cst.CSTNode, tuple[int, int]]:
+        """Offsets in `text`. Raises Misread: no position is told before the code of the tree is known to be `text`."""
         state = _Positions(self.module)
         self.module._codegen(state)
-        return state.spans
+        code = "".join(state.tokens)
+        if code == self.text:
+            return state.spans
+        alignment = Alignment(code, self.text)
+        return {node: alignment.span(*span) for node, span in state.spans.items()}
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -167,8 +190,7 @@ class Tree:
 
     def offsets(self, node: cst.CSTNode) -> tuple[int, int]:
         """Start and end of a node in `text`, without white space and comments around it."""
-        start, end = self._spans[node]
-        return start + self._lead, end + self._lead
+        return self._spans[node]
 
     def span(self, node: cst.CSTNode) -> tuple[Location, Location]:
         start, end = self.offsets(node)
@@ -206,10 +228,19 @@ class Tree:
             at = self.parent(at)
         return at
 
+    def line_start(self, offset: int) -> int:
+        """Where the row of an offset begins."""
+        return self._line_starts[bisect_right(self._line_starts, offset) - 1]
+
+    def line(self, row: int) -> str:
+        """The text of a row, without its end."""
+        start, *rest = self._line_starts[row - 1 : row + 1]
+        return self.text[start : rest[0] if rest else None].rstrip("\r\n")
+
     def header_span(self, node: cst.ClassDef | cst.FunctionDef) -> tuple[Location, Location]:
         """From `class`/`def` (decorators left out) to the end of the name."""
         name_start, name_end = self.offsets(node.name)
-        start = self.text.rfind("\n", 0, name_start) + 1
+        start = self.line_start(name_start)
         line = self.text[start:name_start]
         return self.location(start + len(line) - len(line.lstrip())), self.location(name_end)
 

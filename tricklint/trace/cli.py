@@ -51,6 +51,7 @@ def trace_command(
     This builds the model: it runs the project's code, in a process of its own with limits on time and memory, without
     network, subprocesses or writes. That stops accidents, not attackers: trace only code you would run.
     """
+    from tricklint.output.printable import one_line
     from tricklint.settings import SettingsError, load
     from tricklint.trace.client import Worker, WorkerError
     from tricklint.trace.facts import ModelFacts
@@ -96,7 +97,7 @@ def trace_command(
                 else:
                     failed = True
                     where = f"{result.site.path}:{result.site.row}: " if result.site else ""
-                    click.echo(f"{result.target}: {where}{result.message}", err=True)
+                    click.echo(one_line(f"{result.target}: {where}{result.message}"), err=True)
     except WorkerError as error:
         raise click.ClickException(str(error)) from error
     if models:

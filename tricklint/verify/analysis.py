@@ -131,7 +131,7 @@ def analyse(
         pending[i][1][j] = replace(pending[i][1][j], paired=paired)
     repeated = _repeated(base)
     outcomes = tuple(
-        replace(_outcome(empty, base, variant, comparisons, repeated), rung=_rung(empty, variant))
+        replace(_outcome(empty, variant, comparisons, repeated), rung=_rung(empty, variant))
         for variant, comparisons in pending
     )
     return Analysis(plan, runs, tuple(names), directions, margins, outcomes, Counter(r.status for r in base))
@@ -188,9 +188,7 @@ def _repeated(base: Sequence[Run]) -> str:
     )
 
 
-def _outcome(
-    analysis: Analysis, base: Sequence[Run], variant: Variant, comparisons: list[Comparison], repeated: str
-) -> Outcome:
+def _outcome(analysis: Analysis, variant: Variant, comparisons: list[Comparison], repeated: str) -> Outcome:
     runs = analysis.runs_of(variant.name)
     touched = [c for c in comparisons if not c.untouched]
     leading = touched[0] if touched else (comparisons[0] if comparisons else None)
@@ -229,9 +227,9 @@ def _outcome(
             statistics.median(t[0] for t in reached) if reached else None,
             statistics.median(t[1] for t in reached) if len(reached) * 2 > len(targets) else None,
         ),
-        (_median(_step_ms(r, phases) for r in base), _median(_step_ms(r, phases) for r in runs)),
+        (_median(_step_ms(b, phases) for b, _ in same_seeds), _median(_step_ms(r, phases) for _, r in same_seeds)),
         _step_change(same_seeds, phases),
-        (_median(r.peak() for r in base), _median(r.peak() for r in runs)),
+        (_median(b.peak() for b, _ in same_seeds), _median(r.peak() for _, r in same_seeds)),
         tuple(notes),
     )
 

@@ -44,6 +44,7 @@ class Options:
     yes: bool = False
     resume: str | None = None
     python: str | None = None
+    root: Path | None = None
     output: Path | None = None
     keep_copies: bool = False
 
@@ -58,7 +59,7 @@ class _Failure(click.ClickException):
 @click.option("--list", "list_recipes", is_flag=True, help="List the built-in recipes.")
 @click.option("--seeds", type=click.IntRange(1), help="Paired seeds (default 8); no verdict below 6.")
 @click.option("--steps", type=click.IntRange(1), help="End each run after so many optimizer steps.")
-@click.option("--metric", help="A regular expression with one group, like 'val_acc: ([\\d.]+)'.")
+@click.option("--metric", help="A name, 'train loss', or a pattern like 'val_acc: ([\\d.]+)'.")
 @click.option("--higher/--lower", "higher", default=None, help="Whether a higher metric is better.")
 @click.option("--margin", type=float, help="Effects smaller than this are equivalent.")
 @click.option("--select", multiple=True, metavar="RULES", help="Only these fixes (with --recipe: these variants).")
@@ -75,6 +76,7 @@ class _Failure(click.ClickException):
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--resume", is_flag=False, flag_value="latest", metavar="[FOLDER]", help="Go on with a session.")
 @click.option("--python", metavar="PATH", help="The project's interpreter.")
+@click.option("--root", type=click.Path(path_type=Path), help="The project's folder (default: as `check` finds it).")
 @click.option("--output", type=click.Path(path_type=Path), help="Where .tricklint/verify goes (default: the project).")
 @click.option("--keep-copies", is_flag=True, help="Keep the copies in which scripts ran.")
 def verify_command(**given: Any) -> None:
@@ -150,6 +152,12 @@ def _confirm() -> Any:
     return (lambda text: click.confirm(text, default=True)) if sys.stdin.isatty() and sys.stdout.isatty() else None
 
 
+def _ask_first(yes: bool) -> None:
+    """Raises VerifyError where nobody can be asked whether to train, and nobody said so beforehand."""
+    if not yes and _confirm() is None:
+        raise VerifyError("this trains, and there is no terminal on which to ask first: say --yes to start")
+
+
 def _split(values: Sequence[str]) -> list[str]:
     return [word.strip() for value in values for word in value.split(",") if word.strip()]
 
@@ -169,11 +177,12 @@ def _scales(text: str | None, default: Sequence[float] = (1.0,)) -> tuple[float,
 
 
 def _wishes(options: Options, settings: Any = None) -> Any:
+    """A session that goes on keeps its plan, which its budget has cut already."""
     from tricklint.verify.conduct import Wishes
     from tricklint.verify.plan import duration
 
     verify = settings.verify if settings is not None else None
-    budget = duration(options.budget) if options.budget else (verify.budget if verify else None)
+    budget = duration(options.budget) if options.budget else (verify.budget if verify and not options.resume else None)
     return Wishes(
         yes=options.yes,
         budget_s=budget,
@@ -181,6 +190,8 @@ def _wishes(options: Options, settings: Any = None) -> Any:
         higher=options.higher if options.higher is not None else (verify.higher_is_better if verify else None),
         margin=options.margin if options.margin is not None else (verify.margin if verify else None),
         timeout_s=duration(options.timeout) if options.timeout else None,
+        resumed=bool(options.resume),
+        kept={name: getattr(options, name) for name in KEPT},
     )
 
 
@@ -217,14 +228,15 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
 
     recipe = load(name)
     console = _console()
+    wishes = _wishes(options)
     plan = plan_of(
         recipe, options.seeds or DEFAULT_SEEDS, options.steps, _scales(options.lr_scale), _split(options.select)
     )
+    _ask_first(options.yes)
     folder = folder or new_folder(options.output or Path.cwd())
     work = RecipeWork(recipe, folder, options.oom_guard or "accumulate", options.device)
     (folder / "work").mkdir(exist_ok=True)
     recipe.prepare(folder / "work")
-    wishes = _wishes(options)
     wishes.metrics, wishes.higher = recipe.metrics, recipe.higher_is_better
     wishes.margin = wishes.margin if wishes.margin is not None else recipe.margin
     wishes.about = {"recipe": recipe.name, "training": f"{recipe.title}; batch {recipe.batch}, {plan.steps} steps"}
@@ -279,7 +291,6 @@ def _script(options: Options) -> None:
     """The user's script: check the project, then replay with and without the fixes."""
     from tricklint import settings as configuration
     from tricklint.verify.replay import Command
-    from tricklint.verify.workspace import project_root
 
     words = list(options.command)
     scripts = [w for w in words if w.endswith(".py")]
@@ -287,11 +298,12 @@ def _script(options: Options) -> None:
     given: dict[str, Any] = {"select": _split(options.select) or None, "ignore": _split(options.ignore) or None}
     given["python"] = str(options.python) if options.python else None
     settings = configuration.load([start if start.exists() else Path.cwd()], options=given)
-    root = settings.config_file.parent if settings.config_file else project_root(start)
+    root = _root(options.root or settings.root)
     if words:
-        where = Path.cwd() if Path.cwd().is_relative_to(root) else root
-        if scripts and where == root and Path.cwd() != root:
-            words = [str(Path(w).resolve().relative_to(root.resolve())) if w == scripts[0] else w for w in words]
+        here = Path.cwd().resolve()
+        where = here if here.is_relative_to(root) else root
+        if scripts and where != here:
+            words = [str(Path(w).resolve()) if w == scripts[0] else w for w in words]
         command = Command.parse(words, root, where)
     elif settings.verify.command:
         command = Command.parse(settings.verify.command, root).with_epochs(settings.verify.epochs)
@@ -300,6 +312,7 @@ def _script(options: Options) -> None:
             "what is to be trained? `tricklint verify train.py -- --epochs 3`, --recipe NAME, "
             'or in pyproject.toml: [tool.tricklint.verify] command = "train.py --epochs 3"'
         )
+    _ask_first(options.yes)
     from tricklint.check import run
     from tricklint.commands.once import complain
 
@@ -310,19 +323,25 @@ def _script(options: Options) -> None:
     _replay(report, report.findings, root, command, settings, options)
 
 
+def _root(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise VerifyError(f"--root {folder}: there is no such folder")
+    return folder.resolve()
+
+
 def verify_checked(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
     """`check … --verify`: the findings of the report, with the command of [tool.tricklint.verify]."""
     from tricklint.settings import SettingsError
     from tricklint.verify.replay import Command
-    from tricklint.verify.workspace import project_root
 
-    root = settings.config_file.parent if settings.config_file else project_root(Path(paths[0]))
+    root = _root(settings.root)
     try:
         if not settings.verify.command:
             raise VerifyError(
                 '--verify needs a training command: [tool.tricklint.verify] command = "train.py --epochs 3" '
                 "in pyproject.toml, or `tricklint verify train.py -- --epochs 3`"
             )
+        _ask_first(yes)
         command = Command.parse(settings.verify.command, root)
         findings = [f for f in report.findings if Path(f.path).resolve().is_relative_to(root.resolve())]
         _replay(
@@ -331,7 +350,7 @@ def verify_checked(report: Any, paths: Sequence[Path], settings: Any, yes: bool 
             root,
             command.with_epochs(settings.verify.epochs),
             settings,
-            Options(yes=yes or _confirm() is None),
+            Options(yes=yes),
         )
     except (VerifyError, SettingsError) as error:
         click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
@@ -422,6 +441,7 @@ def _replay_plan(
         "training": str(command),
         "project": project.digest(),
         "root": str(project.root),
+        "folder": command.folder,
         "proven": sorted({f.code for f in (*loops, *memory)}),
     }
     guard = options.oom_guard or settings.verify.oom_guard or "accumulate"
@@ -488,6 +508,17 @@ def _harmless(run: Any, project: Any) -> list[str]:
 # -- resume -----------------------------------------------------------------------------------------------------------
 
 
+KEPT = ("python", "engine", "ray_address", "workers", "oom_guard", "device", "timeout", "keep_copies")
+
+
+def _restore(options: Options, saved: dict[str, Any]) -> None:
+    """What the session was begun with, where the command line does not say otherwise."""
+    usual = Options()
+    for name, value in saved.get("wishes", {}).items():
+        if name in ("metric", "higher", "margin", *KEPT) and getattr(options, name) == getattr(usual, name):
+            setattr(options, name, value)
+
+
 def _resume(options: Options) -> None:
     """Go on with a session: its own plan and fixes, as they were."""
     import json
@@ -513,6 +544,7 @@ def _resume(options: Options) -> None:
         options.seeds, options.steps = plan.seeds, plan.steps
         options.lr_scale = ",".join(f"{s:g}" for s in plan.lr_scales)
         options.select = tuple(v.name for v in plan.variants[1:])
+        _restore(options, saved)
         return _recipe(about["recipe"], options, folder)
     import shlex
 
@@ -520,11 +552,10 @@ def _resume(options: Options) -> None:
     project = Project.scan(root)
     if project.digest() != about["project"]:
         raise VerifyError(f"the code of {root} has changed since {folder.name} began; start anew instead of --resume")
-    for name, value in saved.get("wishes", {}).items():
-        if name in ("metric", "higher", "margin") and getattr(options, name) is None:
-            setattr(options, name, value)
+    _restore(options, saved)
+    _ask_first(options.yes)
     settings = configuration.load([root], options={"python": str(options.python) if options.python else None})
-    command = Command.parse(shlex.split(about["training"]), root)
+    command = Command.parse(shlex.split(about["training"]), root, within=about.get("folder", "."))
     from tricklint.check import run
     from tricklint.verify import variants as building
 

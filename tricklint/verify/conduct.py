@@ -36,8 +36,10 @@ class Wishes:
     higher: bool | None = None
     margin: float | None = None
     timeout_s: float | None = None
+    resumed: bool = False
     metrics: tuple[str, ...] = ()  # set by recipes, which know theirs: all of them are judged
     about: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)  # options that a resumed session takes over
 
 
 Confirm = Callable[[str], bool]
@@ -64,6 +66,8 @@ def conduct(
     of workers; `aftermath` says what runs did to files that are not theirs. Raises VerifyError when nothing can be
     compared, KeyboardInterrupt after keeping what is finished."""
     session = Session(folder, plan, work, engine, wishes.timeout_s)
+    if wishes.resumed:
+        session.forget_killed()
     about = {
         "title": plan.title,
         "command": plan.command,
@@ -78,6 +82,7 @@ def conduct(
             "higher": wishes.higher,
             "margin": wishes.margin,
             "metrics": wishes.metrics,
+            **wishes.kept,
         },
         "about": wishes.about,
     }
@@ -135,7 +140,7 @@ def _pilot(session: Session, console: Console, again: Sequence[Metric] = ()) -> 
     """The baseline's first run: shows whether the script trains at all, how long it takes and what it gives. It is made
     `again` where the plan cut it short: the metrics must still be there."""
     task = Task(session.plan.baseline, 0)
-    if task.key not in session.ledger.runs or again:
+    if not session.has(task) or again:
         what = f"once more, to step {session.plan.steps} …" if again else "once …"
         console.print(f"trying the baseline {what}", highlight=False)
         session.run([task])
@@ -268,12 +273,14 @@ def new_folder(root: Path) -> Path:
     raise VerifyError(f"{base}: no free name for the session's folder")
 
 
-def latest_folder(root: Path) -> Path:
-    """The newest session in `root`. Raises VerifyError when there is none."""
-    found = sorted(p.parent for p in (root / ".tricklint" / "verify").glob("*/plan.json"))
-    if not found:
-        raise VerifyError(f"nothing to resume: {root / '.tricklint' / 'verify'} holds no session")
-    return found[-1]
+def latest_folder(start: Path) -> Path:
+    """The newest session of the project around `start`. Raises VerifyError when there is none."""
+    start = start.resolve()
+    for root in (start, *start.parents):
+        found = sorted(p.parent for p in (root / ".tricklint" / "verify").glob("*/plan.json"))
+        if found:
+            return found[-1]
+    raise VerifyError(f"nothing to resume: {start / '.tricklint' / 'verify'} holds no session")
 
 
 def gpu_seats(pilot: Run, workers: int) -> int:

@@ -101,6 +101,8 @@ def _wanted(run: Run, wanted: str) -> list[str]:
 
 def _metric(run: Run, name: str, higher: bool | None, note: str = "") -> Metric:
     told = direction(name) is not False if higher is None else higher
+    if not note and role(name) == 1 and not name.startswith(TRAIN_LOSS):
+        note = "its name does not tell on which data"
     source = run.sources.get(name, "of every step" if name.startswith(TRAIN_LOSS) else "")
     return Metric(name, source, told, tuple(run.at.get(name, ())), note)
 

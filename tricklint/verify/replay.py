@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,9 @@ from tricklint.verify.runner import box
 from tricklint.verify.session import safe
 from tricklint.verify.workspace import Project
 
+# Programs that start a script in several processes → the module that does it.
+LAUNCHERS = {("torchrun",): "torch.distributed.run", ("accelerate", "launch"): "accelerate.commands.launch"}
+
 
 @dataclass(frozen=True)
 class Command:
@@ -28,9 +32,10 @@ class Command:
     folder: str = "."  # relative to the root
 
     @classmethod
-    def parse(cls, words: Sequence[str], root: Path, where: Path | None = None) -> Command:
-        """`python train.py --epochs 3`, `train.py --epochs 3` or `python -m package.train`. The script is looked for
-        in `where` (default: the root), which is the folder it runs in. Raises VerifyError."""
+    def parse(cls, words: Sequence[str], root: Path, where: Path | None = None, within: str | None = None) -> Command:
+        """`python train.py --epochs 3`, `train.py --epochs 3`, `python -m package.train` or `torchrun …`. The script is looked for
+        in `where` (default: the root), which is the folder it runs in unless `within` names another of the project.
+        Raises VerifyError."""
         rest = list(words)
         where = (where or root).resolve()
         if rest and Path(rest[0]).name.startswith("python"):
@@ -39,7 +44,10 @@ class Command:
             rest = rest[1:]
         if not rest:
             raise VerifyError("the training command is empty; say `tricklint verify train.py -- --epochs 3`")
-        inside = "." if where == root.resolve() else where.relative_to(root.resolve()).as_posix()
+        launcher = next((n for n in LAUNCHERS if rest[: len(n)] == list(n)), None)
+        if launcher is not None:
+            rest = ["-m", LAUNCHERS[launcher], *rest[len(launcher) :]]
+        inside = within or ("." if where == root.resolve() else where.relative_to(root.resolve()).as_posix())
         if rest[0] == "-m":
             if len(rest) < 2:
                 raise VerifyError(f"`{shlex.join(words)}`: -m needs a module")
@@ -75,6 +83,9 @@ class Command:
         return [word.replace("{seed}", str(seed)) for word in self.arguments]
 
 
+_COUNTER = itertools.count(1)
+
+
 @dataclass
 class ReplayWork:
     """Runs `command` in a fresh copy of `project` for every run."""
@@ -89,6 +100,7 @@ class ReplayWork:
     temporary: dict[str, str] = field(default_factory=dict)  # of runs under way
     oom_guard: str = "accumulate"
     sandbox: str = box.KINDS[0]  # where to begin trying
+    ports: bool = False  # whether runs side by side meet on ports that the script fixes
     limit: float | None = None  # in mode "memory": bytes of activations above which a run is out of memory
 
     def groups(self, tasks: Sequence[Task]) -> list[list[Task]]:
@@ -121,6 +133,7 @@ class ReplayWork:
             "pieces": pieces,
             "mode": self.mode,
             "limit": self.limit,
+            "ports": next(_COUNTER) if self.ports else 0,
             "loops": self.loops,
             "record": str(self.folder / "work" / f"{name}.json"),
             "stdout": str(self.folder / "logs" / f"{name}.out"),

@@ -75,8 +75,13 @@ def _is_in(series: Series, others: Iterable[Series]) -> bool:
     return any(o.name == series.name and o.values == series.values for o in others)
 
 
+_COUNTED = re.compile(r"(epoch|step|iter|iteration|round)s?[ _/:-]*\d+", re.IGNORECASE)
+
+
 def _told(name: str, source: str) -> str:
-    """A name that does not tell its data, where its file's does: acc of val.csv → val acc."""
+    """A name that does not tell its data, where its file's does: acc of val.csv → val acc. Names that count
+    (val_acc_epoch_3, epoch_3/val_acc) are one."""
+    name = _COUNTED.sub(r"\1", name)
     if "." not in source or any(word in HELD_OUT | TRAINING for word in words_of(name)):
         return name
     for part in reversed(source.replace("\\", "/").split("/")[-2:]):
@@ -116,4 +121,6 @@ def _texts(record: Mapping[str, Any], out: Text, err: Text) -> Iterator[tuple[st
     text = "".join(lines)
     yield MESSAGES, text, _Steps(text, ends, total)
     for source, entry in (record.get("texts") or {}).items():
-        yield source, entry["text"], _Steps(entry["text"], [(0, entry["before"])], total)
+        # What was written after its last opening may have been written any time after: with one opening, by the end.
+        last = entry["last"] if len(entry["marks"]) > 1 else total
+        yield source, entry["text"], _Steps(entry["text"], entry["marks"], last)

@@ -90,11 +90,17 @@ class Session:
 
     def missing(self) -> list[Task]:
         """The plan's runs that are not there yet; one that ran longer than the plan's steps is made again."""
-        return [task for task in self.plan.tasks() if not self._has(task)]
+        return [task for task in self.plan.tasks() if not self.has(task)]
 
-    def _has(self, task: Task) -> bool:
+    def has(self, task: Task) -> bool:
         run = self.ledger.runs.get(task.key)
         return run is not None and (self.plan.steps is None or run.steps <= self.plan.steps)
+
+    def forget_killed(self) -> None:
+        """Before going on with a session: what was ended from outside is no result and is made again."""
+        for key, run in list(self.ledger.runs.items()):
+            if run.status in ("killed", "interrupted") and (run.message != DEATHS[TIMED_OUT] or not self.timeout_s):
+                del self.ledger.runs[key]
 
     def run(self, tasks: Sequence[Task], progress: Callable[[Run], None] | None = None) -> None:
         """Make these runs. One that ends out of memory is made again alone, and where that does not help alone and in

@@ -121,13 +121,3 @@ class Project:
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
     return (stat.st_size, stat.st_mtime_ns, stat.st_mode)
-
-
-def project_root(start: Path) -> Path:
-    """The project a script belongs to: the nearest folder with a pyproject.toml, setup.py or .git, else its own."""
-    start = start.resolve()
-    first = start if start.is_dir() else start.parent
-    for folder in (first, *first.parents):
-        if any((folder / mark).exists() for mark in ("pyproject.toml", "setup.py", "setup.cfg", ".git")):
-            return folder
-    return first

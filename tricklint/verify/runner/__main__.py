@@ -7,7 +7,7 @@ if __name__ == "__main__":
     # Only this package comes from our own folder: the interpreter's other packages must stay the user's.
     _root = str(Path(__file__).resolve().parents[3])
     sys.path[0] = _root
-    from tricklint.verify.runner import box, files, loops, memory, pieces, record, script, seeds, serve  # noqa: F401
+    from tricklint.verify.runner import children, script, serve  # noqa: F401 - and with them all others
 
     sys.path.remove(_root)
     sys.exit(serve.main(sys.argv[1:]))

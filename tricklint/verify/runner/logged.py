@@ -19,7 +19,8 @@ from tricklint.verify.runner.outputs import flat, scalar
 
 MOST = 500_000  # values of one run that are kept
 # module → (function or method, source, how it is called). "pair": (name, value, …), "mapping": ({name: value}, …),
-# "group": (group, {name: value}, …), "series": (title, series, value, …), "value": (value, name=…), "item": (name, value)
+# "group": (group, {name: value}, …), "series": (title, series, value, …), "value": (value, name=…), "second …": the same
+# from the second argument on, "opens": what it returns, and from then on the module, has the method `log` of a mapping
 CALLS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "torch.utils.tensorboard.writer": (
         ("SummaryWriter.add_scalar", "SummaryWriter", "pair"),
@@ -30,7 +31,7 @@ CALLS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         ("SummaryWriter.add_scalar", "SummaryWriter", "pair"),
         ("SummaryWriter.add_scalars", "SummaryWriter", "group"),
     ),
-    "wandb": (("log", "wandb.log", "mapping"),),
+    "wandb": (("log", "wandb.log", "mapping"), ("init", "wandb.log", "opens")),
     "wandb.sdk.wandb_run": (("Run.log", "wandb.log", "mapping"),),
     "wandb.sdk.wandb_summary": (
         ("SummaryDict.__setitem__", "wandb.summary", "pair"),
@@ -98,7 +99,23 @@ class Logged:
             home = next((c for c in getattr(holder, "__mro__", (holder,)) if name in vars(c)), None) if holder else None
             plain = vars(home).get(name) if home is not None else None
             if callable(plain) and not hasattr(plain, "_tricklint"):
-                setattr(home, name, self._watched(plain, source, kind, bool(owner)))
+                opens = kind == "opens"
+                ours = self._opened(module, plain, source) if opens else self._watched(plain, source, kind, bool(owner))
+                setattr(home, name, ours)
+
+    def _opened(self, module: Any, plain: Callable[..., Any], source: str) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            run = plain(*args, **kwargs)
+            for holder, method in ((type(run), True), (module, False)):
+                log = getattr(holder, "log", None)
+                if callable(log) and not hasattr(log, "_tricklint"):
+                    with contextlib.suppress(AttributeError, TypeError):  # a built-in type keeps its methods
+                        holder.log = self._watched(log, source, "mapping", method)
+            return run
+
+        call._tricklint = True  # type: ignore[attr-defined]
+        return call
 
     def _watched(self, plain: Callable[..., Any], source: str, kind: str, method: bool) -> Callable[..., Any]:
         @functools.wraps(plain)
@@ -140,8 +157,12 @@ class Logged:
     @staticmethod
     def _data_of(owner: Any) -> str:
         """`SummaryWriter("runs/val")`: on which data its numbers were measured."""
-        folder = getattr(owner, "log_dir", None) or getattr(owner, "logdir", None)
-        return data_of(folder) if isinstance(folder, str) else ""
+        for name in ("log_dir", "logdir"):
+            with contextlib.suppress(Exception):  # an owner may answer for any attribute with an error of its own
+                folder = getattr(owner, name, None)
+                if isinstance(folder, str):
+                    return data_of(folder)
+        return ""
 
 
 def data_of(path: str) -> str:

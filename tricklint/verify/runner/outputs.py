@@ -13,6 +13,8 @@ from typing import Any
 
 TABLES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 TEXTS = (".log", ".txt")
+STEPS = ("step", "global_step", "steps", "iteration", "iter")  # columns that count optimizer steps, or may
+COUNTS = (*STEPS, "epoch", "epochs", "round")
 LARGEST = 8 << 20  # bytes of one file that is read
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 Add = Callable[[str, str, Any, int], None]
@@ -26,7 +28,7 @@ class Outputs:
         self.root = os.path.realpath(root) + os.sep
         self.steps = steps
         self.executed: set[str] = set()
-        self.opened: dict[str, list[int]] = {}
+        self.opened: dict[str, list[tuple[int, int]]] = {}  # (steps made, bytes in the file) at each opening
         self.before: dict[str, int] = {}  # bytes that were in them before the first step
 
     def install(self) -> None:
@@ -34,11 +36,7 @@ class Outputs:
 
     def begin(self) -> None:
         """The training begins: what has been written by now is no result of it."""
-        for path in self.opened:
-            try:
-                self.before[path] = os.path.getsize(path)
-            except OSError:
-                continue
+        self.before = {path: _size(path) for path in self.opened}
 
     def _event(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "exec":
@@ -49,7 +47,8 @@ class Outputs:
             name = os.fspath(args[0])
             writes = args[2] & _WRITING if isinstance(args[2], int) else 0
             if writes and isinstance(name, str) and name.endswith((*TABLES, *TEXTS)):
-                self.opened.setdefault(os.path.abspath(name), []).append(self.steps())
+                path = os.path.abspath(name)
+                self.opened.setdefault(path, []).append((self.steps(), _size(path)))
 
     def code(self) -> list[str]:
         """The project's files that were executed, relative to the copy."""
@@ -58,7 +57,7 @@ class Outputs:
 
     def tables(self, add: Add) -> dict[str, Any]:
         """Give `add` every number of the tables that were written, as (source, name, value, steps made by then), and
-        return the texts: source → text, and how many of its bytes were there before the training."""
+        return the texts: source → text, and (steps made, bytes by then) as far as its openings tell."""
         if not self.opened:
             return {}
         gc.collect()  # a file that the script never closed is closed, and so written, with its last reference
@@ -75,15 +74,27 @@ class Outputs:
             except OSError:
                 continue
             if path.endswith(TEXTS):
-                texts[source] = {"text": text[: 1 << 20], "before": self.before.get(path, 0)}
+                sizes = [size for _, size in opened[1:]]
+                marks = [(0, self.before.get(path, 0)), *((steps, size) for (steps, _), size in zip(opened, sizes))]
+                texts[source] = {"text": text[: 1 << 20], "marks": marks, "last": opened[-1][0]}
                 continue
-            unchanged = bool(text) and self.before.get(path) == os.path.getsize(path)
+            unchanged = bool(text) and self.before.get(path) == _size(path)
+            steps = [made for made, _ in opened]
             rows = list(_rows(path, text))
+            if not _is_log(rows, steps, self.steps()):
+                continue
             for number, row in enumerate(rows):
-                at = 0 if unchanged else _when(row, number, len(rows), opened, self.steps())
+                at = 0 if unchanged else _when(row, number, len(rows), steps, self.steps())
                 for name, value in flat(row):
                     add(source, name, value, at)
         return texts
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _flush() -> None:
@@ -159,6 +170,16 @@ def scalar(value: Any) -> float | None:
         return None
 
 
+def _is_log(rows: list[Any], opened: list[int], total: int) -> bool:
+    """Whether the rows of a table tell of the training, one after the other, and are no data (predictions, say): they
+    count something, or they were written as the training went on."""
+    if len(rows) <= max(1, len(opened)):
+        return True
+    if any(isinstance(row, dict) and any(str(name).lower() in COUNTS for name in row) for row in rows[:2]):
+        return True
+    return len(opened) == 1 and opened[0] < total and len(rows) <= total
+
+
 def _when(row: Any, number: int, rows: int, opened: list[int], total: int) -> int:
     """How many steps had been made when a row was written: by its opening, by its own count of steps, else by its
     place among the rows."""
@@ -166,7 +187,7 @@ def _when(row: Any, number: int, rows: int, opened: list[int], total: int) -> in
         return opened[len(opened) - rows + number]
     if isinstance(row, dict):
         for name, value in row.items():
-            if str(name).lower() in ("step", "global_step", "steps", "iteration", "iter"):
+            if str(name).lower() in STEPS:
                 count = scalar(value)
                 if count is not None and 0 <= count <= total:
                     return int(count)

@@ -35,6 +35,7 @@ class Pieces:
         self.proven: dict[str, float] = {}  # module → the largest difference of a gradient, relative
         self.known: weakref.WeakKeyDictionary[Any, set[Any]] = weakref.WeakKeyDictionary()
         self.within = False
+        self.refused = ""  # why pieces would come out wrong
         self.depth = threading.local()
 
     def install(self) -> None:
@@ -88,6 +89,7 @@ class Pieces:
             yield
         except BaseException as error:
             self.within = self.within or out_of_memory(error)
+            self.refused = self.refused or (str(error) if isinstance(error, NotProven) else "")
             raise
 
     def note(self) -> str:

@@ -53,6 +53,7 @@ class Recorder:
         self.output: list[
             tuple[int, int, int]
         ] = []  # (steps made, bytes on stdout, on stderr) whenever more was printed
+        self.ends: Any = None  # called with the StopTraining instead of raising it
         self.at_start: list[Any] = []  # called once, before the first step
         self.after_step: list[Any] = []
         self.before_backward: list[Any] = []
@@ -108,7 +109,12 @@ class Recorder:
             for call in calls:
                 call()
         if self.limit is not None and self.steps >= self.limit:
-            raise StopTraining
+            self._end(StopTraining())
+
+    def _end(self, error: StopTraining) -> None:
+        if self.ends is not None:
+            self.ends(error)
+        raise error
 
     def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         phase = self.phases[-1] if self.phases else None
@@ -133,7 +139,7 @@ class Recorder:
             last = phase.values()[-DIVERGED_AFTER:]
             phase.lost = 0 if any(map(math.isfinite, last)) else len(last)
         if phase.lost >= DIVERGED_AFTER and self.backwards:
-            raise Diverged
+            self._end(Diverged())
 
     def printed_by(self) -> dict[str, list[list[int]]]:
         """For stdout and stderr: [steps made, bytes printed by the next step] whenever it grew; the rest came after the

@@ -1,0 +1,1 @@
+"""What the processes find on their path that a training run starts; see `children`."""
