@@ -190,8 +190,12 @@ class MissingZeroGrad(Rule):
         line = f"{tree.code(what)}.zero_grad()"
         block = block_of(back)
         # A step that is sometimes left out must not take the clearing with it: gradients of that round would stay.
-        together = back.file is step.file and block is not None and (block_of(step) is block or stands_in(step, block))
-        if not together and conditional(step):
+        same = back.file is step.file and block is not None and block_of(step) is block
+        guard = None if same else guard_of(step)
+        together = same or (
+            guard is not None and not counts(guard, step) and back.file is step.file and block is not None and stands_in(step, block)
+        )
+        if guard is not None and not together and not counts(guard, step):
             return None
         edits = (
             build.insert_before(tree, back.node, [line]) if together else build.insert_after(tree, step.node, [line])
@@ -232,14 +236,30 @@ def stands_in(event: Event, block: cst.CSTNode) -> bool:
     return False
 
 
-def conditional(event: Event) -> bool:
-    """Whether an `if` stands between an event's statement and its loop or function."""
+def guard_of(event: Event) -> cst.If | None:
+    """The innermost `if` between an event's statement and its loop or function."""
     for up in event.file.tree.ancestors(event.node):
         if isinstance(up, (cst.For, cst.While, cst.FunctionDef, cst.Lambda)):
-            return False
+            return None
         if isinstance(up, cst.If):
-            return True
-    return False
+            return up
+    return None
+
+
+def counts(guard: cst.If, event: Event) -> bool:
+    """Whether a condition asks for the round: gradients are gathered over several, and cleared with the step."""
+    rounds: set[str] = set()
+    for up in event.file.tree.ancestors(guard):
+        if isinstance(up, cst.For):
+            rounds |= {node.value for node in walk(up.target) if isinstance(node, cst.Name)}
+        if isinstance(up, (cst.For, cst.While)):
+            grown = [node.target for node in walk(up.body) if isinstance(node, cst.AugAssign)]
+            rounds |= {node.value for target in grown for node in walk(target) if isinstance(node, cst.Name)} - {"self"}
+            rounds |= {target.attr.value for target in grown if isinstance(target, cst.Attribute)}
+        if isinstance(up, cst.FunctionDef):
+            rounds |= {param.name.value for param in (*up.params.params, *up.params.kwonly_params)} - {"self"}
+            break
+    return any(isinstance(node, cst.Name) and node.value in rounds for node in walk(guard.test))
 
 
 def is_plain(node: cst.CSTNode) -> bool:

@@ -203,11 +203,11 @@ class SoftmaxBeforeCrossEntropy(Rule):
         if loose and not inner.lpar and not isinstance(tree.parent(call), (cst.Arg, cst.Assign, cst.Return)):
             code = f"({code})"
         name = name_given(tree, call)
-        if name is not None and read_elsewhere(event, file, name, call):
+        together = file is event.file and scope_at(tree, call) is scope_at(tree, event.node)
+        if name is not None and together and read_elsewhere(event, file, name, call):
             # the probabilities are wanted elsewhere: only what the loss is given may change
             argument = loss_argument(event, name)
-            same = isinstance(inner, cst.Name) and scope_at(tree, call) is scope_at(tree, event.node) and not rebound(tree, inner, call)
-            if argument is None or file is not event.file or not same:
+            if argument is None or not isinstance(inner, cst.Name) or rebound(tree, inner, call):
                 return None
             edits = build.replace(tree, argument, code)
             return Fix(FixLevel.RECIPE, f"give the loss the logits, without the {what}", edits, "the loss sees logits")
@@ -231,13 +231,18 @@ def scope_at(tree: Tree, node: cst.CSTNode) -> cst.CSTNode | None:
 
 
 def read_elsewhere(event: Event, file: FileModule, name: str, call: cst.Call) -> bool:
-    """Whether a name is read, within its function, by anything but the loss."""
+    """Whether a name is read behind a call, within its function, by anything but the loss."""
     scope = scope_at(file.tree, call) or file.tree.module
     inside = {id(node) for node in walk(event.node)} if file is event.file else set()
     target = file.tree.parent(call)
     own = {id(node) for node in walk(target)} if target is not None else set()
+    end = file.tree.offsets(call)[1]
     return any(
-        isinstance(node, cst.Name) and node.value == name and id(node) not in inside | own for node in walk(scope)
+        isinstance(node, cst.Name)
+        and node.value == name
+        and id(node) not in inside | own
+        and file.tree.offsets(node)[0] > end
+        for node in walk(scope)
     )
 
 

@@ -88,6 +88,8 @@ from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Built, Event
 from tricklint.interpreter.values import (
+    Class,
+    Func,
     Instance,
 )
 from tricklint.libraries.events import ModeSet, TrainerGiven
@@ -156,6 +158,8 @@ class FrozenNormDrift(Rule):
 
     def mend(self, train: Event) -> Fix | None:
         """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
+        if isinstance(train, TrainerGiven):
+            return self.mend_lightning(train)
         call, tree = train.node, train.file.tree
         if (
             not isinstance(train, ModeSet)
@@ -187,6 +191,32 @@ class FrozenNormDrift(Rule):
             "frozen norms no longer follow the new data",
             keeps=Keeps(modes="any"),
         )
+
+
+    def mend_lightning(self, train: TrainerGiven) -> Fix | None:
+        """The trainer calls `train()` itself: the module's own one leaves the frozen norms in evaluation mode."""
+        cls = train.subject.cls
+        if train.framework != "lightning" or not isinstance(cls, Class) or cls.lookup("train") is not None:
+            return None
+        init = cls.fields.get("__init__")
+        if not isinstance(init, Func) or init.owner is not cls:
+            return None
+        tree = cls.file.tree
+        lines = [
+            "",
+            "def train(self, mode=True):",
+            "    super().train(mode)",
+            "    for module in self.modules():",
+            "        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.weight is not None:",
+            "            module.train(mode and module.weight.requires_grad)",
+            "    return self",
+        ]
+        edits = build.joined((build.insert_after(tree, init.node, lines), build.add_import(tree, "import torch")))
+        if edits is None:
+            return None
+        reason = "frozen norms no longer follow the new data"
+        message = "run the frozen BatchNorm layers in evaluation mode"
+        return Fix(FixLevel.RECIPE, message, edits, reason, keeps=Keeps(modes="any"))
 
 
 def frozen_norms(root: Instance, freeze: Freeze) -> list[Norms]:

@@ -138,9 +138,11 @@ def frame_loops(tree: Tree, foreign: Collection[str] = ()) -> list[RowLoop]:
             for call, target, passed in _row_sources(tree, node.iter, node.target):
                 assert isinstance(call.func, cst.Attribute)
                 frame = call.func.value
-                if (frames_here or _is_pair(target)) and not _is_foreign(tree, frame, own):
-                    loop = RowLoop(tree, call, frame, node, target, passed)
-                    _learn(loop)
+                if _is_foreign(tree, frame, own):
+                    continue
+                loop = RowLoop(tree, call, frame, node, target, passed)
+                _learn(loop)
+                if frames_here or _is_pair(target) or (loop.pair and (loop.reads or loop.index_uses)):
                     found.append(loop)
     for loop in found:
         inside = {id(node) for node in walk(loop.owner)}

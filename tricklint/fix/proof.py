@@ -121,7 +121,7 @@ def widest(all_keeps: Iterable[Keeps]) -> Keeps:
 def broken(before: Facts, after: Facts, keeps: Keeps) -> str:
     """What of `keeps` the mended program does not keep, in words; "" when it keeps all."""
     new = after.unbound - before.unbound
-    if new:
+    if new and after.unbound.total() > before.unbound.total():
         return f"it would read {min(name for _, name in new)!r} where nothing has bound it"
     if keeps.keys != "any":
         for owner, keys in before.keys.items():
@@ -173,10 +173,12 @@ def arisen(
 
 def lost_name(old: str, new: str) -> str:
     """A name that the mended text reads where nothing has bound it, and the old text did not; "" when there is none."""
-    return min(_unbound(new) - _unbound(old), default="")
+    before, after = _unbound(old), _unbound(new)
+    # a name that was unbound may get another name
+    return min(after - before, default="") if after.total() > before.total() else ""
 
 
-def _unbound(text: str) -> set[str]:
+def _unbound(text: str) -> Counter[str]:
     """Names that pyflakes calls undefined, and those read above the line of their scope that first binds them; none
     where this Python cannot read the text."""
     from pyflakes import checker, messages
@@ -185,12 +187,12 @@ def _unbound(text: str) -> set[str]:
         tree = ast.parse(text)
         found = checker.Checker(tree).messages
     except (SyntaxError, ValueError, RecursionError):
-        return set()
+        return Counter()
     kinds = (messages.UndefinedName, messages.UndefinedLocal)
-    names = {str(message.message_args[0]) for message in found if isinstance(message, kinds)}
+    names = Counter(str(message.message_args[0]) for message in found if isinstance(message, kinds))
     scopes = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     for scope in (tree, *scopes):
-        names |= _early(scope)
+        names.update(_early(scope))
     return names
 
 

@@ -40,7 +40,7 @@ def eval_name(m: Machine, node: cst.Name) -> Value:
         return literal
     found = lookup(m, node.value)
     if found is None:
-        m.unbound.add((m.file.path, node.value))
+        m.unbound[id(node)] = (m.file.path, node.value)
         return UNKNOWN
     return found
 

@@ -130,7 +130,7 @@ class Machine:
         self.grad: bool | None = True
         self.entry = ""
         self.covered: set[int] = set()  # ids of function nodes that ran
-        self.unbound: set[tuple[Path, str]] = set()  # names that were read where nothing has bound them
+        self.unbound: dict[int, tuple[Path, str]] = {}  # names that were read where nothing has bound them, by node
         self.incomplete: set[str] = set()  # entries whose budget was spent
         self.training: set[str] = set()  # entries that have begun to train
         self.last_built: dict[int, Any] = {}  # the last instance of each class, by the class's id

@@ -291,9 +291,9 @@ class Program:
         return self._by_kinds[kinds]
 
     @property
-    def unbound(self) -> set[tuple[Path, str]]:
-        """Names that were read where nothing had bound them, with their files."""
-        return self.interpreter.unbound
+    def unbound(self) -> list[tuple[Path, str]]:
+        """Names that were read where nothing had bound them, with their files, once a place."""
+        return list(self.interpreter.unbound.values())
 
     def complete(self, event: Event) -> bool:
         """The entry that an event belongs to was followed to its end."""
