@@ -119,7 +119,7 @@ class Behaviour:
         """The value is added to a total or a container; True where that was worth an event."""
         return False
 
-    def decorates(self, m: Machine, value: Any, made: Func | Class) -> None:
+    def decorates(self, m: Machine, value: Any, made: Value) -> None:
         """The object is a decorator of a function or class of the program, which stays what it is."""
 
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
