@@ -49,13 +49,22 @@ def ask(
 
 
 def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found) -> None:
-    if not universe.roots:
+    if not universe.roots or (universe.entries is not None and not universe.roots & universe.entries):
         return
     from tricklint.program import Program
 
     settings = universe.settings
     try:
-        program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
+        program = Program(
+            sources,
+            sorted(universe.roots),
+            universe.import_roots(),
+            universe.load,
+            settings=settings,
+            read=universe.read,
+            entries=universe.entries,
+            watch=universe.watch,
+        )
         if settings.trace:
             _trace(program, universe, found)
     except (Exception, SystemExit) as error:
@@ -63,6 +72,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
         return
     found.problems += program.problems
     for rule in rules:
+        universe.watch()
         try:
             for finding in rule.check(program):
                 wrong = _what_is_wrong(finding)

@@ -127,13 +127,16 @@ class DecayOnBiasNorm(Rule):
             for model in models[:2]
             if model.node is not None and not isinstance(model.node, cst.ClassDef)
         ]
+        given = group.group.options.get("weight_decay") or optimizer.fact(OptimizerFacts).options.get("weight_decay")
+        evidence.append(program.read_from(given, "the decay stands here"))
         fix = self.mend(program, event, optimizer)
         return program.finding(self, event.file, event.node, message, evidence, fix)
 
     def mend(self, program: Program, event: Event, optimizer: Instance) -> Fix | None:
         tree = event.file.tree
         call = event.node
-        if not isinstance(call, cst.Call) or optimizer.fact(OptimizerFacts).own or optimizer.fact(OptimizerFacts).factory:
+        known = optimizer.fact(OptimizerFacts)
+        if not isinstance(call, cst.Call) or known.own or known.factory or known.configured:
             return None
         argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), None)
         if argument is None:

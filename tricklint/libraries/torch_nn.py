@@ -47,6 +47,7 @@ from tricklint.libraries.events import (
     WeightsLoaded,
 )
 from tricklint.libraries.facts import Load, ModuleFacts
+from tricklint.libraries.modules import adopt
 from tricklint.libraries.parameters import compared_for_nothing, freeze
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
@@ -267,11 +268,8 @@ def layer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made.kind = "loss" if name in layers.LOSSES or name.endswith("Loss") else "module"
     if name in layers.CONTAINERS:
         fill_container(m, made, args, node)
-    elif name in layers.ATTENTION:
-        for value in args.all():
-            for member in members(value):
-                if isinstance(member, Instance) and member.kind == "module":
-                    made.fields[str(len(made.fields))] = member
+    else:
+        adopt(made, args)
     if made.kind == "loss":
         m.emit(LossBuilt(m.now(node), made, layers.LOSSES.get(name, "")))
     else:

@@ -119,7 +119,7 @@ def _producers(value: Value) -> Iterator[Instance]:
 
 def _new_head(model: Instance) -> Iterator[Instance]:
     """The layer that the program put in the place of a library model's classifier: `model.fc = nn.Linear(…)`."""
-    if not model.fact(ModuleFacts).family:
+    if not model.fact(ModuleFacts).external:
         return
     for name in HEAD_NAMES:
         for head in instances(model.fields.get(name), "module"):

@@ -225,7 +225,7 @@ def _is_pretrained(child: Instance) -> bool:
 
 def _comes_with_weights(child: Instance) -> bool:
     root = child.owner
-    if root.fact(ModuleFacts).pretrained or root.fact(ModuleFacts).family:
+    if root.fact(ModuleFacts).pretrained is not False:
         return True
     # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
     for path in (load.path for load in root.fact(ModuleFacts).loads):

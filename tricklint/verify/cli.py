@@ -221,6 +221,7 @@ def _engine(
 
 def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     from tricklint.verify.conduct import conduct, new_folder
+    from tricklint.verify.devices import Placement, place
     from tricklint.verify.engines.local import cores
     from tricklint.verify.recipe_work import RecipeWork, plan_of
     from tricklint.verify.recipes import load
@@ -246,10 +247,7 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     warm = [("tricklint.verify.recipes.base:warm", {"recipe": name, "folder": str(folder / "work")})]
     engine = _engine(options.engine or "local", options, workers, _preload(name), None, options.ray_address, path, warm)
 
-    def after_pilot(run: Any) -> int:
-        from tricklint.verify.conduct import gpu_seats
-
-        seats = workers if options.workers else gpu_seats(run, workers)
+    def after_pilot(run: Any) -> Placement:
         if options.engine != "ray" and plan.lr_scales == (1.0,):
             times = work.choose_engines([v.name for v in plan.variants], plan.seeds, compiled="cuda" in run.memory)
             shown = {kind for found in times.values() for kind in found}
@@ -261,9 +259,9 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
                 console.print(
                     "  the plain loop: five timed steps show that stacking gains nothing here", highlight=False
                 )
-        if hasattr(engine, "workers"):
-            engine.workers = seats
-        return seats
+        placement = place(run, engine.workers, options.workers, lambda: engine.cards(run))
+        engine.place(placement)
+        return placement
 
     try:
         conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), after_pilot=after_pilot)
@@ -428,7 +426,8 @@ def _replay_plan(
     options: Options,
     console: Console,
 ) -> None:
-    from tricklint.verify.conduct import conduct, gpu_seats
+    from tricklint.verify.conduct import conduct
+    from tricklint.verify.devices import Placement, place
     from tricklint.verify.engines.local import cores
     from tricklint.verify.isolation import Watch
     from tricklint.verify.proofs import Proof, prove_loops, prove_memory
@@ -457,12 +456,12 @@ def _replay_plan(
     address = options.ray_address or settings.verify.ray_address
     engine = _engine(kind, options, workers, ["torch", "torch._dynamo"], python, address)
 
-    def after_pilot(run: Any) -> int:
-        seats = options.workers or gpu_seats(run, workers)
-        if hasattr(engine, "workers"):
-            engine.workers = seats
-            engine.preload(_harmless(run, project))
-        return seats
+    def after_pilot(run: Any) -> Placement:
+        placement = place(run, engine.workers, options.workers, lambda: engine.cards(run))
+        work.ports = int(run.memory.get("processes", 1)) > 1 and len(placement.seats) > 1
+        engine.place(placement)
+        engine.preload(_harmless(run, project))
+        return placement
 
     def prove() -> list[Proof]:
         found: list[Proof] = []

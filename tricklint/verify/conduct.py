@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tricklint.verify.analysis import Analysis, analyse
+from tricklint.verify.devices import Placement, Seat
 from tricklint.verify.engines import Engine
 from tricklint.verify.judging import Metric, choose, seen
 from tricklint.verify.metrics import direction
@@ -59,11 +60,11 @@ def conduct(
     console: Console,
     confirm: Confirm | None,
     prove: Callable[[], list[Proof]] | None = None,
-    after_pilot: Callable[[Run], int] | None = None,
+    after_pilot: Callable[[Run], Placement] | None = None,
     aftermath: Callable[[Iterable[Run]], list[str]] | None = None,
 ) -> tuple[Analysis | None, list[Proof]]:
-    """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and returns the number
-    of workers; `aftermath` says what runs did to files that are not theirs. Raises VerifyError when nothing can be
+    """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and says where the
+    runs go; `aftermath` says what runs did to files that are not theirs. Raises VerifyError when nothing can be
     compared, KeyboardInterrupt after keeping what is finished."""
     session = Session(folder, plan, work, engine, wishes.timeout_s)
     if wishes.resumed:
@@ -100,9 +101,11 @@ def conduct(
             about["metrics"] = saved["metrics"] = [
                 {"name": m.name, "source": m.source, "higher_is_better": m.higher} for m in metrics
             ]
+            place = Placement((Seat(),) * workers)
             if after_pilot is not None:
-                workers = after_pilot(pilot)
-            plan = _agree(session, plan, pilot, metrics, start_s, workers, wishes, console, confirm)
+                place = after_pilot(pilot)
+            _name_card(about["machine"], pilot, place)
+            plan = _agree(session, plan, pilot, metrics, start_s, place, wishes, console, confirm)
             session.plan = plan
             session.save_plan(saved)  # as the budget left it
             about["notes"] = list(plan.notes)
@@ -129,6 +132,20 @@ def conduct(
         about["notes"] += aftermath(session.ledger.runs.values())
     report(folder, analysis, proofs, about, console)
     return analysis, proofs
+
+
+def run_seconds(pilot: Run, place: Placement) -> float:
+    """How long a run takes beside the others. The pilot had its card to itself: runs that share one take turns on it."""
+    return pilot.wall_s * place.sharing + BETWEEN_RUNS_S
+
+
+def _name_card(machine_: dict[str, Any], pilot: Run, place: Placement) -> None:
+    """The card that the runs are on, which need not be in the machine that asks for them."""
+    names = place.cards or ((pilot.memory["device"],) if "device" in pilot.memory else ())
+    if names:
+        machine_["gpu"] = ", ".join(
+            f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
+        )
 
 
 def _analyse(session: Session, wishes: Wishes, metrics: Sequence[Metric]) -> Analysis:
@@ -189,12 +206,13 @@ def _agree(
     pilot: Run,
     metrics: Sequence[Metric],
     start_s: float,
-    workers: int,
+    place: Placement,
     wishes: Wishes,
     console: Console,
     confirm: Confirm | None,
 ) -> Plan:
-    run_s = pilot.wall_s + BETWEEN_RUNS_S
+    workers = len(place.seats)
+    run_s = run_seconds(pilot, place)
     if wishes.budget_s is not None:
         given = {m.name: [step for step in m.at if step > 0] for m in metrics[:1]}
         plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - start_s, given)
@@ -207,6 +225,8 @@ def _agree(
         f"about {shown(left)}",
         highlight=False,
     )
+    if str(place):
+        console.print(f"  {place}", highlight=False, markup=False)
     for variant in plan.variants:
         console.print(
             f"  {variant.name}" + (f"  {variant.label}" if variant.label != variant.name else ""),
@@ -283,21 +303,4 @@ def latest_folder(start: Path) -> Path:
     raise VerifyError(f"nothing to resume: {start / '.tricklint' / 'verify'} holds no session")
 
 
-def gpu_seats(pilot: Run, workers: int) -> int:
-    """How many runs fit side by side: by the pilot's peak memory on the card, else by resident memory and cores."""
-    from tricklint.verify.memory import free_bytes
-
-    if "cuda" in pilot.memory:
-        import torch
-
-        need = float(pilot.memory["cuda"]) * 1.2 + (600 << 20)  # a CUDA context takes about half a gigabyte
-        return max(1, min(workers, int(free_bytes(torch.device("cuda")) * 0.9 / need)))
-    need = float(pilot.memory.get("rss", 0))
-    if need:
-        import torch
-
-        return max(1, min(workers, int(free_bytes(torch.device("cpu")) * 0.9 / need)))
-    return workers
-
-
-__all__ = ["Declined", "Wishes", "conduct", "gpu_seats", "latest_folder", "new_folder", "report"]
+__all__ = ["Declined", "Wishes", "conduct", "latest_folder", "new_folder", "report"]
