@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tricklint.verify.conduct import _name_card, run_seconds
+from tricklint.verify.conduct import Pace, _name_card
 from tricklint.verify.devices import Card, Placement, Seat, cards_here, place
 from tricklint.verify.engines.local import LocalEngine
 from tricklint.verify.plan import BASELINE
@@ -98,8 +98,9 @@ def test_the_estimate_counts_that_runs_share_a_card() -> None:
     run = on_card()
     alone, shared = seats(run, 4, cores=4), seats(run, 1, cores=4)
     assert (alone.sharing, shared.sharing) == (1, 4)
-    assert run_seconds(run, shared) == pytest.approx(4 * run.wall_s, rel=0.01)
-    assert run_seconds(run, alone) == pytest.approx(run.wall_s, rel=0.02)
+    run.steps = 100
+    assert Pace.of(run, shared).run_s(100) == pytest.approx(4 * run.wall_s, rel=0.01)
+    assert Pace.of(run, alone).run_s(100) == pytest.approx(run.wall_s, rel=0.02)
 
 
 def test_the_card_is_in_the_report() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Options:
     root: Path | None = None
     output: Path | None = None
     keep_copies: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 class _Failure(click.ClickException):
@@ -190,6 +192,7 @@ def _wishes(options: Options, settings: Any = None) -> Any:
         higher=options.higher if options.higher is not None else (verify.higher_is_better if verify else None),
         margin=options.margin if options.margin is not None else (verify.margin if verify else None),
         timeout_s=duration(options.timeout) if options.timeout else None,
+        began=options.began,
         resumed=bool(options.resume),
         kept={name: getattr(options, name) for name in KEPT},
     )
@@ -478,7 +481,9 @@ def _replay_plan(
 
     watch = Watch.begin(project)
     try:
-        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot, watch.lines)
+        counted = len({f.code for f in memory}) + 1 if memory else 0
+        runs = counted + bool(loops)
+        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot, watch.lines, runs)
     except BaseException:
         for line in watch.lines(Ledger(folder / "results.jsonl").runs.values()):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -30,8 +30,8 @@ class Engine(Protocol):
 
     workers: int
 
-    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
-        """`alone`: one after the other."""
+    def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
+        """`alone`: one after the other. Before each start `may_start` is asked; jobs after a no are left out."""
         ...
 
     def cards(self, pilot: Run) -> list[Card]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -168,8 +168,9 @@ class LocalEngine:
             self.options["preload"] = wanted
             self.close()
 
-    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
+    def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
         self.stop.clear()
+        self.may_start = may_start or (lambda: True)
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
@@ -202,7 +203,7 @@ class LocalEngine:
         self, waiting: queue.SimpleQueue[Job], failures: list[BaseException], server: _Server | None, seat: Seat
     ) -> None:
         try:
-            while not self.stop.is_set() and not failures:
+            while not self.stop.is_set() and not failures and self.may_start():
                 try:
                     job = waiting.get_nowait()
                 except queue.Empty:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,13 @@ class RayEngine:
     def preload(self, names: Sequence[str]) -> None:
         """Each task is a fresh process: nothing to do."""
 
-    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
+    def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
         waiting = list(reversed(jobs))
         running: dict[Any, tuple[Job, Payload]] = {}
         try:
             while waiting or running:
+                if may_start is not None and not may_start():
+                    waiting.clear()
                 while waiting and len(running) < (1 if alone else 2 * self.workers):
                     job = waiting.pop()
                     payload = job.prepare()

@@ -22,7 +22,7 @@ from tricklint.verify.runner import logged, observe, record, serve
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child")
 PATIENCE = 10.0  # seconds that a process waits for the others of its run before it ends
 _OF_RANK_0 = (
-    "steps backwards phases non_finite texts logged messages arguments output torch pieces notes packages saved"
+    "steps backwards phases start_s non_finite texts logged messages arguments output torch pieces notes packages saved"
 ).split()
 
 

@@ -187,8 +187,15 @@ class Recorder:
                     "step_s": times[len(times) // 2] if times else None,
                 }
             )
+        first = self.phases[0].times[0] if self.phases else 0.0
         lost = any(v is None for phase in phases for v in phase["losses"]) and self.backwards > 0
-        return {"steps": self.steps, "backwards": self.backwards, "phases": phases, "non_finite": lost}
+        return {
+            "steps": self.steps,
+            "backwards": self.backwards,
+            "phases": phases,
+            "start_s": first,
+            "non_finite": lost,
+        }
 
 
 def asynchronous(optimizer: Any) -> bool:
