@@ -299,7 +299,7 @@ def _script(options: Options) -> None:
     given: dict[str, Any] = {"select": _split(options.select) or None, "ignore": _split(options.ignore) or None}
     given["python"] = str(options.python) if options.python else None
     settings = configuration.load([start if start.exists() else Path.cwd()], options=given)
-    root = _root(options.root or settings.root)
+    root = _root(options.root or _project(settings))
     if words:
         here = Path.cwd().resolve()
         where = here if here.is_relative_to(root) else root
@@ -322,6 +322,17 @@ def _script(options: Options) -> None:
     if report.problems and not any(f.fix is not None for f in report.findings):
         raise VerifyError("nothing to verify: no finding with a fix, and what is named above could not be read")
     _replay(report, report.findings, root, command, settings, options)
+
+
+def _project(settings: Any) -> Path:
+    """The project that check finds. Where nothing marks it (no configuration, no .git), a script is run from the folder
+    in which the command was typed, as `python src/train.py` is; not from the home folder, which would be copied."""
+    root: Path = settings.root
+    here = Path.cwd().resolve()
+    marked = settings.config_file is not None or (root / ".git").exists()
+    if marked or here in (Path.home(), Path(here.anchor)) or not root.resolve().is_relative_to(here):
+        return root
+    return here
 
 
 def _root(folder: Path) -> Path:
