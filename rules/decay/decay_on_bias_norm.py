@@ -81,6 +81,7 @@ from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
 from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots, vectors_of
+from tricklint.program.idle import idle
 from tricklint.rule import Rule
 
 LONGEST_LINE = 120
@@ -101,6 +102,8 @@ class DecayOnBiasNorm(Rule):
             optimizer = event.subject
             assert isinstance(optimizer, Instance)
             if id(event.node) in seen or (optimizer.fact(OptimizerFacts).factory and not optimizer.fact(OptimizerFacts).groups):
+                continue
+            if idle(program, event):
                 continue
             groups = decayed_groups(optimizer)
             groups = [group for group in groups if any(has_vectors(root) for root in roots(group.sets))]

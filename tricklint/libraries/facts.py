@@ -117,7 +117,8 @@ class ModuleFacts:
     saved hyperparameters. optimizers: what `configure_optimizers` gave; fitted: a trainer ran it. flat: its parameters are
     one long vector. reparametrised: the wrapper that gives its weight a scale of its own. open: it may hold more children.
     copied: another model was made from it. peft: adapters train in it. super_args: what its base class was given.
-    grown: modules that a loop over its own modules hung on them, by the attribute. guessed: only its use says that it is a
+    grown: modules that a loop over its own modules hung on them, by the attribute. adopted: fields that hold modules it
+    was given when it was made. guessed: only its use says that it is a
     module, nothing tells what is in it. imagined: nobody made it; it stands for an instance that may be. is_pretrained, holds_pretrained: answers that rules have worked out before.
     """
 
@@ -141,6 +142,7 @@ class ModuleFacts:
     peft: bool = False
     super_args: CallArgs | None = None
     grown: dict[str, Value] = field(default_factory=dict)
+    adopted: set[str] = field(default_factory=set)
     guessed: bool = False
     imagined: bool = False
     is_pretrained: bool | None = None

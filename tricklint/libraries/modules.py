@@ -42,7 +42,9 @@ def adopt(made: Instance, args: CallArgs) -> None:
         items = inner.items if isinstance(inner, Sequence) else (value,)
         for at, item in enumerate(items):
             if any(isinstance(each, Instance) and each.kind == "module" for each in members(item)):
-                made.fields.setdefault(f"{name}.{at}" if len(items) > 1 else name, item)
+                key = f"{name}.{at}" if len(items) > 1 else name
+                made.fields.setdefault(key, item)
+                made.fact(ModuleFacts).adopted.add(key)
 
 
 def submodules(module: Instance) -> tuple[tuple[str, Instance], ...]:

@@ -11,18 +11,21 @@ from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.calls import call_unknown, method
 from tricklint.interpreter.events import Built, Made, Moment
 from tricklint.interpreter.machine import Machine
-from tricklint.interpreter.objects import plain
+from tricklint.interpreter.objects import is_statement, plain
 from tricklint.interpreter.values import (
     Const,
     Instance,
     Value,
     instances,
+    members,
 )
 from tricklint.knowledge import frameworks, pretrained
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import adopt
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.pretrained import asks_for_weights
 from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.torch_init import initialise
 
 # What is asked of an object says that it is a model: no other library has objects with methods of these names
 _OF_MODELS = frozenset(("parameters", "named_parameters", "eval", "requires_grad_", "load_state_dict", "named_modules"))
@@ -52,6 +55,8 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         adopt(made, args)
         becomes_model(m, made)
         return made
+    if fills_parameters(m, name, args, node):
+        return made
     harmless = name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES)
     if not harmless:
         call_unknown(m, args, node, name)
@@ -62,6 +67,22 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if not harmless and any(weights_by(flag, args.kwargs.get(flag)) for flag in pretrained.FLAGS):
         becomes_model(m, made)
     return made
+
+
+def fills_parameters(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> bool:
+    """Whether the call gives parameters their values: a function that is handed one of a module's, and whose result nobody
+    takes (`timm.layers.trunc_normal_(m.weight, std=0.02)`)."""
+    if not isinstance(node, cst.Call) or not (name.endswith("_") or is_statement(m, node)):
+        return False
+    given = [
+        member
+        for value in args.positional[:1]
+        for member in members(value)
+        if isinstance(member, ParamSet) and member.kind == "param" and member.elem and not member.names
+    ]
+    for member in given:
+        initialise(m, member, name.rpartition(".")[2], args.positional[1:], node, kwargs=args.kwargs)
+    return bool(given)
 
 
 def weights_by(flag: str, passed: Value | None) -> bool:

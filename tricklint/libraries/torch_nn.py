@@ -6,7 +6,7 @@ from typing import cast
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, Function, behaves, finder
+from tricklint.interpreter.behaviour import Behaviour, Function, behaves, finder, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.events import Built, Escaped
 from tricklint.interpreter.machine import Machine
@@ -263,6 +263,7 @@ _MODULE_METHOD_NAMES = frozenset(
 )  # fmt: skip
 
 
+@function(*(name for name in layers.LOSSES if not name.startswith(layers.NN)))
 def layer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "loss" if name in layers.LOSSES or name.endswith("Loss") else "module"

@@ -37,6 +37,7 @@ from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import roots_of
 from tricklint.libraries.torch_forward import forward
 from tricklint.program import starts
+from tricklint.program.idle import idle
 from tricklint.source.data import from_disk
 from tricklint.source.tree import Tree
 
@@ -326,6 +327,8 @@ class Program:
         for event in self.events(OptimizerBuilt, TrainerGiven, GroupAdded):
             values: list[Value] = []
             if isinstance(event, OptimizerBuilt):
+                if idle(self, event):
+                    continue
                 values = [group.params for group in event.subject.fact(OptimizerFacts).groups]
             elif isinstance(event, TrainerGiven):
                 values = [event.subject]
