@@ -9,8 +9,8 @@ TEST_INSTALLED := $(VENV)/.test-installed
 
 # `tricklint check` exits 1 when it finds something, which is what the demo is for; 2 would be a failure.
 demo: $(INSTALLED)
-	@echo '$$ tricklint check fixtures/pills'
-	@$(BIN)/tricklint check fixtures/pills || test $$? -eq 1
+	@echo '$$ tricklint check fixtures/pills --trace'
+	@$(BIN)/tricklint check fixtures/pills --trace || test $$? -eq 1
 
 test: $(TEST_INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -1,4 +1,4 @@
-"""Draws a terminal picture from a real run: `python docs/make_picture.py docs/img/check.svg -- check fixtures/pills`."""
+"""Draws a terminal picture from a real run: `python docs/make_picture.py docs/img/check.svg -- check fixtures/pills --trace`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH = 100
-DEFAULT = ["docs/img/check.svg", "--", "check", "fixtures/pills"]
+DEFAULT = ["docs/img/check.svg", "--", "check", "fixtures/pills", "--trace"]
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tricklint import mend
@@ -13,7 +13,7 @@ from tricklint.finding import Finding
 from tricklint.inquiry import ask
 from tricklint.report import Report
 from tricklint.rule import Rule, RuleError, discover
-from tricklint.selection import select
+from tricklint.selection import idle, select
 from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
 from tricklint.source.screen import with_deep_stack
@@ -73,7 +73,8 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     # Facts about real models depend on more than files: a traced run is not remembered.
     cache = Cache.of(settings, known, enabled=options.cache and not settings.trace and not options.stdin)
     report.notes += [cache.refusal] if cache.refusal else []
-    key = cache.result_key(universe.digests, universe.asked, settings)
+    report.notes += idle(known, settings, paths, universe.asked)
+    key = cache.result_key(universe.digests, universe.asked, _without_showing(settings))
     remembered = cache.result(key) if options.only_look else None
     if remembered:
         report.findings, problems, report.suppressed = remembered
@@ -104,6 +105,14 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
         # A fix is proven by what every rule says of the mended program, whichever were selected.
         mend.fix(report, universe, lambda now: ask(universe, known, every, now, prove=True), keep, options)
     return report
+
+
+def _without_showing(settings: Settings) -> Settings:
+    """The settings without those that say what becomes of findings: what is found does not depend on them."""
+    usual = Settings(settings.root)
+    return replace(
+        settings, baseline=None, fail_on=usual.fail_on, fix_level=usual.fix_level, output_format=usual.output_format
+    )
 
 
 def _kept(

@@ -64,6 +64,11 @@ def groups(paths: Sequence[Path], configurations: Configurations) -> list[Group]
     return _merged(found)
 
 
+def own(settings: Settings) -> Settings:
+    """The settings of one file's project without the folders below that have a configuration of their own."""
+    return _without(settings, configured_folders(settings.root, settings))
+
+
 def _without(settings: Settings, folders: Sequence[Path]) -> Settings:
     below = [folder for folder in folders if folder.is_relative_to(settings.root)]
     patterns = tuple(f"/{_escaped(folder.relative_to(settings.root).as_posix())}/" for folder in below)

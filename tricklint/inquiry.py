@@ -64,7 +64,16 @@ def _run_rules(
 
     settings = universe.settings
     try:
-        program = Program(sources, sorted(universe.roots), universe.import_roots(), universe.load, settings=settings)
+        program = Program(
+            sources,
+            sorted(universe.roots),
+            universe.import_roots(),
+            universe.load,
+            settings=settings,
+            read=universe.read,
+            entries=universe.entries,
+            watch=universe.watch,
+        )
         if settings.trace:
             _trace(program, universe, found)
     except (Exception, SystemExit) as error:
@@ -72,6 +81,7 @@ def _run_rules(
         return
     found.problems += program.problems
     for rule in rules:
+        universe.watch()
         try:
             for finding in rule.check(program):
                 wrong = _what_is_wrong(finding)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from tricklint.rule import Rule
 from tricklint.settings import Selection, Settings, SettingsError, nearest
+from tricklint.source.files import Globs
 
 _EVERYTHING = "ALL"
 
@@ -61,6 +63,23 @@ def select(rules: Sequence[Rule], settings: Settings) -> list[Rule]:
         for selector in selectors:
             _known(selector, rules, f"per-file-ignores '{pattern}'")
     return [rule for rule in rules if rule.code in chosen]
+
+
+def idle(known: Sequence[Rule], settings: Settings, paths: Iterable[Path], asked: Collection[Path]) -> list[str]:
+    """What the configuration says in vain, a line each: rules that were called by name and cannot run, and patterns
+    that match no file of a project that is checked whole."""
+    named = {word for layer in settings.selections for word in (*(layer.select or ()), *layer.extend_select)}
+    notes = [
+        f"{rule.code} ({rule.name}) was selected and did not run: it needs --trace"
+        for rule in known
+        if rule.needs_trace and not settings.trace and named & {rule.code, rule.name}
+    ]
+    if asked and any(settings.root.is_relative_to(path.absolute()) for path in paths):
+        for pattern, _ in settings.per_file_ignores:
+            globs = Globs(settings.root, [pattern.removeprefix("!")])
+            if not any(globs.verdict(str(path)) for path in asked):
+                notes.append(f"per-file-ignores '{pattern}': no file matches")
+    return notes
 
 
 def find(word: str, rules: Sequence[Rule]) -> Rule | None:

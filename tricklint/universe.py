@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 @dataclass
 class Universe:
     """`asked`: findings are reported for these. `sources`: every file that could be parsed. `roots`: those with a
-    trigger word. `digests`: of all files as they were read, for the cache."""
+    trigger word; `entries`: the only ones of them to follow, if not all. `digests`: of all files as they were read, for
+    the cache. `watch` is called now and then, and may raise to end a run; files beyond the universe are read until
+    the clock (`time.monotonic`) shows `load_until`, if that is given."""
 
     asked: frozenset[Path]
     settings: Settings
@@ -32,7 +35,11 @@ class Universe:
     problems: list[Problem] = field(default_factory=list)
     digests: dict[Path, str | None] = field(default_factory=dict)
     traced: Traced | None = None  # with `--trace`, once the models were built
+    entries: frozenset[Path] | None = None
+    watch: Callable[[], None] = lambda: None
+    load_until: float | None = None
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
+    _data: dict[Path, Raw | None] = field(default_factory=dict)
 
     def load(self, path: Path) -> Source | None:
         """A file beyond the universe that some import leads to; None when it cannot be read or parsed."""
@@ -42,7 +49,20 @@ class Universe:
             self._loaded[path] = self._load(path)
         return self._loaded[path]
 
+    def read(self, path: Path) -> bytes | None:
+        """The bytes of a configuration file; None when it cannot be read."""
+        if path not in self._data:
+            try:
+                self._data[path] = self.shelf.read(path)
+            except SourceError:
+                self._data[path] = None
+        raw = self._data[path]
+        return raw.data if raw is not None else None
+
     def _load(self, path: Path) -> Source | None:
+        self.watch()
+        if self.load_until is not None and time.monotonic() > self.load_until:
+            return None
         try:
             raw = self.shelf.read(path)
             screened = raw.screened(())
@@ -57,7 +77,8 @@ class Universe:
     @property
     def looked_beyond(self) -> dict[Path, str | None]:
         """The files outside the universe that were asked for, with what was found (None: nothing)."""
-        return {path: source.digest if source else None for path, source in self._loaded.items()}
+        beyond: dict[Path, Source | Raw | None] = {**self._loaded, **self._data}
+        return {path: one.digest if one else None for path, one in beyond.items()}
 
     def import_roots(self) -> Sequence[Path]:
         return self.settings.src

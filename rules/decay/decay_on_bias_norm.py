@@ -81,6 +81,7 @@ from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
 from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots, vectors_of
+from tricklint.program.idle import idle
 from tricklint.rule import Rule
 
 LONGEST_LINE = 120
@@ -101,6 +102,8 @@ class DecayOnBiasNorm(Rule):
             optimizer = event.subject
             assert isinstance(optimizer, Instance)
             if id(event.node) in seen or (optimizer.fact(OptimizerFacts).factory and not optimizer.fact(OptimizerFacts).groups):
+                continue
+            if idle(program, event):
                 continue
             groups = decayed_groups(optimizer)
             groups = [group for group in groups if any(has_vectors(root) for root in roots(group.sets))]
@@ -127,13 +130,16 @@ class DecayOnBiasNorm(Rule):
             for model in models[:2]
             if model.node is not None and not isinstance(model.node, cst.ClassDef)
         ]
+        given = group.group.options.get("weight_decay") or optimizer.fact(OptimizerFacts).options.get("weight_decay")
+        evidence.append(program.read_from(given, "the decay stands here"))
         fix = self.mend(program, event, optimizer)
         return program.finding(self, event.file, event.node, message, evidence, fix)
 
     def mend(self, program: Program, event: Event, optimizer: Instance) -> Fix | None:
         tree = event.file.tree
         call = event.node
-        if not isinstance(call, cst.Call) or optimizer.fact(OptimizerFacts).own or optimizer.fact(OptimizerFacts).factory:
+        known = optimizer.fact(OptimizerFacts)
+        if not isinstance(call, cst.Call) or known.own or known.factory or known.configured:
             return None
         argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), None)
         if argument is None:

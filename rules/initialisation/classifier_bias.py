@@ -3,7 +3,8 @@
 ## What it does
 Finds the layer that yields the logits when the code itself says that positives are rare or classes imbalanced (a focal
 loss, `pos_weight`, class weights, a WeightedRandomSampler, binary cross-entropy over many labels or over every pixel)
-and the layer's bias keeps its default, a small random number near zero.
+and the layer's bias keeps its default, a small random number near zero. A focal loss of the program is known by what it
+computes, the log of a probability times a power of how far off it is, whatever its name.
 
 ## Why it costs
 With a bias near zero a sigmoid starts at 0.5 and a softmax at 1/C: the first hundreds of steps are spent on learning

@@ -1,20 +1,21 @@
 """A network that is trained from scratch with the layers' default initialisation.
 
 ## What it does
-Finds an `nn.Module` class (or a trained `nn.Sequential`) that owns Linear, Conv, ConvTranspose or Bilinear layers, is
-trained from scratch, and has no explicit initialisation that reaches them: not in the class, not in a base class, not in
-the model around it, not in a helper that is applied to it. A helper that nobody calls reaches nothing, and one that
-leaves out a kind of hidden layer is told so.
+Finds a model whose Linear, Conv, ConvTranspose or Bilinear layers are trained from scratch, with no explicit initialisation
+that reaches them: not in the class that owns them, not in a base class, not in the model around it, not in a helper that is
+applied to it. A helper that nobody calls reaches nothing, and one that leaves out a kind of hidden layer is told so. There is
+one finding for each trained model, at the outermost of its classes (or the `nn.Sequential`) from which one fix reaches all;
+the other classes that own such layers are its evidence.
 
 ## Why it costs
 PyTorch's default for these layers is `kaiming_uniform_(a=sqrt(5))`, that is U(-1/sqrt(fan_in), 1/sqrt(fan_in)): a
 standard deviation 2.45 times below Kaiming's for ReLU. Through a plain ReLU stack the signal shrinks to about 0.41 of
-itself in every layer, and the gradient with it, so a deep net without norm layers starts almost dead. With norm layers
-or skips it matters little: then this rule is only advice.
+itself in every layer, and the gradient with it, so a deep net without norm layers starts almost dead: there the finding is a
+warning. With few layers, norm layers, skips or another activation it matters less: then it is only advice.
 
 ## When not to follow it
 When norm layers follow every convolution and the recipe you reproduce relies on the default, or when weights are loaded
-by code that cannot be seen from here. A single new head on a pretrained net is left alone by this rule.
+by code that cannot be seen from here. A single new head on a pretrained net, a layer or two, is left alone by this rule.
 
 ## Example
 ```python
@@ -97,7 +98,6 @@ import libcst as cst
 
 from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
-from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Class,
@@ -107,15 +107,15 @@ from tricklint.interpreter.values import (
     Unknown,
     members,
 )
-from tricklint.knowledge import frameworks, layers
-from tricklint.libraries.events import OptimizerBuilt, WeightsLoaded
-from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
-from tricklint.libraries.modules import submodules
-from tricklint.libraries.paramsets import ParamSet
+from tricklint.knowledge import layers
+from tricklint.libraries.events import OptimizerBuilt
+from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import layer_class, submodules
 from tricklint.program import Program
 from tricklint.program.activations import following
 from tricklint.program.heads import rare_heads
-from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained, owned
+from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained
+from tricklint.program.unreached import Unreached, unreached_models
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 
@@ -123,153 +123,65 @@ from tricklint.source.tree import walk
 class MissingInit(Rule):
     code = "TRK501"
     name = "missing-init"
-    summary = "the default init is 2.45 times too small for ReLU; without norms or skips the signal dies in the depth"
+    summary = "the layers start from PyTorch's default, U(±1/√fan_in), whatever activation follows them"
     severity = Severity.ADVICE
     fix_level = FixLevel.RECIPE
     trick = "5 - Xavier init"
     triggers = ("optim", "Trainer", "backward(", "nn.Module")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        init = Initialisation.of(program)
-        by_class: dict[Class, list[tuple[Instance, Event]]] = defaultdict(list)
-        sequentials: list[tuple[Instance, OptimizerBuilt]] = []
-        for module, events in program.trained.values():
-            if isinstance(module.cls, Class):
-                by_class[module.cls].append((module, events[0]))
-        for built in program.events(OptimizerBuilt):
-            for group in built.subject.fact(OptimizerFacts).groups:
-                for root in program_roots(group.params):
-                    if root.library == "torch.nn.Sequential" and root.part_of is None:
-                        sequentials.append((root, built))
-                    for outer in trained_in_parts(program, init, root):
-                        if outer not in (module for module, _ in by_class[outer.cls]):  # type: ignore[index]
-                            by_class[outer.cls].append((outer, built))  # type: ignore[index]
-        flagged = {cls: made for cls, made in by_class.items() if self.unreached(program, init, cls, made)}
-        inside: dict[int, set[Class]] = defaultdict(set)  # which flagged classes hold a module
-        for cls, made in flagged.items():
-            for outer, _ in made:
-                for _, child in submodules(outer)[1:]:
-                    inside[id(child)].add(cls)
-        for cls, made in flagged.items():
-            yield self.report(program, cls, made, inside)
-        seen: set[int] = set()
-        for module, event in sequentials:
-            if id(module.node) not in seen and self.plain_sequential(program, init, module):
-                seen.add(id(module.node))
-                yield self.report_sequential(program, module, event)
+        for found in unreached_models(program):
+            yield self.report(program, found)
 
-    # -- what is missing -------------------------------------------------------------------------------------------------
-
-    def unreached(
-        self, program: Program, init: Initialisation, cls: Class, made: list[tuple[Instance, Event]]
-    ) -> bool:
-        if not cls.knows_bases or any(name.startswith("transformers.") for name in cls.libraries()):
-            return False
-        scratch: set[int] = set()  # where the models that start anew are built, and where those that are loaded
-        loaded: set[int] = set()
-        for module, event in made:
-            if not program.complete(event) or module.fact(ModuleFacts).loss_class:
-                return False
-            if init.too_late(event) or init.only_tested(module, event):
-                continue
-            found = [layer for _, layer in owned(module) if not only_by_choice(program, module, layer)]
-            if not found:
-                continue
-            if init.reaches_any(found) and not self.missed(program, init, module):
-                return False
-            if init.escapes(found[0], harmless):
-                return False
-            if init.loaded(found[0]):  # a later stage goes on from a checkpoint: the first one may still start anew
-                loaded.add(id(module.node))
-                continue
-            scratch.add(id(module.node))
-            if holds_pretrained(module):
-                recurrent = sum(child.library in layers.RECURRENT for _, child in submodules(module))
-                if len(found) + recurrent < 2:
-                    return False
-                if all(layer.library in layers.LINEAR for layer in found) and not recurrent:
-                    return False
-            elif any(part_of_small_head(outer) for outer in init.holders(module) if outer is not module):
-                return False
-        return bool(scratch) and not scratch & loaded
-
-    @staticmethod
-    def missed(program: Program, init: Initialisation, module: Instance) -> list[str]:
-        """Kinds of layers that a helper's tests on layer classes leave out altogether, when they are more than the head."""
-        by_kind: dict[str, list[Instance]] = defaultdict(list)
-        for _, layer in owned(module):
-            by_kind[layer.library].append(layer)
-        reached = {kind for kind, found in by_kind.items() if init.reaches_any(found)}
-        events = [event for kind in reached for layer in by_kind[kind] for event in init.reaching(layer)]
-        if not events or not all(isinstance(e.subject, ParamSet) and tells_kinds(e.subject) for e in events):
-            return []
-        missed = []
-        for kind in sorted(set(by_kind) - reached):
-            if any(following(program, layer) not in (None, "none") for layer in by_kind[kind]):
-                missed.append(kind.rpartition(".")[2])
-        return missed
-
-    def plain_sequential(self, program: Program, init: Initialisation, module: Instance) -> bool:
-        found = [layer for _, layer in owned(module)]
-        if not found or is_module_class(module.made_in) or holds_pretrained(module):
-            return False
-        if len(init.holders(module)) > 1 or init.loaded(found[0]) or init.escapes(found[0], harmless):
-            return False
-        return not init.reaches_any(found)
-
-    # -- findings --------------------------------------------------------------------------------------------------------
-
-    def report(
-        self,
-        program: Program,
-        cls: Class,
-        made: list[tuple[Instance, Event]],
-        inside: dict[int, set[Class]],
-    ) -> Finding:
-        init = Initialisation.of(program)
-        module, event = next(((m, e) for m, e in made if any(owned(m)) and not goes_on(init, m, e)), made[0])
-        kinds = sorted({layer.library.rpartition(".")[2] for _, layer in owned(module)})
-        deep = deep_and_plain(module)
-        message = f"{cls.name} is trained from scratch and its {' and '.join(kinds)} layers keep PyTorch's default init"
-        missed = self.missed(program, init, module)
-        if missed:
-            message = f"the initialisation of {cls.name} misses its {' and '.join(missed)} layers: they keep PyTorch's default"
-        deep = deep and not missed
+    def report(self, program: Program, found: Unreached) -> Finding:
+        module = found.place
+        assert module.file is not None and module.node is not None
+        every = [layer for owner in found.owners for layer in owner.layers]
+        kinds = " and ".join(sorted({layer_class(layer).rpartition(".")[2] for layer in every}))
+        name = module.label if isinstance(module.cls, Class) else "this Sequential"
+        deep = deep_and_plain(module) and not found.missed and not found.beside
+        if found.missed:
+            message = f"the initialisation of {name} misses its {' and '.join(found.missed)} layers: they keep PyTorch's default"
+        elif found.beside:
+            message = f"{name} trains new {kinds} layers beside a pretrained part, and they keep PyTorch's default init"
+        else:
+            message = f"{name} is trained from scratch and its {kinds} layers keep PyTorch's default init"
         if deep:
             message += "; it is deep and has neither norm layers nor skips, so the signal dies out"
-        trained = event.subject
-        label = trained.label if isinstance(trained, Instance) else "it"
-        what = f"{label} trains it here" if isinstance(event, OptimizerBuilt) else "it is trained here"
-        evidence: list[Evidence | None] = [
-            program.evidence(module.file, module.node, f"{cls.name} is built here")
-            if not isinstance(module.node, (cst.ClassDef, cst.FunctionDef))
-            else None,
-            program.evidence(event.file, event.node, what),
-        ]
-        outermost = not inside[id(module)] - {cls}
-        fix = self.mend(program, cls, module) if outermost and not missed else None
+        fix = self.mend(program, module) if not found.missed else None
+        file, node = (module.cls.file, module.cls.node) if isinstance(module.cls, Class) else (module.file, module.node)
         return program.finding(
-            self,
-            cls.file,
-            cls.node,
-            message,
-            evidence,
-            fix,
+            self, file, node, message, self.evidence(program, found), fix,
             severity=Severity.WARNING if deep else Severity.ADVICE,
-        )
-
-    def report_sequential(self, program: Program, module: Instance, event: OptimizerBuilt) -> Finding:
-        assert module.file is not None and module.node is not None
-        message = "this Sequential is trained from scratch and its layers keep PyTorch's default init"
-        evidence = [program.evidence(event.file, event.node, f"{event.subject.label} trains it here")]
-        return program.finding(
-            self, module.file, module.node, message, evidence, self.mend_sequential(program, module),
-            severity=Severity.WARNING if deep_and_plain(module) else Severity.ADVICE,
         )  # fmt: skip
+
+    @staticmethod
+    def evidence(program: Program, found: Unreached) -> list[Evidence | None]:
+        """Where the model is built and trained, and which other classes own layers that are not reached."""
+        module, event = found.place, found.event
+        label = event.subject.label if isinstance(event.subject, Instance) else "it"
+        trained = f"{label} trains it here" if isinstance(event, OptimizerBuilt) else "it is trained here"
+        built = isinstance(module.cls, Class) and not isinstance(module.node, (cst.ClassDef, cst.FunctionDef))
+        shown = [
+            program.evidence(module.file, module.node, f"{module.label} is built here") if built else None,
+            program.evidence(event.file, event.node, trained),
+        ]
+        for owner in found.owners:
+            cls = owner.module.cls
+            if cls is module.cls or owner.module is module:
+                continue
+            kinds = " and ".join(sorted({layer_class(layer).rpartition(".")[2] for layer in owner.layers}))
+            file, node = (cls.file, cls.node) if isinstance(cls, Class) else (owner.module.file, owner.module.node)
+            shown.append(program.evidence(file, node, f"its {owner.module.label} has {kinds} layers, not reached either"))
+        return shown
 
     # -- fixes -----------------------------------------------------------------------------------------------------------
 
-    def mend(self, program: Program, cls: Class, module: Instance) -> Fix | None:
+    def mend(self, program: Program, module: Instance) -> Fix | None:
+        """An initialisation of all that is not reached below `module`, in its class or behind the call that builds it."""
+        cls = module.cls
+        if not isinstance(cls, Class):
+            return self.mend_sequential(program, module)
         tree = cls.file.tree
         init = cls.fields.get("__init__")
         node = getattr(init, "node", None)
@@ -293,7 +205,7 @@ class MissingInit(Rule):
         name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
         if cls.lookup(name) is not None:
             return None
-        uses = [following(program, layer) for _, layer in submodules(module) if layer.library in layers.WEIGHTED]
+        uses = [following(program, layer) for _, layer in submodules(module) if layer_class(layer) in layers.WEIGHTED]
         if all(activation is None for activation in uses) and module.fact(ModuleFacts).output is None:
             return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
@@ -318,7 +230,7 @@ class MissingInit(Rule):
         init = Initialisation.of(program)
 
         def taken(part: Instance) -> bool:
-            weighted = [child for _, child in submodules(part) if child.library in layers.WEIGHTED]
+            weighted = [child for _, child in submodules(part) if layer_class(child) in layers.WEIGHTED]
             return holds_pretrained(part) or init.reaches_any(weighted)
 
         if not taken(module) and not foreign_parts(module):
@@ -326,7 +238,7 @@ class MissingInit(Rule):
         names = []
         for name, value in module.fields.items():
             if isinstance(value, Instance) and value.kind == "module" and not taken(value):
-                if any(child.library in layers.WEIGHTED for _, child in submodules(value)):
+                if any(layer_class(child) in layers.WEIGHTED for _, child in submodules(value)):
                     if not str(name).isidentifier():
                         return None
                     names.append(str(name))
@@ -348,17 +260,6 @@ class MissingInit(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
-
-
-def goes_on(init: Initialisation, module: Instance, event: Event) -> bool:
-    """Whether `event` trains a model further that a checkpoint was loaded into."""
-    loaded = any(init.loaded(layer) for _, layer in owned(module))
-    return loaded and not init.too_late(event) and not init.only_tested(module, event)
-
-
-def tells_kinds(chosen: ParamSet) -> bool:
-    """Whether a loop over modules picks them by their class."""
-    return any(pred.op in ("isinstance", "classname_contains", "classname") and not pred.negated for pred in chosen.preds)
 
 
 def foreign_parts(module: Instance) -> list[str]:
@@ -398,52 +299,6 @@ def is_module(value: object) -> bool:
 
 def quoted(name: object) -> str:
     return f'"{name}"'
-
-
-def part_of_small_head(outer: Instance) -> bool:
-    """Whether all that is new in a model around a pretrained net is a layer or two: its head."""
-    if not holds_pretrained(outer):
-        return False
-    new = [child for _, child in submodules(outer) if child.library in layers.WEIGHTED and child.part_of is None]
-    return len(new) < 3
-
-
-def harmless(to: str) -> bool:
-    return to in frameworks.HARMLESS or to.startswith(frameworks.HARMLESS_PREFIXES)
-
-
-def only_by_choice(program: Program, module: Instance, layer: Instance) -> bool:
-    """A layer on a branch of `__init__` that the defaults do not take: the module mostly goes without it."""
-    built, holder = program.made.get(id(layer)), program.made.get(id(module))
-    if not built or not holder:
-        return False
-    known = {id(step.node) for step in holder[0].path}
-    return any(step.taken is False and id(step.node) not in known for step in built[0].path)
-
-
-def is_module_class(cls: Class | None) -> bool:
-    return cls is not None and (not cls.knows_bases or "torch.nn.Module" in cls.libraries())
-
-
-def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> Iterator[Instance]:
-    """The model around `part` all of whose own layers some optimizer is given, part by part: an actor and its critic."""
-    for outer in init.holders(part):
-        if outer is part or outer.cls is not part.made_in or program.trained_by(outer):
-            continue
-        if all(program.trained_by(layer) for _, layer in owned(outer)) and not parts_loaded(program, outer):
-            yield outer
-
-
-def parts_loaded(program: Program, module: Instance) -> bool:
-    """Whether weights are loaded into something below `module`: what is new beside them is a head."""
-    below = {id(child) for _, child in submodules(module)[1:]}
-    return any(id(event.subject) in below for event in program.events(WeightsLoaded))
-
-
-def program_roots(params: object) -> list[Instance]:
-    from tricklint.libraries.paramsets import roots_of
-
-    return roots_of(params)  # type: ignore[arg-type]
 
 
 def _top_level(node: cst.FunctionDef) -> Iterator[cst.CSTNode]:
@@ -491,8 +346,8 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     """The statements that initialise every weight layer below `module`."""
     kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)  # layer class → (path, activation)
     for path, layer in submodules(module):
-        if layer.library in layers.WEIGHTED and (not children or path.partition(".")[0] in children):
-            kinds[layer.library.rpartition(".")[2]].append((path, following(program, layer)))
+        if layer_class(layer) in layers.WEIGHTED and (not children or path.partition(".")[0] in children):
+            kinds[layer_class(layer).rpartition(".")[2]].append((path, following(program, layer)))
     rare = rare_heads(program)  # their bias is another rule's matter: zero would be wrong for them
     spared = [spelled(module, path, self_name) for path, layer in submodules(module) if id(layer) in rare]
     biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in spared if name)

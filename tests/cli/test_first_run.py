@@ -239,6 +239,33 @@ def test_a_selector_that_names_nothing(project: Project, words: tuple[str, str])
     assert (run.code, run.err) == (2, f"Error: command line: {words[0][2:]}: names no rule\n")
 
 
+def test_what_is_configured_in_vain_is_said(project: Project) -> None:
+    project.write({"a.py": "import torch\n", "tests/b.py": "import torch\n"})
+    project.configure('per-file-ignores = { "tests/*" = ["TRK5"], "test/*" = ["TRK5"], "!tests/*" = ["TRK6"] }')
+    assert project.check().err == "note: per-file-ignores 'test/*': no file matches\n"
+    assert project.check("a.py").err == ""  # what other files there are was not asked
+    run = project.check("a.py", "--select", "unused-parameter")
+    assert run.err == "note: TRK706 (unused-parameter) was selected and did not run: it needs --trace\n"
+    assert project.check("a.py", "--select", "TRK").err == ""
+
+
+def test_a_table_for_pyproject_in_a_tricklint_toml(project: Project) -> None:
+    project.write({"a.py": LINE, "tricklint.toml": "[tool.tricklint]\nselect = []\n"})
+    run = project.check("a.py")
+    assert (run.code, len(run.err.splitlines())) == (2, 1)
+    assert "[tool.tricklint] is for a pyproject.toml; here its keys stand without it" in run.err
+
+
+def test_what_only_shows_findings_asks_no_rule_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tricklint import check
+
+    project.write({"a.py": LINE})
+    project.check("--write-baseline", cache=True)
+    monkeypatch.setattr(check, "ask", None)
+    options = ("--baseline", ".tricklint-baseline.json", "--fail-on", "error", "--output-format", "json")
+    assert project.check(*options, cache=True).json == []
+
+
 # -- what is shown ----------------------------------------------------------------------------------------------------
 
 

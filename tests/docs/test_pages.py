@@ -239,6 +239,17 @@ def test_the_rule_of_the_page_runs_as_printed(tmp_path: Path, monkeypatch: pytes
     assert "bad_plain.py:4:13: LAB101 sgd-without-momentum: SGD is built without momentum" in done.stdout, done.stderr
 
 
+def test_the_rule_of_contributing_runs_as_printed(tmp_path: Path) -> None:
+    (code,) = (text for language, _, text in blocks(ROOT / "CONTRIBUTING.md") if language == "python")
+    train = "import torch\nnet = torch.nn.Linear(2, 2)\nopt = torch.optim.AdamW(net.parameters())\n"
+    _write(tmp_path, {"rules/my_rule.py": code, "train.py": train})
+    options = ["--rule-path", "rules", "--select", "TRK999", "--output-format", "concise", "train.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tricklint", "check", *options], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "train.py:3:7: TRK999 my-rule: no learning rate is given" in done.stdout, done.stderr
+
+
 def test_the_library_model_of_the_page_runs_as_printed(tmp_path: Path) -> None:
     files = titled("library-model.md")
     _write(tmp_path, files)

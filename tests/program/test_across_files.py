@@ -246,7 +246,7 @@ def test_functions_that_nobody_calls_are_entries_of_their_own(program):
     assert len(found.events(Stepped)) == 1
 
 
-def test_unknown_models_stay_unknown(program):
+def test_of_unknown_models_their_use_tells_no_more_than_that_they_are_models(program):
     text = """
         import torch
         from elsewhere import build_model
@@ -258,7 +258,7 @@ def test_unknown_models_stay_unknown(program):
     """
     found = program(text)
     roots = roots_of(found.events(OptimizerBuilt)[0].subject.fact(OptimizerFacts).params)
-    assert not any(root.kind == "module" for root in roots)
+    assert [root.fact(ModuleFacts).guessed for root in roots] == [True]
     assert found.trained_models() == []
 
 

@@ -61,6 +61,23 @@ def test_check_verify_takes_the_projects_command(decaying: Path) -> None:
     assert "TRK601" in done.stdout and "report: " in done.stdout
 
 
+def test_a_script_below_the_folder_in_which_the_command_is_typed(decaying: Path) -> None:
+    """Nothing marks the project: the script runs where `python src/train.py` would run."""
+    (decaying / "pyproject.toml").unlink()
+    (decaying / "src").mkdir()
+    for name in ("train.py", "model.py"):
+        (decaying / name).rename(decaying / "src" / name)
+    text = (decaying / "src" / "train.py").read_text()
+    (decaying / "src" / "train.py").write_text(
+        text.replace("def main():", "open('configs/base.yaml').read()\ndef main():")
+    )
+    (decaying / "configs").mkdir()
+    (decaying / "configs" / "base.yaml").write_text("x: 1")
+    done = tricklint(decaying, "verify", "src/train.py", "--seeds", "1", "--select", "TRK601", "--yes")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert (decaying / ".tricklint" / "verify").is_dir()
+
+
 def test_nothing_to_verify(project: Path) -> None:
     done = tricklint(project, "verify", "train.py", "--select", "TRK401", "--yes")
     assert done.returncode == 0

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from .helpers import MODEL
+from tricklint.verify.conduct import Pace, Wishes
+from tricklint.verify.devices import Placement, Seat
+from tricklint.verify.plan import BASELINE, Plan, Variant, fit
+from tricklint.verify.records import Run, VerifyError
+
+from .helpers import MODEL, session_for
 
 DECAYING = """
 import argparse, os, torch
@@ -110,3 +115,58 @@ def test_root_says_where_the_project_is(repository: Path, tmp_path: Path) -> Non
     _, runs = results(repository)
     assert [run["status"] for run in runs] == ["ok"] * 2
     assert "code/model.py" in runs[0]["files"]
+
+
+PLAN = Plan("t", "c", (Variant(BASELINE, BASELINE, "baseline"), Variant("a", "a")), (BASELINE,), 6)
+
+
+def test_what_comes_before_the_first_step_cannot_be_cut() -> None:
+    """6 rounds of 10 s, 4 of them before the first step: in 48 s there is time for two thirds of the steps."""
+    assert fit(PLAN, 10.0, 100, 2, 48.0, start_s=4.0).steps == int(100 * 4 / 6 * 0.95)
+    with pytest.raises(VerifyError, match="the budget is too short"):
+        fit(PLAN, 10.0, 100, 2, 24.0, start_s=4.0)
+
+
+class Trial:
+    """A session whose runs beside others take three times as long a step."""
+
+    def __init__(self) -> None:
+        self.asked: tuple[int, int] | None = None
+
+    def missing(self) -> list[int]:
+        return [1]
+
+    def trial(self, count: int, steps: int) -> list[Run]:
+        self.asked = (count, steps)
+        return [Run(BASELINE, i, wall_s=3.0, start_s=2.0, steps=steps, step_s=[0.3]) for i in range(count)]
+
+
+def test_with_a_budget_the_pace_of_runs_beside_others_is_measured() -> None:
+    pilot = Run(BASELINE, 0, wall_s=11.0, start_s=1.0, steps=100, step_s=[0.1])
+    seats, session = Placement((Seat(),) * 4), Trial()
+    alone = Pace.beside_others(session, pilot, seats, Wishes())  # type: ignore[arg-type]
+    assert session.asked is None and alone.run_s(100) == pytest.approx(11.0, abs=0.2)
+    pace = Pace.beside_others(session, pilot, seats, Wishes(budget_s=60.0))  # type: ignore[arg-type]
+    assert session.asked == (4, 16)
+    assert pace.run_s(100) == pytest.approx(2 + 100 * 0.1 * 3, abs=0.2)
+
+
+def test_runs_that_would_end_late_are_not_begun(project: Path, engine: Any) -> None:
+    """The first two runs begin; then the time is over, and what is there is kept."""
+    session = session_for(project, engine, seeds=4)
+    asked: list[int] = []
+
+    def may_start() -> bool:
+        asked.append(1)
+        return len(asked) <= 2
+
+    session.run(session.missing(), may_start=may_start)
+    assert len(session.ledger.runs) == 2 == len(session.missing())
+
+
+def test_a_trial_is_no_result(project: Path, engine: Any) -> None:
+    session = session_for(project, engine, seeds=2)
+    runs = session.trial(2, 3)
+    assert [run.steps for run in runs] == [3, 3]
+    assert all(0 < run.start_s <= run.wall_s for run in runs)
+    assert session.ledger.runs == {} and len(session.missing()) == 2

@@ -255,3 +255,32 @@ def test_a_score_that_does_not_move_is_judged_only_where_nothing_moves(project: 
 def test_what_is_evaluated_after_the_last_step_of_a_cut_run_belongs_to_it(project: Path, engine: Any) -> None:
     run = train(project, engine, "", "print(f'val_acc: {acc}')", steps=8)
     assert run.steps == 8 and run.at["val_acc"] == [4, 8]
+
+
+def test_what_the_first_process_logs_for_those_that_trained(project: Path, engine: Any) -> None:
+    """It parses the arguments before they start, and evaluates when they have ended."""
+    (project / "wandb.py").write_text(WANDB)
+    text = """
+        import argparse
+        import torch
+        import torch.multiprocessing as mp
+        import wandb
+
+        def work(rank):
+            w = torch.nn.Parameter(torch.ones(1))
+            optimizer = torch.optim.SGD([w], lr=0.1)
+            for _ in range(3):
+                (w ** 2).sum().backward()
+                optimizer.step()
+                print("val_score:", 0.5)
+
+        if __name__ == "__main__":
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--val-score", type=float, default=0.5)
+            parser.parse_args()
+            mp.spawn(work, nprocs=1)
+            wandb.log({"val_acc": 0.75})
+    """
+    run = run_script(project, engine, text)
+    assert (run.status, run.steps) == ("ok", 3), run.message
+    assert [(m.name, m.source, m.at) for m in choose(run)] == [("val_acc", "wandb.log", (3,))]

@@ -107,7 +107,7 @@ def test_a_budget_cuts_to_a_step_after_which_the_metric_is_given() -> None:
 def half(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the machine's load, the budget lets runs make a bit more than half of their steps."""
     monkeypatch.setattr(
-        "tricklint.verify.conduct.fit", lambda p, run_s, n, workers, b, at: fit(p, 10.0, n, 2, 40.0, at)
+        "tricklint.verify.conduct.fit", lambda p, run_s, n, workers, b, at, start_s: fit(p, 10.0, n, 2, 40.0, at)
     )
 
 
@@ -117,7 +117,7 @@ def test_a_budget_that_would_lose_the_metric_is_refused(project: Path, engine: A
     late = TRAIN.replace('        print(f"epoch', '        if epoch == args.epochs - 1: print(f"epoch')
     (project / "train.py").write_text(late)
     with pytest.raises(VerifyError, match="the budget is too short: val_acc is first given after step 10 of 10"):
-        proven(project, engine, edited("same", model=MODEL + "\n# a comment\n"), budget_s=9.0)
+        proven(project, engine, edited("same", model=MODEL + "\n# a comment\n"), budget_s=900.0)
 
 
 @pytest.mark.usefixtures("half")
@@ -131,13 +131,13 @@ def test_a_cut_run_without_the_metric_is_refused_too(project: Path, engine: Any)
     with pytest.raises(
         VerifyError, match=r"the budget is too short: val_acc is first given after step 10 of 10|gives no"
     ):
-        proven(project, engine, edited("same", model=MODEL + "\n# a comment\n"), budget_s=9.0)
+        proven(project, engine, edited("same", model=MODEL + "\n# a comment\n"), budget_s=900.0)
 
 
 @pytest.mark.usefixtures("half")
 def test_a_budget_keeps_to_epochs_and_makes_the_first_run_anew(project: Path, engine: Any) -> None:
     (project / "train.py").write_text(TRAIN.replace("default=2", "default=4"))
-    analysis, out = proven(project, engine, edited("same", model=MODEL + "\n# a comment\n"), budget_s=9.0)
+    analysis, out = proven(project, engine, edited("same", model=MODEL + "\n# a comment\n"), budget_s=900.0)
     assert {run.steps for run in analysis.runs.values()} == {10}
     assert "trying the baseline once more, to step 10" in out
     assert all(run.score("val_acc") is not None for run in analysis.runs.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def watch(paths: Sequence[Path], check: Callable[[], int]) -> None:
     except ModuleNotFoundError as error:
         raise SettingsError(f"--watch needs {error.name}: pip install 'tricklint[watch]'") from None
 
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # it says by itself that it was interrupted
     usual = DefaultFilter()
 
     def matters(change: object, path: str) -> bool:

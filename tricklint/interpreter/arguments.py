@@ -13,6 +13,7 @@ from tricklint.interpreter.values import (
     Dict,
     Func,
     Instance,
+    Namespace,
     Ref,
     Sequence,
     Value,
@@ -36,11 +37,11 @@ def arguments(m: Machine, node: cst.Call) -> CallArgs:
                 args.open = True
         elif arg.star == "**":
             inner = first(value)
-            if isinstance(inner, Dict):
+            if isinstance(inner, (Dict, Namespace)):
                 for key, item in inner.fields.items():
                     if isinstance(key, str):
                         args.kwargs[key] = item
-                args.open_kwargs = args.open_kwargs or inner.open
+                args.open_kwargs = args.open_kwargs or (isinstance(inner, Dict) and inner.open)
             else:
                 args.open_kwargs = True
         elif arg.keyword is not None:
@@ -104,7 +105,7 @@ def default_of(m: Machine, param: cst.Param, func: Func) -> Value:
     finally:
         m.frames.pop()
     if isinstance(value, Const):
-        return Const(value.value, True)
+        return Const(value.value, True, value.place)
     declared = behaviour.declared_default(value)
     if declared is not None:
         return declared

@@ -8,7 +8,7 @@ import libcst as cst
 
 from tricklint.interpreter import behaviour
 from tricklint.interpreter.callargs import CallArgs
-from tricklint.interpreter.imports import ModuleValue, module_attribute
+from tricklint.interpreter.imports import ModuleValue, module_attribute, of_library
 from tricklint.interpreter.machine import Machine, evaluates
 from tricklint.interpreter.values import (
     UNKNOWN,
@@ -40,7 +40,7 @@ def get_attribute(m: Machine, value: Value, name: str, node: cst.CSTNode) -> Val
     if isinstance(value, Union):
         return join(*(get_attribute(m, member, name, node) for member in value.values), sure=value.sure)
     if isinstance(value, Ref):
-        return Ref(canonical(f"{value.name}.{name}"))
+        return of_library(m, f"{value.name}.{name}")
     if isinstance(value, Instance):
         return instance_attribute(m, value, name, node)
     if isinstance(value, Namespace):

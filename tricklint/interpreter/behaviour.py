@@ -119,7 +119,7 @@ class Behaviour:
         """The value is added to a total or a container; True where that was worth an event."""
         return False
 
-    def decorates(self, m: Machine, value: Any, made: Func | Class) -> None:
+    def decorates(self, m: Machine, value: Any, made: Value) -> None:
         """The object is a decorator of a function or class of the program, which stays what it is."""
 
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
@@ -128,6 +128,7 @@ class Behaviour:
 
 
 NOTHING = Behaviour()
+STRANGER = "<stranger>"  # the kind that objects without one act as, where no package's prefix is registered
 GUESSES: list[Callable[[Machine, cst.Call, Value], Value | None]] = []
 AFTER: dict[str, Callable[[Machine, Value, cst.CSTNode], Value]] = {}
 _MADE_BY: list[tuple[str, Behaviour]] = []
@@ -135,6 +136,7 @@ _ACTS: dict[str, Behaviour] = {"": NOTHING}
 KINDS: dict[str, Behaviour] = {}
 TYPES: dict[type, Behaviour] = {}
 FUNCTIONS: dict[str, Function] = {}
+NAMED: dict[str, Callable[[Machine], Value]] = {}
 METHODS: dict[tuple[str, str], Method] = {}
 _FINDERS: list[tuple[int, Finder]] = []
 _FOUND: dict[str, Function | None] = {}
@@ -155,7 +157,8 @@ def of(value: Value | None) -> Behaviour:
 def of_made_by(library: str) -> Behaviour:
     """How objects of a library act that have no kind of their own."""
     if library not in _ACTS:
-        _ACTS[library] = next((acts for prefix, acts in _MADE_BY if library.startswith(prefix)), NOTHING)
+        others = KINDS.get(STRANGER, NOTHING)
+        _ACTS[library] = next((acts for prefix, acts in _MADE_BY if library.startswith(prefix)), others)
     return _ACTS[library]
 
 
@@ -206,6 +209,16 @@ def function(*names: str) -> Callable[[F], F]:
 
     def register(handler: F) -> F:
         FUNCTIONS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
+
+def named(*names: str) -> Callable[[F], F]:
+    """The decorated function says what these dotted names of a library stand for: `(m) -> Value`."""
+
+    def register(handler: F) -> F:
+        NAMED.update(dict.fromkeys(names, handler))
         return handler
 
     return register
@@ -298,6 +311,8 @@ __all__ = [
     "GUESSES",
     "KINDS_OF_CLASS",
     "METHODS",
+    "NAMED",
+    "STRANGER",
     "Behaviour",
     "Function",
     "after",
@@ -313,6 +328,7 @@ __all__ = [
     "kind_of",
     "library_function",
     "method",
+    "named",
     "of",
     "of_made_by",
     "opaque",

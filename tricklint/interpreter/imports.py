@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import glob
 
+from tricklint.interpreter.behaviour import NAMED
 from tricklint.interpreter.machine import FALL, Frame, Machine
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
@@ -29,6 +30,13 @@ DYNAMIC_LIMIT = 48
 
 
 PENDING = Unknown("being imported")
+
+
+def of_library(m: Machine, dotted: str) -> Value:
+    """What a dotted name of a library stands for: mostly itself."""
+    name = canonical(dotted)
+    handler = NAMED.get(name)
+    return handler(m) if handler is not None else Ref(name)
 
 
 class ModuleValue(Value):
@@ -189,7 +197,7 @@ def import_name(m: Machine, level: int, dotted: str, name: str) -> Value:
     if below is not None:
         inner = run_file(m, below)
         return ModuleValue(inner) if inner is not None else UNKNOWN
-    return Ref(canonical(f"{dotted}.{name}"))
+    return of_library(m, f"{dotted}.{name}")
 
 
 def module_attribute(m: Machine, value: ModuleValue, name: str) -> Value:
@@ -235,7 +243,9 @@ def global_name(m: Machine, file: FileModule, name: str) -> Value | None:
     if name == "__name__":
         return UNKNOWN
     if name == "__file__":
-        return UNKNOWN
+        return Const(str(file.path))
+    if name == "__doc__":
+        return Const(file.tree.module.get_docstring())
     if name in _BUILTINS:
         return Ref("builtins." + name)
     if file.star_libraries:

@@ -22,6 +22,7 @@ from tricklint.interpreter.values import (
     Dict,
     Func,
     Instance,
+    Namespace,
     Prefixed,
     Sequence,
     Unknown,
@@ -115,7 +116,7 @@ def eval_ifexp(m: Machine, node: cst.IfExp) -> Value:
     m.fork(((run(taken), Step(taken, True)), (run(other), Step(other, False))), True)
     if isinstance(results[0], Const) and not any(isinstance(r, Instance) for r in results):
         value = results[0]
-        return Const(value.value, True)
+        return Const(value.value, True, value.place)
     return join(*results, sure=True)
 
 
@@ -148,9 +149,9 @@ def eval_dict(m: Machine, node: cst.Dict) -> Value:
         value = m.eval(element.value)
         if isinstance(element, cst.StarredDictElement):
             inner = first(value)
-            if isinstance(inner, Dict):
+            if isinstance(inner, (Dict, Namespace)):
                 made.fields.update(inner.fields)
-                made.open = made.open or inner.open
+                made.open = made.open or (isinstance(inner, Dict) and inner.open)
             else:
                 made.open = True
             continue

@@ -9,8 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
+<<<<<<< HEAD
 from pathlib import Path
 from typing import Any, TypeVar
+=======
+from typing import Any, TypeVar, cast
+>>>>>>> main
 
 import libcst as cst
 
@@ -22,6 +26,7 @@ from tricklint.interpreter.values import (
     Const,
     Func,
     Instance,
+    Record,
     Value,
     join,
 )
@@ -141,7 +146,16 @@ class Machine:
         self.keepers: dict[int, bool] = {}
         self.calls_of: dict[int, int] = {}  # how often each function ran in this entry
         self.mixed = 0  # >0: a callee that may be a model or something else is being called
+        self.watch: Callable[[], None] = lambda: None  # called now and then; may raise to end the run
+        self.records: dict[type, Any] = {}  # what libraries know of the whole run: a typed record a kind
         self.silent = 0  # >0: events are not recorded (a replay for a value only)
+
+    def fact(self, kind: type[Record]) -> Record:
+        """What a library knows of the whole run, as a record of that kind; made when it is first asked for."""
+        found = self.records.get(kind)
+        if found is None:
+            found = self.records[kind] = kind()
+        return cast(Record, found)
 
     # -- what everything is made of ------------------------------------------------------------------------------------
 
@@ -197,6 +211,8 @@ class Machine:
         self.steps += 1
         if self.steps > self.budget:
             raise BudgetSpent
+        if not self.steps % 256:
+            self.watch()
 
     def activation(self) -> Activation:
         """The call that is running, with those it was called from."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricklint.knowledge.frameworks import KNOWN_BY_NAME
-from tricklint.source.tree import Tree
+from tricklint.source.data import MAX_BYTES, SUFFIXES, DataError, from_disk, parse_data
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tricklint.interpreter.values import (
         Value,
     )
+    from tricklint.source.data import Datum, Reader
     from tricklint.source.text import Source
+    from tricklint.source.tree import Tree
 
 
 class FileModule:
@@ -35,7 +37,7 @@ class FileModule:
 
     @cached_property
     def tree(self) -> Tree:
-        return Tree(self.path, self.source.text)
+        return self.source.tree
 
     @property
     def is_package(self) -> bool:
@@ -58,10 +60,15 @@ class Project:
         sources: Mapping[Path, Source],
         import_roots: Sequence[Path],
         load: Callable[[Path], Source | None],
+        watch: Callable[[], None] = lambda: None,
+        read: Reader = from_disk,
     ) -> None:
         self.sources = dict(sources)
         self.import_roots = tuple(import_roots)
         self._load = load
+        self._watch = watch
+        self._read = read
+        self._data: dict[Path, Datum | None] = {}
         self._modules: dict[Path, FileModule | None] = {}
         self._found: dict[tuple[Path, str], Path | None] = {}
         self._frameworks: dict[Path, Path | None] = {}
@@ -74,6 +81,7 @@ class Project:
         module: FileModule | None = None
         source = self.sources.get(path) or self._load(path)
         if source is not None:
+            self._watch()  # parsing takes long
             module = FileModule(source)
             try:
                 module.tree  # noqa: B018 (parse now, to know whether it can be)
@@ -82,6 +90,30 @@ class Project:
                 module = None
         self._modules[path] = module
         return module
+
+    def data(self, path: Path) -> Datum | None:
+        """What a configuration file of the project holds; None where it is outside of it, or cannot be read."""
+        if path not in self._data:
+            self._data[path] = self._parsed(path)
+        return self._data[path]
+
+    def _parsed(self, path: Path) -> Datum | None:
+        raw = self.text(path) if path.suffix.lower() in SUFFIXES else None
+        try:
+            return None if raw is None else parse_data(path.suffix, raw)
+        except DataError:
+            return None
+
+    def text(self, path: Path) -> bytes | None:
+        """The bytes of a small file of the project that is no program."""
+        if not any(root in path.parents for root in self.import_roots):
+            return None
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                return None
+        except OSError:
+            pass  # it may lie open in an editor, and the reader tells
+        return self._read(path)
 
     def ran(self, path: Path) -> bool:
         module = self._modules.get(path)

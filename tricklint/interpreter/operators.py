@@ -19,10 +19,12 @@ from tricklint.interpreter.values import (
     Const,
     Dict,
     Instance,
+    Namespace,
     Pred,
     Prefixed,
     Ref,
     Sequence,
+    Share,
     Test,
     Union,
     Unknown,
@@ -76,7 +78,7 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
             return UNKNOWN
         if isinstance(result, (str, tuple)) and len(result) > 10_000:
             return UNKNOWN
-        return Const(result, a.default or b.default)
+        return Const(result, a.default or b.default, a.place or b.place)
     if isinstance(b, Unknown) and isinstance(a, Const) and isinstance(a.value, str) and op in ("Add", "Modulo"):
         return Prefixed(a.value if op == "Add" else a.value.partition("%")[0])
     if isinstance(a, Prefixed) and op == "Add":
@@ -95,11 +97,26 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
         return Sequence(a.kind, a.items, True, node, m.file)
     if op in ("BitAnd", "BitOr", "Subtract") and isinstance(a, Sequence):
         return Sequence(a.kind, a.items, True, node, m.file)
+    if op == "BitOr" and isinstance(a, (Dict, Namespace)) and isinstance(b, (Dict, Namespace)):
+        made = Dict(node, m.file, any(isinstance(each, Dict) and each.open for each in (a, b)))
+        made.fields.update({**a.fields, **b.fields})
+        return made
     if op == "Multiply" and isinstance(a, Const) and isinstance(a.value, (int, float)) and a.value == 0:
         return a
     if op == "Multiply" and isinstance(b, Const) and isinstance(b.value, (int, float)) and b.value == 0:
         return b
-    return UNKNOWN
+    return share_of(op, a, b)
+
+
+def share_of(op: str, a: Value | None, b: Value | None) -> Value:
+    """`batch_size // device_count()`, `workers * batch_size`: the known number still says that it is fixed."""
+    base, other = (b, a) if op == "Multiply" and not isinstance(a, (Const, Share)) else (a, b)
+    if op not in ("Multiply", "Divide", "FloorDivide") or not isinstance(other, (Unknown, Instance)):
+        return UNKNOWN
+    if isinstance(base, Share):
+        return base
+    known = isinstance(base, Const) and isinstance(base.value, (int, float)) and not isinstance(base.value, bool)
+    return Share(base) if known and isinstance(base, Const) else UNKNOWN
 
 
 @evaluates(cst.UnaryOperation)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import libcst as cst
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tricklint.interpreter.modules import FileModule
 
 
@@ -47,6 +49,16 @@ class Unknown(Value):
 UNKNOWN = Unknown()
 
 
+class Share(Unknown):
+    """A known number times or by one that is not known: `batch_size // device_count()`."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, base: Const) -> None:
+        super().__init__()
+        self.base = base
+
+
 class Prefixed(Unknown):
     """Text of which only the beginning is known: `"models." + name`."""
 
@@ -58,11 +70,22 @@ class Prefixed(Unknown):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a configuration file a constant stands."""
+
+    path: Path
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class Const(Value):
-    """A Python constant. `default` marks one that the user may override (a command line default, a parameter's)."""
+    """A Python constant. `default` marks one that the user may override (a command line default, a parameter's).
+    `place`: the configuration file that it was read from."""
 
     value: Any
     default: bool = False
+    place: Place | None = field(default=None, compare=False)
 
 
 NONE = Const(None)

@@ -74,6 +74,9 @@ LOSSES = {
     NN + "GaussianNLLLoss": "mse", NN + "PoissonNLLLoss": "mse", NN + "HingeEmbeddingLoss": "metric",
     NN + "MultiLabelMarginLoss": "margin", NN + "SoftMarginLoss": "margin",
     "timm.loss.LabelSmoothingCrossEntropy": "cross_entropy", "timm.loss.SoftTargetCrossEntropy": "cross_entropy",
+    "monai.losses.FocalLoss": "focal", "monai.losses.focal_loss.FocalLoss": "focal", "monai.losses.DiceFocalLoss": "focal",
+    "kornia.losses.FocalLoss": "focal_softmax", "kornia.losses.BinaryFocalLossWithLogits": "focal",
+    "segmentation_models_pytorch.losses.FocalLoss": "focal", "segmentation_models_pytorch.losses.focal.FocalLoss": "focal",
 }  # fmt: skip
 LOSS_FUNCTIONS = {
     "torch.nn.functional.cross_entropy": "cross_entropy",
@@ -86,6 +89,11 @@ LOSS_FUNCTIONS = {
     "torch.nn.functional.kl_div": "kl",
     "torchvision.ops.sigmoid_focal_loss": "focal",
     "torchvision.ops.focal_loss.sigmoid_focal_loss": "focal",
+    "kornia.losses.focal_loss": "focal_softmax",
+    "kornia.losses.focal.focal_loss": "focal_softmax",
+    "kornia.losses.binary_focal_loss_with_logits": "focal",
+    "kornia.losses.focal.binary_focal_loss_with_logits": "focal",
+    "monai.losses.focal_loss.sigmoid_focal_loss": "focal",
 }
 # Tensor operations whose result carries no gradient, whatever goes in
 INTEGER_OPS = frozenset((

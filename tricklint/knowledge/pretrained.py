@@ -22,6 +22,7 @@ class PretrainedRow:
     vision: bool = True
 
 
+FLAGS = ("pretrained", "weights", "encoder_weights")  # what asks for weights, whatever the library
 TORCHVISION_TASKS = ("torchvision.models.segmentation.", "torchvision.models.detection.")
 _TABLE: tuple[tuple[str, PretrainedRow], ...] = (
     ("torchvision.models.segmentation.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=())),
@@ -64,8 +65,8 @@ def row_of(name: str) -> PretrainedRow | None:
     """The row for a constructor's dotted name, or None when it builds no pretrained model."""
     if name.endswith(".from_pretrained"):
         owner = name.rpartition(".")[0].rpartition(".")[2]
-        if name.startswith(("efficientnet_pytorch.",)):
-            return _by_prefix(name)
+        if name.startswith("efficientnet_pytorch."):  # also by its submodule: efficientnet_pytorch.model.EfficientNet
+            return _by_prefix("efficientnet_pytorch.EfficientNet.from_pretrained")
         if not transformer_model(owner):
             return None
         return PretrainedRow(always=True, family="transformers", vision=False, head=())

@@ -28,6 +28,7 @@ from tricklint.interpreter.values import (
     Pred,
     Ref,
     Sequence,
+    Share,
     Test,
     Union,
     Unknown,
@@ -50,10 +51,15 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if all(isinstance(a, Const) for a in given):
             func = {"float": float, "int": int, "str": str, "bool": bool, "abs": abs, "round": round, "min": min,
                     "max": max}[name]  # fmt: skip
+            place = next((a.place for a in given if isinstance(a, Const) and a.place), None)
             try:
-                return Const(func(*(a.value for a in given)), any(a.default for a in given))  # type: ignore[union-attr,operator]
+                return Const(func(*(a.value for a in given)), any(a.default for a in given), place)  # type: ignore[union-attr,operator]
             except Exception:
                 return UNKNOWN
+    if name in ("float", "int", "round", "max", "min"):
+        shares = [a for a in given if isinstance(a, Share)]
+        if shares:
+            return shares[0]
     if name == "len" and given:
         inner = given[0]
         if isinstance(inner, Sequence) and not inner.open:
@@ -248,8 +254,9 @@ def make_dict(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
         inner = first(value)
         if isinstance(inner, ParamSet) and inner.named and len(args.positional) == 1 and not args.kwargs:
             return inner  # names and parameters: a loop over its items is one over the pairs
-        if isinstance(inner, Dict):
+        if isinstance(inner, (Dict, Namespace)):
             made.fields.update(inner.fields)
+            made.open = made.open or (isinstance(inner, Dict) and inner.open)
         elif isinstance(inner, Sequence):
             for item in inner.items:
                 if isinstance(item, Sequence) and len(item.items) == 2:
@@ -265,12 +272,17 @@ def make_dict(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
     return made
 
 
+def is_record(value: Instance) -> bool:
+    """An object of a class of the program that stands for nothing of a library: its fields are all there is to it."""
+    return isinstance(value.cls, Class) and not value.kind
+
+
 @function("builtins.vars", "builtins.locals", "builtins.globals")
 def variables(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = Dict(node, m.file)
     for member in members(args.positional[0]) if args.positional else ():
-        if isinstance(member, Namespace):
-            made.fields.update(member.fields)
+        if isinstance(member, Namespace) or (isinstance(member, Instance) and is_record(member)):
+            made.fields = member.fields  # `vars(args)["lr"] = …` writes to the object itself
             return made
 
         if isinstance(member, ModuleValue):

@@ -35,7 +35,8 @@ class Group:
 @dataclass(slots=True, eq=False)
 class OptimizerFacts:
     """name: the class or factory, dotted. own: a class of the program. factory: it splits the parameters by itself.
-    open: more options may have been given. defaults: what an own class hands to `Optimizer.__init__`."""
+    open: more options may have been given. defaults: what an own class hands to `Optimizer.__init__`. configured: a
+    configuration names its class, and what the call is given goes through a library that takes no groups of tensors."""
 
     name: str = ""
     row: OptimizerRow | None = None
@@ -46,6 +47,7 @@ class OptimizerFacts:
     own: bool = False
     factory: bool = False
     defaults: Value | None = None
+    configured: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -115,8 +117,9 @@ class ModuleFacts:
     saved hyperparameters. optimizers: what `configure_optimizers` gave; fitted: a trainer ran it. flat: its parameters are
     one long vector. reparametrised: the wrapper that gives its weight a scale of its own. open: it may hold more children.
     copied: another model was made from it. peft: adapters train in it. super_args: what its base class was given.
-    grown: modules that a loop over its own modules hung on them, by the attribute. imagined: nobody made it; it stands for
-    an instance that may be. is_pretrained, holds_pretrained: answers that rules have worked out before.
+    grown: modules that a loop over its own modules hung on them, by the attribute. adopted: fields that hold modules it
+    was given when it was made. guessed: only its use says that it is a
+    module, nothing tells what is in it. imagined: nobody made it; it stands for an instance that may be. is_pretrained, holds_pretrained: answers that rules have worked out before.
     """
 
     pretrained: bool | None = False
@@ -139,6 +142,8 @@ class ModuleFacts:
     peft: bool = False
     super_args: CallArgs | None = None
     grown: dict[str, Value] = field(default_factory=dict)
+    adopted: set[str] = field(default_factory=set)
+    guessed: bool = False
     imagined: bool = False
     is_pretrained: bool | None = None
     holds_pretrained: bool | None = None

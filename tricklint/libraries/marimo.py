@@ -14,7 +14,6 @@ from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
     UNKNOWN,
-    Class,
     Func,
     Instance,
     Sequence,
@@ -71,7 +70,7 @@ class CellBehaviour(Behaviour):
     def call(self, m: Machine, value: Any, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return value  # type: ignore[no-any-return]
 
-    def decorates(self, m: Machine, value: Any, made: Func | Class) -> None:
+    def decorates(self, m: Machine, value: Any, made: Value) -> None:
         app = value.fact(CellFacts).app
         if app is not None and isinstance(made, Func):
             app.fact(AppFacts).cells.append(made)

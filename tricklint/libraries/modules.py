@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.values import (
     Class,
     Instance,
+    Sequence,
     Value,
+    first,
     members,
 )
 from tricklint.knowledge import layers
@@ -29,6 +32,19 @@ def layer_arguments(module: Instance) -> tuple[tuple[Value, ...], dict[str, Valu
     if given is None:
         return module.args, module.kwargs
     return tuple(given.positional), given.kwargs
+
+
+def adopt(made: Instance, args: CallArgs) -> None:
+    """Modules among the arguments of a library's layer, also in a list of them, are its children."""
+    given = [(str(at), value) for at, value in enumerate(args.positional)] + list(args.kwargs.items())
+    for name, value in given:
+        inner = first(value)
+        items = inner.items if isinstance(inner, Sequence) else (value,)
+        for at, item in enumerate(items):
+            if any(isinstance(each, Instance) and each.kind == "module" for each in members(item)):
+                key = f"{name}.{at}" if len(items) > 1 else name
+                made.fields.setdefault(key, item)
+                made.fact(ModuleFacts).adopted.add(key)
 
 
 def submodules(module: Instance) -> tuple[tuple[str, Instance], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
+from tricklint.interpreter.arguments import default_of
 from tricklint.interpreter.behaviour import Behaviour, behaves, declares_default, function, parameter_defaults
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
@@ -13,6 +14,7 @@ from tricklint.interpreter.values import (
     UNKNOWN,
     Class,
     Const,
+    Dict,
     Func,
     Instance,
     Namespace,
@@ -21,7 +23,9 @@ from tricklint.interpreter.values import (
     Value,
     first,
 )
-from tricklint.libraries.facts import OptimizerFacts, ParserFacts
+from tricklint.libraries.config_files import value_of
+from tricklint.libraries.facts import ParserFacts
+from tricklint.libraries.paths import data_at
 
 
 @parameter_defaults
@@ -47,10 +51,9 @@ def click_defaults(m: Machine, func: Func) -> dict[str, Value]:
     return found
 
 
-def parser_method(m: Machine, parser: Instance, name: str, args: CallArgs) -> Value:
-    node = parser.node
+def parser_method(m: Machine, parser: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     options = parser.fact(ParserFacts).options
-    if name == "add_argument":
+    if name in ("add_argument", "add_option"):
         texts = [first(a) for a in args.positional]
         names = [a.value for a in texts if isinstance(a, Const) and isinstance(a.value, str)]
         dest = first(args.kwargs.get("dest"))
@@ -64,16 +67,31 @@ def parser_method(m: Machine, parser: Instance, name: str, args: CallArgs) -> Va
         options[label] = argument_default(m, args, positional=bool(names) and not names[0].startswith("-"))
         return UNKNOWN
     if name == "set_defaults":
-        for key, v in args.kwargs.items():
+        given = dict(args.kwargs)
+        for inner in map(first, args.positional):
+            if isinstance(inner, (Dict, Namespace)):
+                given.update({key: v for key, v in inner.fields.items() if isinstance(key, str)})
+        for key, v in given.items():
             at = first(v)
-            options[key] = Const(at.value, True) if isinstance(at, Const) else v
+            options[key] = Const(at.value, True, at.place) if isinstance(at, Const) else v
         return NONE
-    if name in ("parse_args", "parse_known_args", "parse_intermixed_args", "parse"):
+    if name in ("add_arguments", "add_class_arguments", "add_dataclass_arguments", "add_function_arguments"):
+        wanted, label_ = first(args.get(0, "dataclass")), first(args.get(1, "dest") or args.kwargs.get("nested_key"))
+        if isinstance(label_, Const) and isinstance(label_.value, str) and isinstance(wanted, (Class, Func)):
+            options[label_.value] = filled_group(m, name, wanted, args, node)
+        return UNKNOWN
+    if name in ("parse_args", "parse_known_args", "parse_intermixed_args", "parse", "parse_path", "get_defaults"):
         made = Namespace(node, m.file)
-        made.fields.update(options)
-        if name == "parse_known_args":
+        for key, v in {**options, **from_files(m, parser, node)}.items():
+            put(made, key, v, nests=parser.library.startswith("jsonargparse."))
+        if name == "parse_known_args" or parser.library.startswith("optparse."):
             return Sequence("tuple", (made, UNKNOWN), False, node, m.file)
         return made
+    if name == "get_default":
+        at = first(args.get(0, "dest"))
+        return options.get(at.value, UNKNOWN) if isinstance(at, Const) else UNKNOWN
+    if name == "instantiate_classes" and args.positional:
+        return args.positional[0]
     if name in ("parse_args_into_dataclasses", "parse_json_file", "parse_dict"):
         made_items = []
         for arg in parser.args[:1]:
@@ -81,7 +99,7 @@ def parser_method(m: Machine, parser: Instance, name: str, args: CallArgs) -> Va
             classes = inner.items if isinstance(inner, Sequence) else (inner,)
             for cls in classes:
                 if isinstance(cls, (Class, Ref)):
-                    made_items.append(m.call(cls, CallArgs(), node))  # type: ignore[arg-type]
+                    made_items.append(m.call(cls, CallArgs(), node))
                 else:
                     made_items.append(UNKNOWN)
         return Sequence("tuple", tuple(made_items), False, node, m.file)
@@ -90,6 +108,46 @@ def parser_method(m: Machine, parser: Instance, name: str, args: CallArgs) -> Va
     if name == "add_parser":
         return parser
     return UNKNOWN
+
+
+def put(target: Namespace, key: str, value: Value, nests: bool) -> None:
+    """jsonargparse's `--optim.lr` is read as `args.optim.lr`."""
+    *above, last = key.split(".") if nests else [key]
+    for part in above:
+        below = target.fields.get(part)
+        if not isinstance(below, (Namespace, Instance)):
+            below = target.fields[part] = Namespace(target.node, target.file)
+        target = below  # type: ignore[assignment]
+    target.fields[last] = value
+
+
+def from_files(m: Machine, parser: Instance, node: cst.CSTNode | None) -> dict[str, Value]:
+    """What the files say that a parser reads by default."""
+    found: dict[str, Value] = {}
+    listed = first(parser.kwargs.get("default_config_files"))
+    for item in listed.items if isinstance(listed, Sequence) else ():
+        data = data_at(m, item)
+        made = value_of(m, data[1], data[0], node, attributes=True) if data is not None else None
+        if isinstance(made, Namespace):
+            found.update({str(key).replace("-", "_"): value for key, value in made.fields.items()})
+    return found
+
+
+def filled_group(m: Machine, name: str, wanted: Class | Func, args: CallArgs, node: cst.CSTNode | None) -> Value:
+    """A class of the program that a parser makes options of: an object of it with its defaults, or (jsonargparse) the
+    defaults of its parameters."""
+    at = args.get(2, "default")
+    if at is not None:
+        return at
+    if name == "add_arguments" or name.startswith("add_dataclass"):
+        return m.call(wanted, CallArgs(), node or wanted.node)
+    func = wanted.lookup("__init__") if isinstance(wanted, Class) else wanted
+    made = Namespace(node, m.file)
+    if isinstance(func, Func):
+        for param in (*func.node.params.params, *func.node.params.kwonly_params):
+            if param.name.value != "self":
+                made.fields[param.name.value] = default_of(m, param, func)
+    return made
 
 
 def argument_default(m: Machine, args: CallArgs, positional: bool) -> Value:
@@ -120,6 +178,9 @@ def argument_default(m: Machine, args: CallArgs, positional: bool) -> Value:
     "configargparse.ArgumentParser",
     "configargparse.ArgParser",
     "transformers.HfArgumentParser",
+    "optparse.OptionParser",
+    "simple_parsing.ArgumentParser",
+    "jsonargparse.ArgumentParser",
 )
 def parser(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
@@ -128,7 +189,7 @@ def parser(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if isinstance(parents, Sequence):
         for parent in parents.items:
             if isinstance(parent, Instance):
-                made.fact(OptimizerFacts).options.update(parent.fact(ParserFacts).options)
+                made.fact(ParserFacts).options.update(parent.fact(ParserFacts).options)
     return made
 
 
@@ -144,6 +205,6 @@ def option_default(value: Value) -> Value | None:
 @behaves("parser")
 class ParserBehaviour(Behaviour):
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
-        if name.startswith(("add_argument_group", "add_mutually")):
+        if name.startswith(("add_argument_group", "add_mutually", "add_option_group")):
             return value
-        return parser_method(m, value, name, args)
+        return parser_method(m, value, name, args, node)

@@ -22,6 +22,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import pretrained
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import adopt
 
 
 @finder(rank=30)
@@ -36,6 +37,7 @@ def pretrained_model(row: pretrained.PretrainedRow, m: Machine, name: str, args:
     made.kind = "module"
     made.fact(ModuleFacts).family = row.family
     made.fact(ModuleFacts).external = True
+    adopt(made, args)
     verdict: bool | None = row.always or row.default_on
     for flag in row.flags:
         passed = args.get(row.position if flag == row.flags[0] else None, flag)

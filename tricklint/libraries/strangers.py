@@ -1,21 +1,41 @@
-"""Calls of libraries that no file here describes."""
+"""Calls of libraries that no file here describes, and what their results turn out to be."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Function, finder
+from tricklint.interpreter.behaviour import STRANGER, Behaviour, Function, behaves, finder, of
 from tricklint.interpreter.callargs import CallArgs
-from tricklint.interpreter.calls import call_unknown
-from tricklint.interpreter.events import Built, Made
+from tricklint.interpreter.calls import call_unknown, method
+from tricklint.interpreter.events import Built, Made, Moment
 from tricklint.interpreter.machine import Machine
-from tricklint.interpreter.objects import plain
+from tricklint.interpreter.objects import is_statement, plain
 from tricklint.interpreter.values import (
+    Const,
+    Instance,
     Value,
+    instances,
+    members,
 )
-from tricklint.knowledge import frameworks
+from tricklint.knowledge import frameworks, pretrained
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.modules import adopt
+from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.pretrained import asks_for_weights
 from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.torch_init import initialise
+
+# What is asked of an object says that it is a model: no other library has objects with methods of these names
+_OF_MODELS = frozenset(("parameters", "named_parameters", "eval", "requires_grad_", "load_state_dict", "named_modules"))
+
+
+@dataclass(slots=True, eq=False)
+class StrangerFacts:
+    """at: when a `from_pretrained` made it, of whatever class."""
+
+    at: Moment | None = None
 
 
 @finder(rank=100)
@@ -24,19 +44,84 @@ def any_other(name: str) -> Function | None:
 
 
 def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-    """An object of the library (a module, where it is a class of a package of modules); what it is given may be changed by
-    the call, and a function of tensors gives a tensor."""
+    """An object of the library (a module, where it is a class of a package of modules or is asked for weights); what it is
+    given may be changed by the call, and a function of tensors gives a tensor."""
     made = plain(m, name, args, node)
     if name.startswith("lightning."):
         m.emit(Made(m.now(node), made))
+    if name.endswith(".from_pretrained"):
+        made.fact(StrangerFacts).at = m.now(node)
     if name.startswith(frameworks.MODULE_PACKAGES) and name.rpartition(".")[2][:1].isupper():
-        made.kind = "module"
-        made.fact(ModuleFacts).external = True
-        m.emit(Built(m.now(node), made))
-    elif name not in frameworks.HARMLESS and not name.startswith(frameworks.HARMLESS_PREFIXES):
+        adopt(made, args)
+        becomes_model(m, made)
+        return made
+    if fills_parameters(m, name, args, node):
+        return made
+    harmless = name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES)
+    if not harmless:
         call_unknown(m, args, node, name)
     tensors = [value for value in args.all() if isinstance(value, Tensor)]
     if tensors and name.rpartition(".")[2][:1].islower():
         grad = any(tensor.grad for tensor in tensors)
         return Tensor("unknown", tuple(args.all()), tensors[0].module, node, m.file, grad, name=name)
+    if not harmless and any(weights_by(flag, args.kwargs.get(flag)) for flag in pretrained.FLAGS):
+        becomes_model(m, made)
     return made
+
+
+def fills_parameters(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> bool:
+    """Whether the call gives parameters their values: a function that is handed one of a module's, and whose result nobody
+    takes (`timm.layers.trunc_normal_(m.weight, std=0.02)`)."""
+    if not isinstance(node, cst.Call) or not (name.endswith("_") or is_statement(m, node)):
+        return False
+    given = [
+        member
+        for value in args.positional[:1]
+        for member in members(value)
+        if isinstance(member, ParamSet) and member.kind == "param" and member.elem and not member.names
+    ]
+    for member in given:
+        initialise(m, member, name.rpartition(".")[2], args.positional[1:], node, kwargs=args.kwargs)
+    return bool(given)
+
+
+def weights_by(flag: str, passed: Value | None) -> bool:
+    """Whether an argument is one that only a model's constructor has: `pretrained`, `weights` that are named or None."""
+    if passed is None or flag != "weights":
+        return passed is not None
+    named = isinstance(passed, Const) and (passed.value is None or isinstance(passed.value, str))
+    return named or asks_for_weights(passed) is True
+
+
+def becomes_model(m: Machine, made: Instance) -> None:
+    """What a library made turns out to be a model, with weights where it was asked for them."""
+    made.kind = "module"
+    known = made.fact(ModuleFacts)
+    known.external = True
+    passed = next((made.kwargs[flag] for flag in pretrained.FLAGS if flag in made.kwargs), None)
+    if made.library.endswith(".from_pretrained"):
+        known.pretrained = True
+    elif passed is not None:
+        known.pretrained = asks_for_weights(passed)
+    else:
+        known.guessed = not made.library.startswith(frameworks.MODULE_PACKAGES)
+    assert made.node is not None
+    m.emit(Built(made.fact(StrangerFacts).at or m.now(made.node), made))
+
+
+@behaves(STRANGER)
+class Stranger(Behaviour):
+    """An object of a library of which nothing is known, until its use says that it is a model."""
+
+    def set_attribute(self, m: Machine, value: Instance, name: str, new: Value, node: cst.CSTNode) -> bool:
+        if value.fact(StrangerFacts).at is None or not any(True for _ in instances(new, "module")):
+            return False
+        becomes_model(m, value)  # a part of what came with weights is replaced by a module
+        return of(value).set_attribute(m, value, name, new, node)
+
+    def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if not isinstance(value, Instance) or not value.library or name not in _OF_MODELS or args.positional[1:]:
+            return None
+        becomes_model(m, value)
+        return method(m, value, name, args, node)
+

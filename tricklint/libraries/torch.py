@@ -56,7 +56,7 @@ def variable(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
 def loss_function(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     given = tuple(args.positional)
     m.emit(LossComputed(m.now(node), Ref(name), given, given, args.kwargs, layers.LOSS_FUNCTIONS[name]))
-    return Tensor("loss", tuple(args.all()), None, node, m.file, m.grad is not False)
+    return Tensor("loss", tuple(args.all()), None, node, m.file, m.grad is not False, name=name)
 
 
 @function(*_GRAD_SWITCHES)

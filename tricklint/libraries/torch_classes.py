@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import libcst as cst
+
 from tricklint.interpreter.behaviour import kind_of
 from tricklint.interpreter.values import (
     Class,
+    Func,
+    Ref,
+    Unknown,
+    Value,
 )
+from tricklint.knowledge import layers
+from tricklint.knowledge.names import canonical
+from tricklint.source.tree import walk
 
 MODULE_BASES = frozenset(
     (
@@ -41,4 +50,34 @@ def kind_of_class(cls: Class) -> str:
             return "dataset"
         if name.startswith(("fastai.", "monai.networks.", "pytorch_metric_learning", "torchmetrics")):
             return "module" if "nn" in name or "networks" in name or name.endswith("Module") else ""
-    return ""
+    return "module" if any(unknown(at) for at in cls.mro()) and acts_like_a_module(cls) else ""
+
+
+def unknown(base: Value) -> bool:
+    """A base class of which nothing is known: a company's BaseModel, a package that is not described."""
+    return isinstance(base, Unknown) or (
+        isinstance(base, Ref) and not base.name.startswith(("builtins.", "torch.", "typing.", "abc.", "enum.", "lightning."))
+    )
+
+
+def acts_like_a_module(cls: Class) -> bool:
+    """The class, or one of the program above it, has a `forward` and sets layers of torch.nn as its attributes."""
+    if not isinstance(cls.lookup("forward"), Func):
+        return False
+    init = cls.lookup("__init__")
+    return isinstance(init, Func) and any(
+        isinstance(node, cst.Assign)
+        and isinstance(node.value, cst.Call)
+        and any(isinstance(at.target, cst.Attribute) for at in node.targets)
+        and layers.is_module_name(dotted(init, node.value.func))
+        for node in walk(init.node)
+    )
+
+
+def dotted(func: Func, node: cst.BaseExpression) -> str:
+    """The library's name that an expression in a function's file spells: `nn.Linear`; "" for anything else."""
+    if isinstance(node, cst.Attribute):
+        owner = dotted(func, node.value)
+        return canonical(f"{owner}.{node.attr.value}") if owner else ""
+    at = func.file.names.get(node.value) if isinstance(node, cst.Name) else None
+    return canonical(at.name) if isinstance(at, Ref) else ""

@@ -6,7 +6,7 @@ from typing import cast
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, Function, behaves, finder
+from tricklint.interpreter.behaviour import Behaviour, Function, behaves, finder, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.events import Built, Escaped
 from tricklint.interpreter.machine import Machine
@@ -47,6 +47,7 @@ from tricklint.libraries.events import (
     WeightsLoaded,
 )
 from tricklint.libraries.facts import Load, ModuleFacts
+from tricklint.libraries.modules import adopt
 from tricklint.libraries.parameters import compared_for_nothing, freeze
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
@@ -262,16 +263,14 @@ _MODULE_METHOD_NAMES = frozenset(
 )  # fmt: skip
 
 
+@function(*(name for name in layers.LOSSES if not name.startswith(layers.NN)))
 def layer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "loss" if name in layers.LOSSES or name.endswith("Loss") else "module"
     if name in layers.CONTAINERS:
         fill_container(m, made, args, node)
-    elif name in layers.ATTENTION:
-        for value in args.all():
-            for member in members(value):
-                if isinstance(member, Instance) and member.kind == "module":
-                    made.fields[str(len(made.fields))] = member
+    else:
+        adopt(made, args)
     if made.kind == "loss":
         m.emit(LossBuilt(m.now(node), made, layers.LOSSES.get(name, "")))
     else:

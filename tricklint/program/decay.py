@@ -238,9 +238,11 @@ def has_vectors(module: Instance) -> bool | None:
         return False  # the matrices of its adapters train, and nothing else
     for _, child in submodules(module):
         known = child.fact(ModuleFacts)
-        if known.external or child.part_of is not None or _made_elsewhere(child) or layer_class(child) in layers.ATTENTION:
+        if known.guessed:
+            foreign = foreign or child is not module
+        elif known.external or child.part_of is not None or _made_elsewhere(child) or layer_class(child) in layers.ATTENTION:
             return True
-        unknown = unknown or (not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."))
+        unknown = unknown or known.guessed or (not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."))
         foreign = foreign or any(_stranger(value) for value in child.fields.values())
     held = [slot for slot in slots(module) if not slot.absent]
     if any(is_vector(slot) for slot in held):

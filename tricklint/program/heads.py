@@ -10,7 +10,6 @@ import libcst as cst
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
-    Class,
     Const,
     Instance,
     Ref,
@@ -25,6 +24,7 @@ from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.libraries.events import LossComputed, SamplerBuilt
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.tensors import Tensor
+from tricklint.program.focal import focal_losses
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.program import Program
 
@@ -35,6 +35,7 @@ _THROUGH = frozenset(
     gather sum mean cat stack squeeze_ rename tensor view_ Variable""".split()
 )
 _GAN_TARGETS = frozenset("ones zeros ones_like zeros_like full full_like fill_ new_ones new_zeros new_full".split())
+FOCAL, FOCAL_NOTE = "the loss is a focal loss", "positives are rare: a focal loss"
 DEFAULT_PRIOR = 0.01  # Lin et al. 2017
 
 
@@ -65,12 +66,25 @@ def _rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
         for head in head_layers(event):
             if id(head) in found or not default_bias(init, head):
                 continue
-            if not program.trained_by(head) and not any(program.trained_by(h) for h in init.holders(head)):
+            if not trained(program, init, head):
                 continue
             why = imbalance(program, event, head)
             if why is not None and chosen(program, event, head):
                 found[id(head)] = (head, why)
+    for focal in focal_losses(program):
+        for head in _producers(focal.scores):
+            if id(head) in found or not default_bias(init, head) or not trained(program, init, head):
+                continue
+            found[id(head)] = (
+                head,
+                Imbalance(FOCAL, FOCAL_NOTE, focal.product.node, focal.product.file, sigmoid=focal.sigmoid),
+            )
     return found
+
+
+def trained(program: Program, init: Initialisation, head: Instance) -> bool:
+    """Whether an optimizer is given the layer, or a module that holds it."""
+    return bool(program.trained_by(head)) or any(program.trained_by(holder) for holder in init.holders(head))
 
 
 def default_bias(init: Initialisation, head: Instance) -> bool:
@@ -119,7 +133,7 @@ def _producers(value: Value) -> Iterator[Instance]:
 
 def _new_head(model: Instance) -> Iterator[Instance]:
     """The layer that the program put in the place of a library model's classifier: `model.fc = nn.Linear(…)`."""
-    if not model.fact(ModuleFacts).family:
+    if not model.fact(ModuleFacts).external:
         return
     for name in HEAD_NAMES:
         for head in instances(model.fields.get(name), "module"):
@@ -159,20 +173,12 @@ def leaves(value: Value) -> Iterator[Tensor]:
 def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalance | None:
     """What the code itself says about rare positives where this loss is used; None when it says nothing."""
     inputs = event.inputs
-    if len(inputs) > 1 and any(t.op in _GAN_TARGETS for t in leaves(inputs[1])):
-        return None  # real against generated: as many of one as of the other
     loss = event.subject
     kind = event.type
     if isinstance(loss, Instance):
         made = (loss.node, loss.file)
-        if isinstance(loss.cls, Class) and "focal" in loss.cls.name.lower():
-            return Imbalance(
-                "the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head)
-            )
-        if "focal" in loss.library.lower():
-            return Imbalance(
-                "the loss is a focal loss", "positives are rare: a focal loss", *made, sigmoid=_sigmoid(loss, head)
-            )
+        if kind in ("focal", "focal_softmax"):
+            return Imbalance(FOCAL, FOCAL_NOTE, *made, sigmoid=kind == "focal")
         weight = first(loss.kwargs.get("pos_weight"))
         if kind == "bce_logits" and _given(weight):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made, sigmoid=True,
@@ -182,23 +188,22 @@ def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalanc
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", *made,
                              sigmoid=False)  # fmt: skip
     elif isinstance(loss, Ref):
-        if kind == "focal":
-            return Imbalance(
-                "the loss is a focal loss", "positives are rare: a focal loss", event.node, event.file, True
-            )
+        if kind in ("focal", "focal_softmax"):
+            return Imbalance(FOCAL, FOCAL_NOTE, event.node, event.file, kind == "focal")
         if kind == "bce_logits" and _given(first(event.kwargs.get("pos_weight"))):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", event.node,
                              event.file, True)  # fmt: skip
         if kind in ("cross_entropy", "nll") and _given(first(event.kwargs.get("weight"))):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", event.node,
                              event.file, False)  # fmt: skip
+    if len(inputs) > 1 and any(t.op in _GAN_TARGETS for t in leaves(inputs[1])):
+        return None  # real against generated: as many of one as of the other
     if kind in ("bce_logits", "bce"):
         many = _outputs(head)
         target_is_input = len(inputs) > 1 and _same_data(inputs[0], inputs[1])
         if head.library in layers.LINEAR and many is not None and many > 1 and not target_is_input:
-            if many < 128:  # beyond that it is a reconstruction, not a set of labels
-                return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
-                                 "many labels, each rare", event.node, event.file, True)  # fmt: skip
+            return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
+                             "many labels, each rare", event.node, event.file, True)  # fmt: skip
         if head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
             if _kernel(head) == 1 and not _unreduced(event):
                 return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
@@ -232,17 +237,6 @@ def chosen(program: Program, event: Event, head: Instance) -> bool:
 def _given(value: Value | None) -> bool:
     """An argument that was passed and is not None (what it holds may be unknown)."""
     return value is not None and not (isinstance(value, Const) and value.value is None)
-
-
-def _sigmoid(loss: Instance, head: Instance) -> bool:
-    """A focal loss over sigmoids: its forward calls a binary cross-entropy or a sigmoid."""
-    output = loss.fact(ModuleFacts).output
-    if isinstance(output, Value):
-        ops = {t.op for t in leaves(output)} | {str(t.attrs.get("name", "")) for t in leaves(output)}
-        if any(op in ("softmax", "log_softmax") for op in ops):
-            return False
-    outputs = _outputs(head)
-    return outputs == 1 or outputs is None
 
 
 def _prior_of(weight: Value | None) -> float:

@@ -23,7 +23,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Initialised, TrainerGiven, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
-from tricklint.libraries.modules import submodules
+from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 
@@ -50,7 +50,7 @@ def owned(module: Instance) -> Iterator[tuple[str, Instance]]:
                     continue
                 seen.add(id(child))
                 below = f"{path}.{name}" if path else str(name)
-                if child.library in layers.WEIGHTED:
+                if layer_class(child) in layers.WEIGHTED:
                     yield below, child
                 elif child.library in layers.CONTAINERS:
                     stack.append((below, child))
@@ -72,9 +72,10 @@ def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
         for kind in pred.args:
             kinds |= _BASES.get(kind, frozenset()) if isinstance(kind, str) else frozenset()
             kinds.add(kind)
-        return layer.library in kinds or "torch.nn.Module" in kinds
+        own = isinstance(layer.cls, Class) and any(at in kinds for at in layer.cls.mro() if isinstance(at, Class))
+        return own or layer_class(layer) in kinds or "torch.nn.Module" in kinds
     if pred.op in ("classname_contains", "classname"):
-        name = layer.library.rpartition(".")[2]
+        name = layer.label
         return any(
             isinstance(a, str) and (a in name if pred.op == "classname_contains" else a == name) for a in pred.args
         )
@@ -93,7 +94,7 @@ def _holds(pred: Pred, layer: Instance, which: str) -> bool | None:
         return None
     if pred.op == "ndim":
         comparison, number = pred.args
-        dims = 2 if layer.library in layers.LINEAR else 4
+        dims = 2 if layer_class(layer) in layers.LINEAR else 4
         if which == "bias":
             dims = 1
         return {"<": dims < number, "<=": dims <= number, ">": dims > number, ">=": dims >= number, "==": dims == number,
@@ -225,7 +226,7 @@ def _is_pretrained(child: Instance) -> bool:
 
 def _comes_with_weights(child: Instance) -> bool:
     root = child.owner
-    if root.fact(ModuleFacts).pretrained or root.fact(ModuleFacts).family:
+    if root.fact(ModuleFacts).pretrained is not False:
         return True
     # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
     for path in (load.path for load in root.fact(ModuleFacts).loads):
@@ -267,7 +268,7 @@ def deep_and_plain(module: Instance) -> bool:
     """At least eight weight layers in one module tree, with no norm among them and no addition in its forward."""
     from tricklint.libraries.tensors import Tensor
 
-    kinds = [child.library for _, child in submodules(module)]
+    kinds = [layer_class(child) for _, child in submodules(module)]
     if sum(kind in layers.WEIGHTED for kind in kinds) < 8 or any(kind in layers.NORM for kind in kinds):
         return False
     stack: list[Value] = [v for v in [module.fact(ModuleFacts).output] if isinstance(v, Value)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from collections.abc import Sequence as Seq
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import libcst as cst
 
-from tricklint.finding import Evidence, Finding, Fix
+from tricklint.finding import Evidence, Finding, Fix, Location
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.calls import invoke
 from tricklint.interpreter.classes import instantiate, kind_of_class
@@ -26,6 +26,7 @@ from tricklint.interpreter.values import (
     Func,
     Instance,
     Value,
+    first,
     members,
 )
 from tricklint.libraries import load as load_libraries
@@ -36,10 +37,13 @@ from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import roots_of
 from tricklint.libraries.torch_forward import forward
 from tricklint.program import starts
+from tricklint.program.idle import idle
+from tricklint.source.data import from_disk
 from tricklint.source.tree import Tree
 
 if TYPE_CHECKING:
     from tricklint.rule import Rule
+    from tricklint.source.data import Reader
     from tricklint.source.text import Source
 
 A = TypeVar("A", bound=Event)
@@ -58,7 +62,9 @@ class Program:
     """The files of a project, followed from `roots`.
 
     sources: every file in reach, by absolute path. roots: files to start from. import_roots: folders that absolute
-    imports are searched in. load: reads a file that is not in `sources` (None when it cannot).
+    imports are searched in. load: reads a file that is not in `sources` (None when it cannot). entries: the only roots
+    to follow, if not all. watch: called now and then; it may raise to end the run (no Exception, which would be taken
+    for a mistake of the entry). read: the bytes of a configuration file (None when it cannot).
     """
 
     def __init__(
@@ -68,17 +74,24 @@ class Program:
         import_roots: Seq[Path],
         load: Callable[[Path], Source | None],
         settings: Any = None,
+        entries: Set[Path] | None = None,
+        watch: Callable[[], None] = lambda: None,
+        read: Reader = from_disk,
     ) -> None:
         self.sources = sources
         self.settings = settings
         self.facts: Any = None
         self.problems: list[Any] = []
-        self.project = Project(sources, import_roots, load)
+        self.project = Project(sources, import_roots, load, watch, read)
         load_libraries()
         self.interpreter = Machine(self.project)
+        self.interpreter.watch = watch
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots)
+        if entries is not None:
+            followed = [path for path in followed if path in entries]
+            self.roots = [path for path in self.roots if path in entries]
         for path in followed:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
         self._run_rest(followed)
@@ -319,6 +332,8 @@ class Program:
         for event in self.events(OptimizerBuilt, TrainerGiven, GroupAdded):
             values: list[Value] = []
             if isinstance(event, OptimizerBuilt):
+                if idle(self, event):
+                    continue
                 values = [group.params for group in event.subject.fact(OptimizerFacts).groups]
             elif isinstance(event, TrainerGiven):
                 values = [event.subject]
@@ -391,6 +406,16 @@ class Program:
             start, end = file.tree.span(node)
         return Evidence(file.path, start, end, message)
 
+    def read_from(self, value: Value | None, message: str) -> Evidence | None:
+        """The place in a configuration file that a constant was read from, where that is so."""
+        at = first(value)
+        if not isinstance(at, Const) or at.place is None:
+            return None
+        place = at.place
+        width = len(str(at.value))
+        start, end = Location(place.row, place.column), Location(place.row, place.column + width)
+        return Evidence(place.path, start, end, message)
+
     def row_loops(self) -> list[Any]:
         """Loops over `DataFrame.iterrows()` in the files the inquiry starts from."""
         from tricklint.dataframes.loops import foreign_in, frame_loops
@@ -456,7 +481,6 @@ def plain(value: Value) -> Any:
     from tricklint.interpreter.values import (
         Dict,
         Sequence,
-        first,
     )
 
     at = first(value)

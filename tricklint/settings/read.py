@@ -70,8 +70,11 @@ def _table(path: Path) -> tuple[dict[str, Any] | None, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         table = loads(text)
+        ours = table.get("tool", {}).get("tricklint")
         if path.name == "pyproject.toml":
-            table = table.get("tool", {}).get("tricklint")
+            table = ours
+        elif ours is not None:
+            raise ValueError("[tool.tricklint] is for a pyproject.toml; here its keys stand without it")
     except (OSError, ValueError, AttributeError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise SettingsError(f"{relative(path)}: cannot be read: {error}") from None
     if table is not None and not isinstance(table, dict):

@@ -181,6 +181,23 @@ def collect(paths: Iterable[Path], settings: Settings) -> tuple[list[Path], list
     return sorted(found), problems
 
 
+def skipped(path: Path, settings: Settings) -> bool:
+    """Whether walking through the project would pass a file by: excluded, ignored, or in an environment."""
+    excludes = Excludes(settings)
+    folders = _between(path, settings.root)
+    if excludes.match(str(path)) or any(
+        excludes.match(str(folder), folder=True) or _is_environment(str(folder)) for folder in folders
+    ):
+        return True
+    globs = _above(path.parent)
+    return _ignored(str(path), globs) or any(_ignored(f"{folder}/", globs) for folder in folders)
+
+
+def _between(path: Path, root: Path) -> list[Path]:
+    """The folders of a file below a project's root; all of them for a file that stands elsewhere."""
+    return [folder for folder in path.parents if root in folder.parents or root not in path.parents]
+
+
 def _cause(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "does not exist"

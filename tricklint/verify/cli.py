@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Options:
     root: Path | None = None
     output: Path | None = None
     keep_copies: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 class _Failure(click.ClickException):
@@ -190,6 +192,7 @@ def _wishes(options: Options, settings: Any = None) -> Any:
         higher=options.higher if options.higher is not None else (verify.higher_is_better if verify else None),
         margin=options.margin if options.margin is not None else (verify.margin if verify else None),
         timeout_s=duration(options.timeout) if options.timeout else None,
+        began=options.began,
         resumed=bool(options.resume),
         kept={name: getattr(options, name) for name in KEPT},
     )
@@ -221,6 +224,7 @@ def _engine(
 
 def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     from tricklint.verify.conduct import conduct, new_folder
+    from tricklint.verify.devices import Placement, place
     from tricklint.verify.engines.local import cores
     from tricklint.verify.recipe_work import RecipeWork, plan_of
     from tricklint.verify.recipes import load
@@ -246,10 +250,7 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     warm = [("tricklint.verify.recipes.base:warm", {"recipe": name, "folder": str(folder / "work")})]
     engine = _engine(options.engine or "local", options, workers, _preload(name), None, options.ray_address, path, warm)
 
-    def after_pilot(run: Any) -> int:
-        from tricklint.verify.conduct import gpu_seats
-
-        seats = workers if options.workers else gpu_seats(run, workers)
+    def after_pilot(run: Any) -> Placement:
         if options.engine != "ray" and plan.lr_scales == (1.0,):
             times = work.choose_engines([v.name for v in plan.variants], plan.seeds, compiled="cuda" in run.memory)
             shown = {kind for found in times.values() for kind in found}
@@ -261,9 +262,9 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
                 console.print(
                     "  the plain loop: five timed steps show that stacking gains nothing here", highlight=False
                 )
-        if hasattr(engine, "workers"):
-            engine.workers = seats
-        return seats
+        placement = place(run, engine.workers, options.workers, lambda: engine.cards(run))
+        engine.place(placement)
+        return placement
 
     try:
         conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), after_pilot=after_pilot)
@@ -298,7 +299,7 @@ def _script(options: Options) -> None:
     given: dict[str, Any] = {"select": _split(options.select) or None, "ignore": _split(options.ignore) or None}
     given["python"] = str(options.python) if options.python else None
     settings = configuration.load([start if start.exists() else Path.cwd()], options=given)
-    root = _root(options.root or settings.root)
+    root = _root(options.root or _project(settings))
     if words:
         here = Path.cwd().resolve()
         where = here if here.is_relative_to(root) else root
@@ -321,6 +322,17 @@ def _script(options: Options) -> None:
     if report.problems and not any(f.fix is not None for f in report.findings):
         raise VerifyError("nothing to verify: no finding with a fix, and what is named above could not be read")
     _replay(report, report.findings, root, command, settings, options)
+
+
+def _project(settings: Any) -> Path:
+    """The project that check finds. Where nothing marks it (no configuration, no .git), a script is run from the folder
+    in which the command was typed, as `python src/train.py` is; not from the home folder, which would be copied."""
+    root: Path = settings.root
+    here = Path.cwd().resolve()
+    marked = settings.config_file is not None or (root / ".git").exists()
+    if marked or here in (Path.home(), Path(here.anchor)) or not root.resolve().is_relative_to(here):
+        return root
+    return here
 
 
 def _root(folder: Path) -> Path:
@@ -428,7 +440,8 @@ def _replay_plan(
     options: Options,
     console: Console,
 ) -> None:
-    from tricklint.verify.conduct import conduct, gpu_seats
+    from tricklint.verify.conduct import conduct
+    from tricklint.verify.devices import Placement, place
     from tricklint.verify.engines.local import cores
     from tricklint.verify.isolation import Watch
     from tricklint.verify.proofs import Proof, prove_loops, prove_memory
@@ -457,12 +470,12 @@ def _replay_plan(
     address = options.ray_address or settings.verify.ray_address
     engine = _engine(kind, options, workers, ["torch", "torch._dynamo"], python, address)
 
-    def after_pilot(run: Any) -> int:
-        seats = options.workers or gpu_seats(run, workers)
-        if hasattr(engine, "workers"):
-            engine.workers = seats
-            engine.preload(_harmless(run, project))
-        return seats
+    def after_pilot(run: Any) -> Placement:
+        placement = place(run, engine.workers, options.workers, lambda: engine.cards(run))
+        work.ports = int(run.memory.get("processes", 1)) > 1 and len(placement.seats) > 1
+        engine.place(placement)
+        engine.preload(_harmless(run, project))
+        return placement
 
     def prove() -> list[Proof]:
         found: list[Proof] = []
@@ -479,7 +492,9 @@ def _replay_plan(
 
     watch = Watch.begin(project)
     try:
-        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot, watch.lines)
+        counted = len({f.code for f in memory}) + 1 if memory else 0
+        runs = counted + bool(loops)
+        conduct(folder, plan, work, engine, workers, wishes, console, _confirm(), prove, after_pilot, watch.lines, runs)
     except BaseException:
         for line in watch.lines(Ledger(folder / "results.jsonl").runs.values()):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tricklint.verify.analysis import Analysis, analyse
+from tricklint.verify.devices import Placement, Seat
 from tricklint.verify.engines import Engine
 from tricklint.verify.judging import Metric, choose, seen
 from tricklint.verify.metrics import direction
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+TRIAL_SHARE = 0.03  # of the budget: what is spent on measuring how runs slow each other down
 BETWEEN_RUNS_S = 0.1  # a copy of the project, a fork, reading what was printed
 
 
@@ -32,6 +34,7 @@ class Wishes:
 
     yes: bool = False
     budget_s: float | None = None
+    began: float = field(default_factory=time.monotonic)  # from when on the budget counts
     metric: str | None = None
     higher: bool | None = None
     margin: float | None = None
@@ -59,11 +62,12 @@ def conduct(
     console: Console,
     confirm: Confirm | None,
     prove: Callable[[], list[Proof]] | None = None,
-    after_pilot: Callable[[Run], int] | None = None,
+    after_pilot: Callable[[Run], Placement] | None = None,
     aftermath: Callable[[Iterable[Run]], list[str]] | None = None,
+    proof_runs: int = 0,
 ) -> tuple[Analysis | None, list[Proof]]:
-    """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and returns the number
-    of workers; `aftermath` says what runs did to files that are not theirs. Raises VerifyError when nothing can be
+    """Carry out and report. `after_pilot` may set up the engine by what the first run showed, and says where the
+    runs go; `aftermath` says what runs did to files that are not theirs; `prove` makes `proof_runs` more. Raises VerifyError when nothing can be
     compared, KeyboardInterrupt after keeping what is finished."""
     session = Session(folder, plan, work, engine, wishes.timeout_s)
     if wishes.resumed:
@@ -100,9 +104,12 @@ def conduct(
             about["metrics"] = saved["metrics"] = [
                 {"name": m.name, "source": m.source, "higher_is_better": m.higher} for m in metrics
             ]
+            place = Placement((Seat(),) * workers)
             if after_pilot is not None:
-                workers = after_pilot(pilot)
-            plan = _agree(session, plan, pilot, metrics, start_s, workers, wishes, console, confirm)
+                place = after_pilot(pilot)
+            _name_card(about["machine"], pilot, place)
+            pace = Pace.beside_others(session, pilot, place, wishes)
+            plan = _agree(session, plan, pilot, metrics, start_s, place, wishes, console, confirm, pace, proof_runs)
             session.plan = plan
             session.save_plan(saved)  # as the budget left it
             about["notes"] = list(plan.notes)
@@ -110,7 +117,12 @@ def conduct(
                 _pilot(session, console, again=metrics)
             missing = session.missing()
             with Bar(console, plan, session.ledger.runs, metrics[0].name if metrics else None, len(missing)) as bar:
-                session.run(missing, bar.update)
+                session.run(missing, bar.update, _in_time(wishes, pace, plan, pilot))
+            late = session.missing()
+            if late:
+                about["notes"].append(
+                    f"budget: {len(late)} of {len(plan.tasks())} runs left out, for the time was over before they began"
+                )
             analysis = _analyse(session, wishes, metrics)
         if prove is not None:
             proofs = prove()
@@ -129,6 +141,60 @@ def conduct(
         about["notes"] += aftermath(session.ledger.runs.values())
     report(folder, analysis, proofs, about, console)
     return analysis, proofs
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a run takes beside others: `start_s` before its first step, then `step_s` a step (with all that is done
+    between steps)."""
+
+    start_s: float
+    step_s: float
+
+    def run_s(self, steps: int) -> float:
+        return self.start_s + self.step_s * steps + BETWEEN_RUNS_S
+
+    @classmethod
+    def of(cls, pilot: Run, place: Placement) -> Pace:
+        """By the pilot, which had the machine and its card to itself: runs that share a card take turns on it."""
+        step_s = (pilot.wall_s - pilot.start_s) / max(1, pilot.steps)
+        return cls(pilot.start_s * place.sharing, step_s * place.sharing)
+
+    @classmethod
+    def beside_others(cls, session: Session, pilot: Run, place: Placement, wishes: Wishes) -> Pace:
+        """Where a budget is to be kept, measured: a few steps of as many runs as will be made at a time."""
+        pace = cls.of(pilot, place)
+        if wishes.budget_s is None or len(place.seats) < 2 or pilot.steps < 2 or not session.missing():
+            return pace
+        part = min(1.0, TRIAL_SHARE * wishes.budget_s / max(pilot.wall_s, 1e-9))
+        runs = session.trial(len(place.seats), max(2, min(pilot.steps, int(pilot.steps * part))))
+        slower = [
+            run.step_s[0] / pilot.step_s[0]
+            for run in runs
+            if run.status == "ok" and run.step_s and run.step_s[0] and pilot.step_s and pilot.step_s[0]
+        ]
+        if not slower:
+            return pace
+        alone = cls.of(pilot, Placement(place.seats))
+        starts = [run.start_s for run in runs if run.steps]
+        return cls(max(alone.start_s, sum(starts) / len(starts)), alone.step_s * max(1.0, sum(slower) / len(slower)))
+
+
+def _in_time(wishes: Wishes, pace: Pace, plan: Plan, pilot: Run) -> Callable[[], bool] | None:
+    """Whether a run that begins now is expected to end within a tenth more than the budget; None without a budget."""
+    if wishes.budget_s is None:
+        return None
+    last = wishes.began + 1.1 * wishes.budget_s - pace.run_s(plan.steps or pilot.steps)
+    return lambda: time.monotonic() < last
+
+
+def _name_card(machine_: dict[str, Any], pilot: Run, place: Placement) -> None:
+    """The card that the runs are on, which need not be in the machine that asks for them."""
+    names = place.cards or ((pilot.memory["device"],) if "device" in pilot.memory else ())
+    if names:
+        machine_["gpu"] = ", ".join(
+            f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
+        )
 
 
 def _analyse(session: Session, wishes: Wishes, metrics: Sequence[Metric]) -> Analysis:
@@ -189,16 +255,21 @@ def _agree(
     pilot: Run,
     metrics: Sequence[Metric],
     start_s: float,
-    workers: int,
+    place: Placement,
     wishes: Wishes,
     console: Console,
     confirm: Confirm | None,
+    pace: Pace,
+    proof_runs: int,
 ) -> Plan:
-    run_s = pilot.wall_s + BETWEEN_RUNS_S
+    workers = len(place.seats)
+    run_s = pace.run_s(pilot.steps)
     if wishes.budget_s is not None:
         given = {m.name: [step for step in m.at if step > 0] for m in metrics[:1]}
-        plan = fit(plan, run_s, pilot.steps, workers, wishes.budget_s - run_s - start_s, given)
+        left_s = wishes.began + wishes.budget_s - time.monotonic() - run_s * -(-proof_runs // workers)
+        plan = fit(plan, run_s, pilot.steps, workers, left_s, given, start_s=pace.run_s(0))
     missing = [task for task in plan.tasks() if task.key not in session.ledger.runs]
+    run_s = pace.run_s(min(plan.steps or pilot.steps, pilot.steps))
     left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks())) + start_s
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
     scales = f" x {len(plan.lr_scales)} learning rates" if len(plan.lr_scales) > 1 else ""
@@ -207,6 +278,8 @@ def _agree(
         f"about {shown(left)}",
         highlight=False,
     )
+    if str(place):
+        console.print(f"  {place}", highlight=False, markup=False)
     for variant in plan.variants:
         console.print(
             f"  {variant.name}" + (f"  {variant.label}" if variant.label != variant.name else ""),
@@ -283,21 +356,4 @@ def latest_folder(start: Path) -> Path:
     raise VerifyError(f"nothing to resume: {start / '.tricklint' / 'verify'} holds no session")
 
 
-def gpu_seats(pilot: Run, workers: int) -> int:
-    """How many runs fit side by side: by the pilot's peak memory on the card, else by resident memory and cores."""
-    from tricklint.verify.memory import free_bytes
-
-    if "cuda" in pilot.memory:
-        import torch
-
-        need = float(pilot.memory["cuda"]) * 1.2 + (600 << 20)  # a CUDA context takes about half a gigabyte
-        return max(1, min(workers, int(free_bytes(torch.device("cuda")) * 0.9 / need)))
-    need = float(pilot.memory.get("rss", 0))
-    if need:
-        import torch
-
-        return max(1, min(workers, int(free_bytes(torch.device("cpu")) * 0.9 / need)))
-    return workers
-
-
-__all__ = ["Declined", "Wishes", "conduct", "gpu_seats", "latest_folder", "new_folder", "report"]
+__all__ = ["Declined", "Wishes", "conduct", "latest_folder", "new_folder", "report"]

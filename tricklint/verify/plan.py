@@ -93,10 +93,11 @@ def fit(
     workers: int,
     budget_s: float,
     given: Mapping[str, Sequence[int]] | None = None,
+    start_s: float = 0.0,
 ) -> Plan:
     """The plan made to end within `budget_s`, saying what was left out, in this order: neighbouring learning rates,
     seeds (never below what a verdict needs), rungs in the middle of the ladder, then steps. `run_s` and `run_steps`
-    are those of one whole baseline run; `given` says after which steps it gave the metric that is judged: steps are cut
+    are those of one whole baseline run, of which the first `start_s` are spent before its first step; `given` says after which steps it gave the metric that is judged: steps are cut
     to one of those. Raises VerifyError where hardly a step would be left, or none after which the metric is given."""
     notes = list(plan.notes)
 
@@ -123,16 +124,17 @@ def fit(
         )
         notes.append(f"budget: the ladder's rung {gone!r} left out")
     if over(plan) and run_steps > 1:
-        share = max(0.0, budget_s) / seconds(plan, run_s, workers)
+        rounds = seconds(plan, 1.0, workers)
+        share = max(0.0, budget_s / rounds - start_s) / max(1e-9, run_s - start_s)
         if share < LEAST_SHARE:
             raise VerifyError(
                 f"the budget is too short: {len(plan.tasks())} runs of {shown(run_s)}, {workers} at a time, take "
                 f"{shown(seconds(plan, run_s, workers))}, and {shown(max(0.0, budget_s))} are left"
             )
-        steps = max(1, int(run_steps * share * 0.95))
+        steps = max(1, int(run_steps * min(1.0, share) * 0.95))
         for name, at in (given or {}).items():
             if at and min(at) > steps:
-                least_s = seconds(plan, run_s, workers) * min(at) / run_steps / 0.95
+                least_s = rounds * (start_s + (run_s - start_s) * min(at) / run_steps / 0.95)
                 raise VerifyError(
                     f"the budget is too short: {name} is first given after step {min(at)} of {run_steps}, and runs of "
                     f"{steps} steps are what fits; training to there takes {shown(least_s)}"

@@ -32,6 +32,7 @@ class Run:
     status: str = "ok"  # ok, diverged, crashed, no-steps, oom, killed, timeout
     message: str = ""
     wall_s: float = 0.0
+    start_s: float = 0.0  # of them, before the first step
     steps: int = 0
     losses: list[list[float | None]] = field(default_factory=list)
     phases: list[str] = field(default_factory=list)

@@ -102,14 +102,39 @@ class Session:
             if run.status in ("killed", "interrupted") and (run.message != DEATHS[TIMED_OUT] or not self.timeout_s):
                 del self.ledger.runs[key]
 
-    def run(self, tasks: Sequence[Task], progress: Callable[[Run], None] | None = None) -> None:
-        """Make these runs. One that ends out of memory is made again alone, and where that does not help alone and in
+    def trial(self, count: int, steps: int) -> list[Run]:
+        """`count` baseline runs of a few steps side by side, which are no results: what a run takes beside others."""
+        plan, found = replace(self.plan, steps=steps), []
+
+        def job(task: Task) -> Job:
+            payload: Payload = {}
+
+            def prepare() -> Payload:
+                payload.update(self.work.payload([task], plan, 1))
+                return payload
+
+            def finish(record: Payload | None, status: int) -> None:
+                self.work.cleanup([task])
+                found.append(self.to_run(task, record, status, payload))
+
+            return Job(f"trial-{task.seed}", prepare, finish, self.timeout_s)
+
+        self.engine.run([job(Task(plan.baseline, seed)) for seed in range(count)])
+        return found
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        progress: Callable[[Run], None] | None = None,
+        may_start: Callable[[], bool] | None = None,
+    ) -> None:
+        """Make these runs, as long as the next one `may_start`. One that ends out of memory is made again alone, and where that does not help alone and in
         pieces. KeyboardInterrupt leaves what is finished in the ledger and is raised again."""
         again: list[_Attempt] = []
         groups = self.work.groups(tasks)
         beside = len(groups) > 1 and self.engine.workers > 1
         first = [_Attempt(group, alone=not beside) for group in groups]
-        self.engine.run([self._job(attempt, again, progress) for attempt in first])
+        self.engine.run([self._job(attempt, again, progress) for attempt in first], may_start=may_start)
         while again:
             turn, again = again, []
             self.engine.run([self._job(attempt, again, progress) for attempt in turn], alone=True)
@@ -163,6 +188,7 @@ class Session:
         else:
             run.status, run.message = record["status"], record.get("message", "")
             run.wall_s, run.steps = record.get("wall_s", 0.0), record.get("steps", 0)
+            run.start_s = min(record.get("start_s", 0.0), run.wall_s)
             for phase in record.get("phases", ()):
                 run.phases.append(phase["name"])
                 run.losses.append(phase["losses"])

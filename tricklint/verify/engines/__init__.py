@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tricklint.verify.devices import Card, Placement
+    from tricklint.verify.records import Run
 
 Payload = dict[str, Any]
 TIMED_OUT = -1000  # the exit status that is reported of a run that was ended for taking too long
@@ -26,8 +30,16 @@ class Engine(Protocol):
 
     workers: int
 
-    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
-        """`alone`: one after the other."""
+    def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
+        """`alone`: one after the other. Before each start `may_start` is asked; jobs after a no are left out."""
+        ...
+
+    def cards(self, pilot: Run) -> list[Card]:
+        """The cards that runs like the pilot may go to."""
+        ...
+
+    def place(self, placement: Placement) -> None:
+        """From now on runs go where the placement says."""
         ...
 
     def preload(self, names: Sequence[str]) -> None: ...

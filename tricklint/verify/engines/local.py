@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tricklint.verify.devices import Card, Placement, Seat, cards_here
 from tricklint.verify.engines import TIMED_OUT, Job, Payload
+from tricklint.verify.records import Run
 
 RUNNER = Path(__file__).resolve().parents[1] / "runner" / "__main__.py"
 THREADS = (
@@ -36,27 +38,29 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def environment(threads: int = 1) -> dict[str, str]:
-    """The environment of a run: the user's, with `threads` threads a process and no bytecode left behind."""
+def environment(threads: int = 1, seat: Seat | None = None) -> dict[str, str]:
+    """The environment of a run: the user's, with `threads` threads a process, no bytecode left behind, and the cards of
+    its seat."""
     settings = {name: str(threads) for name in THREADS}
     settings["OMP_WAIT_POLICY"] = "PASSIVE"
     settings["PYTHONDONTWRITEBYTECODE"] = "1"
     settings["PYTHONHASHSEED"] = "0"  # sets are iterated in the same order in both runs of a pair
     settings["TOKENIZERS_PARALLELISM"] = "false"
-    return {**os.environ, **settings}
+    return {**os.environ, **settings, **(seat.environment if seat else {})}
 
 
 class _Server:
     """One runner in `--serve` mode, used by one thread."""
 
-    def __init__(self, python: str, options: Payload, threads: int) -> None:
+    def __init__(self, python: str, options: Payload, threads: int, seat: Seat) -> None:
+        self.seat = seat
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         self.process = subprocess.Popen(
             [python, str(RUNNER), "--serve", json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env=environment(threads),
+            env=environment(threads, seat),
             start_new_session=True,
         )
         self.child: int | None = None
@@ -127,13 +131,35 @@ class LocalEngine:
         threads: int = 1,
         warm: Sequence[tuple[str, Payload]] = (),
     ) -> None:
-        self.workers = workers or cores()
+        self.seats = [Seat()] * (workers or cores())
         self.python = python or sys.executable
         self.options: Payload = {"preload": list(preload), "path": list(path), "warm": list(warm)}
         self.threads = threads
         self.servers: list[_Server] = []
         self.stop = threading.Event()
         self.lock = threading.Lock()
+
+    @property
+    def workers(self) -> int:
+        return len(self.seats)
+
+    @workers.setter
+    def workers(self, count: int) -> None:
+        self.seats = [Seat()] * count
+
+    def cards(self, pilot: Run) -> list[Card]:
+        """This machine's cards."""
+        return cards_here(self.python)
+
+    def place(self, placement: Placement) -> None:
+        """Each worker gets one seat, and its server the seat's cards from the start: what a library asked of CUDA
+        before the fork would not be forgotten after it."""
+        self.seats = list(placement.seats)
+        with self.lock:
+            stale = [server for server in self.servers if server.seat not in self.seats]
+            self.servers = [server for server in self.servers if server not in stale]
+        for server in stale:
+            server.close()
 
     def preload(self, names: Sequence[str]) -> None:
         """Import these too before forking; servers that run already are replaced when they are next used."""
@@ -142,18 +168,22 @@ class LocalEngine:
             self.options["preload"] = wanted
             self.close()
 
-    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
+    def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
         self.stop.clear()
+        self.may_start = may_start or (lambda: True)
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
         failures: list[BaseException] = []
+        seats = self.seats[: 1 if alone else len(jobs)]
         with self.lock:
             idle, self.servers = self.servers, []
-        threads = [
-            threading.Thread(target=self._work, args=(waiting, failures, idle.pop() if idle else None), daemon=True)
-            for _ in range(1 if alone else min(self.workers, len(jobs)))
-        ]
+        threads = []
+        for seat in seats:
+            server = next((server for server in idle if server.seat == seat), None)
+            if server is not None:
+                idle.remove(server)
+            threads.append(threading.Thread(target=self._work, args=(waiting, failures, server, seat), daemon=True))
         for server in idle:
             server.close()
         try:
@@ -169,9 +199,11 @@ class LocalEngine:
         if failures:
             raise failures[0]
 
-    def _work(self, waiting: queue.SimpleQueue[Job], failures: list[BaseException], server: _Server | None) -> None:
+    def _work(
+        self, waiting: queue.SimpleQueue[Job], failures: list[BaseException], server: _Server | None, seat: Seat
+    ) -> None:
         try:
-            while not self.stop.is_set() and not failures:
+            while not self.stop.is_set() and not failures and self.may_start():
                 try:
                     job = waiting.get_nowait()
                 except queue.Empty:
@@ -179,7 +211,7 @@ class LocalEngine:
                 payload = job.prepare()
                 if hasattr(os, "fork"):
                     if server is None:
-                        server = _Server(self.python, self.options, self.threads)
+                        server = _Server(self.python, self.options, self.threads, seat)
                     with self.lock:
                         self.servers.append(server)
                     try:
@@ -196,7 +228,7 @@ class LocalEngine:
                         with self.lock:
                             self.servers.remove(server)
                 else:
-                    status = self._alone(payload, job.timeout_s)
+                    status = self._alone(payload, job.timeout_s, seat)
                 if self.stop.is_set():
                     return
                 job.finish(read_record(payload), status)
@@ -207,12 +239,12 @@ class LocalEngine:
                 with self.lock:
                     self.servers.append(server)
 
-    def _alone(self, payload: Payload, timeout_s: float | None) -> int:
+    def _alone(self, payload: Payload, timeout_s: float | None, seat: Seat) -> int:
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
             json.dump(payload, file)
         try:
             command = [self.python, str(RUNNER), file.name]
-            return subprocess.run(command, env=environment(self.threads), timeout=timeout_s).returncode
+            return subprocess.run(command, env=environment(self.threads, seat), timeout=timeout_s).returncode
         except subprocess.TimeoutExpired:
             return TIMED_OUT
         finally:

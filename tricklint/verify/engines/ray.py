@@ -14,21 +14,24 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from tricklint.verify.devices import Card, Placement
 from tricklint.verify.engines import TIMED_OUT, Job, Payload
 from tricklint.verify.engines.local import RUNNER, environment
+from tricklint.verify.records import Run
 
 RETRIES = 2  # when a node dies; a run that crashes is a result and is not repeated
 NEEDS_FILES = "files"
 
 
 class RayEngine:
-    """`gpus` is the share of a GPU that one run takes (0: none). `workers` bounds the tasks in flight."""
+    """`gpus` is the share of a GPU that one run takes (0: none); until a run has been measured it is a whole one.
+    `workers` bounds the tasks in flight."""
 
     def __init__(self, address: str | None = None, python: str | None = None, gpus: float | None = None) -> None:
         self.python = python
@@ -48,17 +51,36 @@ class RayEngine:
                 raise VerifyError(f"Ray at {address or 'this machine'} cannot be reached: {error}") from error
         found = ray.cluster_resources()
         self.workers = max(1, int(found.get("CPU", 1)))
-        self.gpus = gpus if gpus is not None else (1.0 / 4 if found.get("GPU") else 0.0)
-        self.task = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=RETRIES)(_execute)
+        self.gpu_count = int(found.get("GPU", 0))
+        self.gpus = gpus if gpus is not None else float(bool(self.gpu_count))
+        self.cpus = 1
+        self._build()
+
+    def cards(self, pilot: Run) -> list[Card]:
+        """The cluster's cards, each taken to be like the one that the pilot had, and free."""
+        total = int(pilot.memory.get("card_total", 0))
+        name = str(pilot.memory.get("device", "GPU"))
+        return [Card(str(i), name, total, total) for i in range(self.gpu_count)] if total else []
+
+    def _build(self) -> None:
+        self.task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES)(_execute)
+
+    def place(self, placement: Placement) -> None:
+        """Ask for what the pilot took: its share of a card (or its cards), and a core for each of its processes."""
+        self.gpus = placement.share if self.gpu_count else 0.0
+        self.cpus = min(placement.cores, self.workers)
+        self._build()
 
     def preload(self, names: Sequence[str]) -> None:
         """Each task is a fresh process: nothing to do."""
 
-    def run(self, jobs: Sequence[Job], alone: bool = False) -> None:
+    def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
         waiting = list(reversed(jobs))
         running: dict[Any, tuple[Job, Payload]] = {}
         try:
             while waiting or running:
+                if may_start is not None and not may_start():
+                    waiting.clear()
                 while waiting and len(running) < (1 if alone else 2 * self.workers):
                     job = waiting.pop()
                     payload = job.prepare()

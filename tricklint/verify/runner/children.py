@@ -22,7 +22,7 @@ from tricklint.verify.runner import logged, observe, record, serve
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child")
 PATIENCE = 10.0  # seconds that a process waits for the others of its run before it ends
 _OF_RANK_0 = (
-    "steps backwards phases non_finite texts logged messages arguments output torch pieces notes packages saved"
+    "steps backwards phases start_s non_finite texts logged messages arguments output torch pieces notes packages saved"
 ).split()
 
 
@@ -128,9 +128,14 @@ def gather(job: dict[str, Any], result: dict[str, Any]) -> None:
     result["refused"] = list(dict.fromkeys([*result["refused"], *(path for one in found for path in one["refused"])]))
     if result["steps"]:
         return
+    own = {name: result[name] for name in ("logged", "messages", "arguments")}
     for name in _OF_RANK_0:
         if name in first:
             result[name] = first[name]
+    # What the first process itself logs, it logs when the others have ended; what it parsed, it parsed for all.
+    result["logged"] += [{**series, "at": [first["steps"]] * len(series["at"])} for series in own["logged"]]
+    result["messages"] += [[first["steps"], message] for _, message in own["messages"]]
+    result["arguments"] = {**own["arguments"], **result["arguments"]}
     memory_["rss"] = memory_.get("rss", 0.0) + sum(one["memory"].get("rss", 0.0) for one in found)
     for name in ("cuda", "reserved"):
         shares = [one["memory"][name] for one in found if name in one["memory"]]

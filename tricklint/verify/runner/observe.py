@@ -52,7 +52,7 @@ class Observers:
     def result(self) -> dict[str, Any]:
         """What was seen, for the run's record."""
         found: dict[str, Any] = self.recorder.summary()
-        found["memory"] = record.peak_memory()
+        found["memory"] = {**record.peak_memory(), **self.recorder.loaders}
         found["files"] = sorted({*record.project_files(self.root), *self.outputs.code()})
         found["packages"] = record.third_party()
         found["texts"] = self.outputs.tables(self.logged.add)

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 DIVERGED_AFTER = 20  # steps in a row with a loss that is no number
+LOADERS_AT = 2  # the step at which loaders' workers are counted
 CHUNK = 64  # on an accelerator losses are read back so many steps at a time: reading one makes the device wait
 
 
@@ -30,6 +31,7 @@ class Phase:
         self.losses: list[Any] = []
         self.times: list[float] = []
         self.read = 0
+        self.asynchronous = asynchronous(optimizer)
         self.lost = 0  # steps in a row whose loss is no number
 
     def values(self) -> list[float]:
@@ -49,7 +51,9 @@ class Recorder:
         self.phases: list[Phase] = []
         self.pending: Any = None
         self.backwards = 0
-        self.last = time.perf_counter()
+        self.last = self.synchronised = time.perf_counter()
+        self.launched: list[tuple[Phase, int]] = []  # steps that an accelerator may not have finished
+        self.loaders: dict[str, float] = {}
         self.output: list[
             tuple[int, int, int]
         ] = []  # (steps made, bytes on stdout, on stderr) whenever more was printed
@@ -130,6 +134,13 @@ class Recorder:
         self.last = now
         self.pending = None
         self.steps += 1
+        if phase.asynchronous:
+            self.launched.append((phase, len(phase.times) - 1))
+            # The first step alone: it holds what came before the loop, and what is built or tuned once.
+            if self.steps == 1 or len(self.launched) >= CHUNK:
+                self.synchronise()
+        if self.steps == LOADERS_AT:
+            self.loaders = loaders()
         for call in self.after_step:
             call(self.steps)
         if isinstance(loss, float):
@@ -140,6 +151,18 @@ class Recorder:
             phase.lost = 0 if any(map(math.isfinite, last)) else len(last)
         if phase.lost >= DIVERGED_AFTER and self.backwards:
             self._end(Diverged())
+
+    def synchronise(self) -> None:
+        """Wait for the accelerator, and let the steps since it was last waited for take the time that they really
+        took: a launch says nothing about the step itself."""
+        if not self.launched:
+            return
+        synchronize()
+        now = time.perf_counter()
+        apparent = sum(phase.times[i] for phase, i in self.launched)
+        for phase, i in self.launched:
+            phase.times[i] *= (now - self.synchronised) / apparent if apparent > 0 else 1.0
+        self.launched, self.last, self.synchronised = [], now, now
 
     def printed_by(self) -> dict[str, list[list[int]]]:
         """For stdout and stderr: [steps made, bytes printed by the next step] whenever it grew; the rest came after the
@@ -152,6 +175,7 @@ class Recorder:
         return found
 
     def summary(self) -> dict[str, Any]:
+        self.synchronise()
         phases: list[dict[str, Any]] = []
         for phase in self.phases:
             values = phase.values()
@@ -163,8 +187,49 @@ class Recorder:
                     "step_s": times[len(times) // 2] if times else None,
                 }
             )
+        first = self.phases[0].times[0] if self.phases else 0.0
         lost = any(v is None for phase in phases for v in phase["losses"]) and self.backwards > 0
-        return {"steps": self.steps, "backwards": self.backwards, "phases": phases, "non_finite": lost}
+        return {
+            "steps": self.steps,
+            "backwards": self.backwards,
+            "phases": phases,
+            "start_s": first,
+            "non_finite": lost,
+        }
+
+
+def asynchronous(optimizer: Any) -> bool:
+    """Whether an optimizer's steps are only launched: its parameters are on an accelerator."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return bool(parameters) and parameters[0].device.type not in ("cpu", "meta")
+
+
+def synchronize() -> None:
+    """Wait until the accelerator has done what was launched."""
+    import torch
+
+    if hasattr(torch, "accelerator"):
+        torch.accelerator.synchronize()
+    elif torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def loaders() -> dict[str, float]:
+    """The worker processes of DataLoaders that are alive now, and the bytes that are theirs alone."""
+    import multiprocessing
+
+    found = [process for process in multiprocessing.active_children() if process.daemon]
+    if not found:
+        return {}
+    own = 0.0
+    for process in found:
+        try:
+            with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii") as file:
+                lines = dict(line.split(":", 1) for line in file if ":" in line)
+            own += 1024.0 * sum(float(lines[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
+        except (OSError, KeyError, ValueError):
+            continue
+    return {"loaders": float(len(found)), "loaders_rss": own}
 
 
 def printed() -> tuple[int, int]:
@@ -206,8 +271,13 @@ def peak_memory() -> dict[str, float]:
             pass
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        result["cuda"] = float(torch.cuda.max_memory_allocated())
-        result["device"] = torch.cuda.get_device_name()
+        reserved = [torch.cuda.max_memory_reserved(i) for i in range(torch.cuda.device_count())]
+        used = max(range(len(reserved)), key=reserved.__getitem__)
+        result["cuda"] = float(torch.cuda.max_memory_allocated(used))
+        result["reserved"] = float(reserved[used])
+        result["cards"] = float(sum(bytes_ > 0 for bytes_ in reserved))
+        result["card_total"] = float(torch.cuda.get_device_properties(used).total_memory)
+        result["device"] = torch.cuda.get_device_name(used)
     return result
 
 

@@ -1,0 +1,100 @@
+"""Who imports whom, by the text alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tricklint.source.imports import Imports, components, statements
+
+ROOT = Path("/project")
+
+
+def graph(files: dict[str, str]) -> Imports:
+    texts = {ROOT / f"{name}.py": text for name, text in files.items()}
+    return Imports(texts, [ROOT, ROOT / "src"])
+
+
+def names(paths: object) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in paths}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import a.b as c, d\n", {(0, "a.b", ()), (0, "d", ())}),
+        ("from a import (  # why\n    b,\n    c as e,\n)\n", {(0, "a", ("b", "c"))}),
+        ("from ..a import b; import d\n", {(2, "a", ("b",)), (0, "d", ())}),
+        ("from . import b\n", {(1, "", ("b",))}),
+        ("try: import a\nexcept ImportError: import b\n", {(0, "a", ()), (0, "b", ())}),
+        ("from a \\\n    import b, \\\n    c\n", {(0, "a", ("b", "c"))}),
+        ("def f():\n    from a import *\n", {(0, "a", ("*",))}),
+        ("# to import a\nimportant = 1\n", set()),
+    ],
+)
+def test_statements(text: str, expected: set[tuple[int, str, tuple[str, ...]]]) -> None:
+    assert {(one.level, one.dotted, one.names) for one in statements(text)} == expected
+
+
+def test_a_module_named_in_a_string_may_be_any_below() -> None:
+    imports = graph(
+        {"main": 'import importlib\nimportlib.import_module(f"models.{name}")\n', "models/a": "", "other/b": ""}
+    )
+    assert names(imports.imported(ROOT / "main.py")) == {"models/a.py"}
+
+
+def test_who_reaches_a_file() -> None:
+    imports = graph(
+        {
+            "train": "from pkg.net import Net\n",
+            "pkg/__init__": "",
+            "pkg/net": "from . import layers\n",
+            "pkg/layers": "",
+            "other": "",
+        }
+    )
+    assert names(imports.reaching([ROOT / "pkg/layers.py"])) == {"pkg/layers.py", "pkg/net.py", "train.py"}
+    assert names(imports.reached([ROOT / "train.py"])) == {
+        "train.py",
+        "pkg/__init__.py",
+        "pkg/net.py",
+        "pkg/layers.py",
+    }
+
+
+def test_imports_start_at_the_folders_that_the_interpreter_searches() -> None:
+    imports = graph(
+        {"a/deep/run": "import near, top, far\n", "a/deep/near": "", "a/top": "", "b/far": "", "src/far": ""}
+    )
+    assert names(imports.imported(ROOT / "a/deep/run.py")) == {"a/deep/near.py", "a/top.py", "src/far.py"}
+
+
+def test_only_what_changed_is_looked_at_again() -> None:
+    texts = {ROOT / "a.py": "import b\n", ROOT / "b.py": "", ROOT / "c.py": ""}
+    imports = Imports(texts, [ROOT])
+    assert names(imports.reaching([ROOT / "b.py"])) == {"a.py", "b.py"}
+    imports.update({**texts, ROOT / "a.py": "import c\n"})
+    assert names(imports.reaching([ROOT / "b.py"])) == {"b.py"}
+    assert names(imports.reaching([ROOT / "c.py"])) == {"a.py", "c.py"}
+    imports.update({ROOT / "a.py": "import c\n", ROOT / "b.py": ""})
+    assert names(imports.imported(ROOT / "a.py")) == set()
+
+
+def test_components_share_no_file() -> None:
+    imports = graph(
+        {
+            "one": "import common\n",
+            "two": "import common\n",
+            "three": "import alone\n",
+            "common": "",
+            "alone": "",
+            "four": "",
+        }
+    )
+    paths = [ROOT / f"{name}.py" for name in ("one", "three", "two", "four")]
+    assert [[path.stem for path in group] for group in components(paths, imports)] == [
+        ["one", "two"],
+        ["three"],
+        ["four"],
+    ]

@@ -1,0 +1,283 @@
+"""Trained models with layers that no explicit initialisation reaches: which classes own them, and where one fix mends all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tricklint.interpreter.classes import kind_of_class
+from tricklint.interpreter.events import Building, Event
+from tricklint.interpreter.values import Class, Instance, Ref, Value, members
+from tricklint.knowledge import frameworks, layers
+from tricklint.libraries.events import Forward, OptimizerBuilt, TrainerGiven, WeightsLoaded
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.modules import held, layer_class, submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.libraries.torch_classes import unknown
+from tricklint.program.activations import following
+from tricklint.program.idle import idle
+from tricklint.program.initialisation import Initialisation, holds_pretrained, owned
+from tricklint.program.program import Program
+
+SMALL_HEAD = 2  # weight layers: a new head on a pretrained net, not a net of its own
+
+
+@dataclass
+class Owner:
+    """A module (or a Sequential that no module built) with the weight layers that were made while it was being built.
+
+    above: the modules that hold it, the outermost first.
+    """
+
+    module: Instance
+    above: tuple[Instance, ...]
+    layers: list[Instance] = field(default_factory=list)
+
+    @property
+    def key(self) -> int:
+        """The same for all instances of a class, and for all that one call of Sequential gives."""
+        return id(self.module.cls) if isinstance(self.module.cls, Class) else id(self.module.node)
+
+
+@dataclass
+class Unreached:
+    """A trained model with layers that no initialisation reaches.
+
+    place: the outermost of its modules that one fix mends. owners: one of each class (or Sequential) whose layers are not
+    reached. missed: kinds of layers that a helper leaves out. beside: it holds a pretrained part, so not all of it is new.
+    """
+
+    place: Instance
+    event: Event
+    owners: list[Owner]
+    missed: list[str]
+    beside: bool
+
+
+def unreached_models(program: Program) -> list[Unreached]:
+    """One for each place, in the order in which the models are given to optimizers and trainers."""
+    init = Initialisation.of(program)
+    begins = {id(event.subject): event.seq for event in program.events(Building)}
+    found: dict[int, Unreached] = {}
+    for model, event in trained_wholes(program, init):
+        unreached = _unreached(program, init, begins, model, event)
+        if unreached is None:
+            continue
+        place = unreached.place
+        key = id(place.cls) if isinstance(place.cls, Class) else id(place.node)
+        if key not in found:
+            found[key] = unreached
+            continue
+        known = {owner.key for owner in found[key].owners}
+        found[key].owners += [owner for owner in unreached.owners if owner.key not in known]
+    return list(found.values())
+
+
+def trained_wholes(program: Program, init: Initialisation) -> Iterator[tuple[Instance, Event]]:
+    """The models that are trained, whole: where parts are given one by one, the module that holds them all."""
+    seen: set[tuple[int, int]] = set()
+    given: list[tuple[Instance, Event]] = []
+    for event in program.events(OptimizerBuilt, TrainerGiven):
+        if isinstance(event, TrainerGiven):
+            given.append((event.subject, event))
+        elif not idle(program, event):
+            groups = event.subject.fact(OptimizerFacts).groups
+            given += [(root, event) for group in groups for root in roots_of(group.params)]
+    given += program.alternatives
+    for root, at in given:
+        part = not isinstance(root.cls, Class) and root.made_in is not None and kind_of_class(root.made_in) == "module"
+        for model in (*(() if part else (root,)), *trained_in_parts(program, init, root)):
+            if (id(model), at.seq) not in seen and program.complete(at):
+                seen.add((id(model), at.seq))
+                yield model, at
+
+
+def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> Iterator[Instance]:
+    """The model around `part` all of whose own layers some optimizer is given, part by part: an actor and its critic."""
+    for outer in init.holders(part):
+        if outer is part or outer.cls is not part.made_in or program.trained_by(outer):
+            continue
+        if all(program.trained_by(layer) for _, layer in owned(outer)) and not _parts_loaded(program, outer):
+            yield outer
+
+
+def _parts_loaded(program: Program, module: Instance) -> bool:
+    """Whether weights are loaded into something below `module`: what is new beside them is a head."""
+    below = {id(child) for _, child in submodules(module)[1:]}
+    return any(id(event.subject) in below for event in program.events(WeightsLoaded))
+
+
+def _unreached(
+    program: Program, init: Initialisation, begins: dict[int, int], model: Instance, event: Event
+) -> Unreached | None:
+    if model.fact(ModuleFacts).loss_class or init.too_late(event) or init.only_tested(model, event):
+        return None
+    if init.loaded(model) and not init.too_late(event):
+        return None  # it goes on from a checkpoint
+    by_owner = owners(program, begins, model)
+    fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
+    if not fresh or _is_head(program, model, fresh, event):
+        return None
+    by_class: dict[int, list[Owner]] = defaultdict(list)
+    for owner in by_owner:
+        by_class[owner.key].append(owner)
+    left: list[Owner] = []
+    missed: set[str] = set()
+    for same in by_class.values():
+        every = [layer for owner in same for layer in owner.layers]
+        kinds: list[str] = []
+        if not _speaks_for_itself(same[0].module) or init.escapes(every[0], harmless) or init.loaded(every[0]):
+            continue
+        if init.reaches_any(every):
+            kinds = missed_kinds(program, init, every)
+            if not kinds:
+                continue
+        missed |= set(kinds)
+        left += same
+    if not left:
+        return None
+    if not missed and init.reaches_any(fresh) and all(reached_by_kind(init, layer) for layer in fresh if init.reaches_any([layer])):
+        rest = {layer_class(layer) for owner in left for layer in owner.layers}
+        reached = {layer_class(layer) for layer in fresh if init.reaches_any([layer])}
+        missed = {kind.rpartition(".")[2] for kind in rest - reached} if not rest & reached else set()
+    unique = {owner.key: owner for owner in reversed(left)}
+    return Unreached(
+        _place(left), event, list(reversed(unique.values())), sorted(missed), holds_pretrained(model)
+    )
+
+
+def _speaks_for_itself(module: Instance) -> bool:
+    """Whether all that may initialise a module's layers is there to be read: its bases are known."""
+    cls = module.cls
+    if not isinstance(cls, Class):
+        return True
+    foreign = any(unknown(base) for base in cls.mro()) or any(name.startswith("transformers.") for name in cls.libraries())
+    return cls.knows_bases and not foreign and not module.fact(ModuleFacts).loss_class
+
+
+def owners(program: Program, begins: dict[int, int], model: Instance) -> list[Owner]:
+    """Which module of the program built which weight layers below `model`, in the order in which it holds them."""
+    found: dict[int, Owner] = {}
+    for above, layer in _weight_layers(model, (), set()):
+        at = _owner(begins, above, layer)
+        if at is None or _only_by_choice(program, above[at], layer):
+            continue
+        owner = found.setdefault(id(above[at]), Owner(above[at], above[:at]))
+        owner.layers.append(layer)
+    return list(found.values())
+
+
+def _weight_layers(
+    module: Instance, above: tuple[Instance, ...], seen: set[int]
+) -> Iterator[tuple[tuple[Instance, ...], Instance]]:
+    """Layers with weights that the code shows, each with the modules that hold it; of a library's own model those that it
+    was given when it was made."""
+    if id(module) in seen or module.part_of is not None:
+        return
+    seen.add(id(module))
+    if layer_class(module) in layers.WEIGHTED:
+        yield above, module
+        return
+    known = module.fact(ModuleFacts)
+    for name, value in list(module.fields.items()):
+        if known.external and name not in known.adopted:
+            continue
+        for child in members(value) if isinstance(value, Value) else ():
+            if isinstance(child, Instance) and child.kind == "module":
+                yield from _weight_layers(child, (*above, module), seen)
+            elif isinstance(child, ParamSet) and child.kind == "module":
+                for root in roots_of(child):
+                    yield from _weight_layers(root, (*above, module), seen)
+
+
+def _owner(begins: dict[int, int], above: tuple[Instance, ...], layer: Instance) -> int | None:
+    """Which of the modules above a layer built it: the innermost of the program in whose constructor (or by whose method) it
+    was made, else the outermost Sequential, which nothing but the code that made the layer built."""
+    for at in range(len(above) - 1, -1, -1):
+        holder = above[at]
+        if not isinstance(holder.cls, Class):
+            continue
+        within = begins.get(id(holder), holder.seq) < layer.seq < holder.seq
+        if within or (layer.made_in is not None and any(layer.made_in is cls for cls in holder.cls.mro())):
+            return at
+    plain = (at for at, holder in enumerate(above) if holder.library == "torch.nn.Sequential" and holder.part_of is None)
+    return next(plain, None)
+
+
+def _only_by_choice(program: Program, module: Instance, layer: Instance) -> bool:
+    """A layer on a branch of `__init__` that the defaults do not take: the module mostly goes without it."""
+    built, holder = program.made.get(id(layer)), program.made.get(id(module))
+    if not built or not holder:
+        return False
+    known = {id(step.node) for step in holder[0].path}
+    return any(step.taken is False and id(step.node) not in known for step in built[0].path)
+
+
+def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Event) -> bool:
+    """Whether all that is new is a head: a layer or two on a pretrained net, in the model or run beside it."""
+    others = sum(layer_class(child) in layers.RECURRENT | layers.ATTENTION for _, child in submodules(model))
+    if len(fresh) + others > SMALL_HEAD:
+        return False
+    return holds_pretrained(model) or _runs_beside(program, model, event)
+
+
+def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
+    """Whether the entry runs a pretrained net that no optimizer is given: the model is trained on its features."""
+    mine = held(model)
+    return any(
+        forward.entry == event.entry
+        and isinstance(forward.subject, Instance)
+        and id(forward.subject) not in mine
+        and not program.trained_by(forward.subject)
+        and holds_pretrained(forward.subject)
+        for forward in program.events(Forward)
+    )
+
+
+def missed_kinds(program: Program, init: Initialisation, every: list[Instance]) -> list[str]:
+    """Kinds of layers that a helper's tests on layer classes leave out altogether, when they are more than the head."""
+    by_kind: dict[str, list[Instance]] = defaultdict(list)
+    for layer in every:
+        by_kind[layer_class(layer)].append(layer)
+    reached = {kind for kind, found in by_kind.items() if init.reaches_any(found)}
+    if not all(reached_by_kind(init, layer) for kind in reached for layer in by_kind[kind]):
+        return []
+    return [
+        kind.rpartition(".")[2]
+        for kind in sorted(set(by_kind) - reached)
+        if any(following(program, layer) not in (None, "none") for layer in by_kind[kind])
+    ]
+
+
+def reached_by_kind(init: Initialisation, layer: Instance) -> bool:
+    """Whether what initialises a layer is a loop over modules that picks them by their class."""
+    return all(
+        isinstance(event.subject, ParamSet)
+        and any(
+            pred.op in ("isinstance", "classname_contains", "classname") and not pred.negated
+            for pred in event.subject.preds
+        )
+        for event in init.reaching(layer)
+    )
+
+
+def _place(left: list[Owner]) -> Instance:
+    """Where one fix reaches all: the class that owns them, or the innermost module that holds every one of them."""
+    if len({owner.key for owner in left}) == 1:
+        return left[0].module
+    chains = [(*owner.above, owner.module) for owner in left]
+    common = [at for at, *others in zip(*chains) if all(other is at for other in others)]
+    ours = [at for at in common if isinstance(at.cls, Class)]
+    if ours:
+        return ours[-1]
+    free = [at for at in common if isinstance(at.cls, Ref) and at.library == "torch.nn.Sequential"]
+    return free[0] if free else left[0].module
+
+
+def harmless(to: str) -> bool:
+    """Whether code of that dotted name leaves a model that it is given as it is."""
+    return to in frameworks.HARMLESS or to.startswith(frameworks.HARMLESS_PREFIXES)
+
+
+__all__ = ["Owner", "Unreached", "harmless", "unreached_models"]

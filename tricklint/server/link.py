@@ -1,0 +1,91 @@
+"""The server's end of its worker: starts it, starts it again when it died or no longer listens, passes messages on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import Callable
+
+from tricklint.server import wire
+
+# The path is given, never found: the folder that the editor was started in may hold modules of any name.
+_START = "import sys; sys.path[:] = sys.argv[1:]; from tricklint.server.worker import main; main()"
+_PATIENCE = 10.0  # seconds that a worker may take to let go of a check
+_RESTARTS = 5  # within a minute
+
+
+class Link:
+    """`receive` gets every message of the worker, in order; `gone` is called with one line when it cannot be kept up."""
+
+    def __init__(self, receive: Callable[[object], None], gone: Callable[[str], None]) -> None:
+        self._receive = receive
+        self._gone = gone
+        self._process: Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starts: list[float] = []
+        self._busy_since: dict[int, float] = {}  # checks without an answer, by serial
+        self._last: wire.Check | None = None
+        self._closing = False
+
+    async def start(self) -> None:
+        self._starts = [*(at for at in self._starts if time.monotonic() - at < 60), time.monotonic()]
+        self._busy_since.clear()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            _START,
+            *[path for path in sys.path if path],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.ensure_future(self._read(self._process))
+
+    async def send(self, message: wire.Check | wire.Mend) -> None:
+        if self._process is None or self._closing:
+            return
+        if isinstance(message, wire.Check):
+            now = time.monotonic()
+            if any(now - since > _PATIENCE for since in self._busy_since.values()):
+                self._process.kill()  # what it reads then is the end, and `_read` starts another
+                self._last = message
+                return
+            self._last = message
+            self._busy_since.setdefault(message.serial, now)
+        writer = self._process.stdin
+        assert writer is not None
+        try:
+            writer.write(wire.pack(message))
+            await writer.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it died: `_read` knows
+
+    async def _read(self, process: Process) -> None:
+        assert process.stdout is not None
+        try:
+            while True:
+                header = await process.stdout.readexactly(wire.HEADER)
+                message = wire.unpack(await process.stdout.readexactly(wire.length(header)))
+                if isinstance(message, wire.Done):
+                    self._busy_since = {at: since for at, since in self._busy_since.items() if at > message.serial}
+                self._receive(message)
+        except asyncio.IncompleteReadError:
+            pass
+        if self._closing:
+            return
+        if len(self._starts) >= _RESTARTS:
+            self._process = None
+            self._gone(f"the process that checks ended {_RESTARTS} times within a minute and is not started again")
+            return
+        await self.start()
+        if self._last is not None:
+            await self.send(self._last)
+
+    async def close(self) -> None:
+        self._closing = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        if self._reader is not None:
+            self._reader.cancel()

@@ -1,0 +1,173 @@
+"""Who imports whom, by the text alone: more edges than a run would follow, never fewer, for the price of a search."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_WORD = re.compile(r"\bimport\b")
+_BEFORE = re.compile(r"(?:^|.*[;:])[ \t]*(?:from[ \t]*(\.*)[ \t]*([\w.]*)[ \t]+)?$")
+_AFTER = re.compile(r"[ \t]*(\([^)]*\)|[^\n;]+)")
+_COMMENT = re.compile(r"#[^\n]*")
+_BY_NAME = ("import_module", "__import__", "exec_module", "glob(", "runpy")
+_QUOTED = re.compile(r"""["']([A-Za-z_][\w./]*?)\.?(?:["']|\{)""")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """`from` (dots and all) and the names; for `import a.b` there are no names. `whole`: any file below may be meant."""
+
+    level: int
+    dotted: str
+    names: tuple[str, ...] = ()
+    whole: bool = False
+
+
+def statements(text: str) -> tuple[Statement, ...]:
+    """The import statements of a text, and what a module named in a string may be."""
+    if "import" not in text:
+        return ()
+    found: set[Statement] = set()
+    text = text.replace("\\\n", " ")
+    for match in _WORD.finditer(text):
+        at = match.start()
+        before = _BEFORE.match(text[text.rfind("\n", 0, at) + 1 : at])
+        after = _AFTER.match(text, match.end())
+        if before is None or after is None:
+            continue
+        dots, dotted = before.groups()
+        names = [part.split()[0] for part in _COMMENT.sub("", after[1]).strip("() \t\n").split(",") if part.split()]
+        if dotted is None:
+            found.update(Statement(0, name) for name in names)
+        else:
+            found.add(Statement(len(dots), dotted, tuple(names)))
+    if any(word in text for word in _BY_NAME):
+        for match in _QUOTED.finditer(text):
+            found.add(Statement(0, match[1].replace("/", ".").strip("."), whole=True))
+    return tuple(sorted(found, key=repr))
+
+
+class Imports:
+    """The files of a project, and which of them may run which: a graph for asking who reaches a file."""
+
+    def __init__(self, texts: Mapping[Path, str], import_roots: Sequence[Path]) -> None:
+        self._roots = [str(root) for root in import_roots]
+        self._statements: dict[Path, tuple[str, tuple[Statement, ...]]] = {}
+        self._targets: dict[Path, frozenset[Path]] = {}
+        self._files: dict[str, Path] = {}
+        self.update(texts)
+
+    def update(self, texts: Mapping[Path, str]) -> None:
+        """From now on these are the project's files; only what changed is looked at again."""
+        files = {str(path): path for path in texts}
+        if files.keys() != self._files.keys():
+            self._files = files
+            self._targets = {}
+            self._known_names = {Path(name).stem for name in files} | {
+                part for path in texts for part in path.parts[1:-1]
+            }
+            self._below: dict[str, list[Path]] = defaultdict(list)
+            for path in texts:
+                self._below[str(path.parent)].append(path)
+        before, self._statements = self._statements, {}
+        for path, text in texts.items():
+            old = before.get(path)
+            if old is not None and old[0] == text:
+                self._statements[path] = old
+            else:
+                self._statements[path] = (text, statements(text))
+                self._targets.pop(path, None)
+        self._importers: dict[Path, set[Path]] | None = None
+
+    def imported(self, path: Path) -> frozenset[Path]:
+        """The files that importing or running `path` may run directly."""
+        if path not in self._targets:
+            _, wanted = self._statements[path]
+            self._targets[path] = frozenset(target for one in wanted for target in self._resolve(one, path)) - {path}
+        return self._targets[path]
+
+    def reaching(self, paths: Iterable[Path]) -> set[Path]:
+        """The files whose run may come to one of `paths`, with the paths themselves."""
+        if self._importers is None:
+            self._importers = defaultdict(set)
+            for path in self._statements:
+                for target in self.imported(path):
+                    self._importers[target].add(path)
+        importers = self._importers
+        return _closure(paths, lambda path: importers.get(path, ()))
+
+    def reached(self, paths: Iterable[Path]) -> set[Path]:
+        """The files that a run of `paths` may come to, with the paths themselves."""
+        return _closure((path for path in paths if path in self._statements), self.imported)
+
+    def _bases(self, importer: Path) -> Iterator[str]:
+        """The folders that an absolute import may start from, as the interpreter searches them."""
+        folder = str(importer.parent)
+        yield folder
+        yield from self._roots
+        above = [root for root in self._roots if folder.startswith(root + os.sep)]
+        outermost = min(above, key=len, default=folder)
+        while len(folder) > len(outermost):
+            folder = os.path.dirname(folder)
+            yield folder
+
+    def _resolve(self, one: Statement, importer: Path) -> Iterator[Path]:
+        parts = [part for part in one.dotted.split(".") if part]
+        if one.level:
+            folder = importer.parent
+            for _ in range(one.level - 1):
+                folder = folder.parent
+            bases = [str(folder)]
+        else:
+            if not parts or parts[0] not in self._known_names:
+                return
+            bases = list(dict.fromkeys(self._bases(importer)))
+        for base in bases:
+            if one.level:
+                yield from self._module(base)
+            at = base
+            for part in parts:
+                at = os.path.join(at, part)
+                yield from self._module(at)
+            for name in one.names:
+                yield from self._module(os.path.join(at, name))
+            if one.whole or "*" in one.names:
+                yield from self._below.get(at, ())
+
+    def _module(self, at: str) -> Iterator[Path]:
+        for name in (at + ".py", os.path.join(at, "__init__.py")):
+            if name in self._files:
+                yield self._files[name]
+
+
+def _closure(paths: Iterable[Path], step: Callable[[Path], Iterable[Path]]) -> set[Path]:
+    found: set[Path] = set()
+    stack = list(paths)
+    while stack:
+        path = stack.pop()
+        if path not in found:
+            found.add(path)
+            stack.extend(step(path))
+    return found
+
+
+def components(paths: Sequence[Path], imports: Imports) -> list[list[Path]]:
+    """`paths` in groups that share no file they may run; groups and members in the order in which they were given."""
+    owner: dict[Path, Path] = {}
+
+    def top(path: Path) -> Path:
+        while owner.setdefault(path, path) != path:
+            owner[path] = path = owner[owner[path]]
+        return path
+
+    for path in imports.reached(paths):
+        for target in imports.imported(path):
+            owner[top(target)] = top(path)
+    groups: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[top(path)].append(path)
+    return list(groups.values())
