@@ -9,12 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
-<<<<<<< HEAD
 from pathlib import Path
-from typing import Any, TypeVar
-=======
 from typing import Any, TypeVar, cast
->>>>>>> main
 
 import libcst as cst
 
