@@ -13,7 +13,7 @@ from tricklint import settings as configuration
 from tricklint.baseline import Baseline
 from tricklint.check import Options, known_rules
 from tricklint.finding import Finding
-from tricklint.inquiry import ask
+from tricklint.inquiry import Found, ask
 from tricklint.report import Report
 from tricklint.rule import Rule
 from tricklint.selection import select
@@ -142,9 +142,9 @@ class Desk:
         options = Options(diff=True, stdin=universe.sources.get(path))
         if path in universe.sources:
 
-            def findings(now: Mapping[Path, Source]) -> list[Finding]:
-                return scope.kept(ask(universe, scope.known, scope.rules, now).findings, now)
+            def look(now: Mapping[Path, Source]) -> Found:
+                return ask(universe, scope.known, scope.rules, now, prove=True)
 
-            mend.fix(report, universe, findings, options)
+            mend.fix(report, universe, look, scope.kept, options)
         source: Source | None = report.sources.get(path)
         return source or self.shelf.read(path).source
