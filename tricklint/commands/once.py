@@ -37,7 +37,8 @@ def once(paths: tuple[Path, ...], options: dict[str, Any]) -> int:
         report.exit_code(group.settings.fail_on, exit_zero=options["exit_zero"])
         for group, report in zip(found, reports, strict=True)
     ]
-    report, settings = groups.merge(reports), found[0].settings
+    report = groups.merge(reports)
+    settings = found[0].settings if len(found) == 1 else configurations.of(paths)
     report.quiet = options["quiet"]
     complain(report)
     _show(report, settings, run_options, options)
