@@ -33,6 +33,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.knowledge.slips import meant_as_requires_grad
+from tricklint.libraries.checkpoints import saved
 from tricklint.libraries.events import (
     Backward,
     FreezeMissed,
@@ -229,6 +230,10 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         if name in ("forward_features", "features", "extract_features", "forward_head", "encode_image", "encode_text",
                     "get_image_features", "get_text_features", "logits", "generate", "predict"):  # fmt: skip
             return forward(m, module, args, node)
+        source = next((file for value in args.all() if (file := saved(value)) is not None), None)
+        if source is not None and name.startswith("load"):
+            m.emit(WeightsLoaded(m.now(node), module, source))
+            return NONE
         if tensors:
             return Tensor("call", tuple(args.all()), module, node, m.file, m.grad is not False)
         m.emit(Escaped(m.now(node), module, f"{module.library}.{name}"))
