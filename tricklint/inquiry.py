@@ -28,6 +28,7 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     suppressed: int = 0
+    spent: list[str] = field(default_factory=list)
 
 
 def ask(
@@ -64,6 +65,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
             read=universe.read,
             entries=universe.entries,
             watch=universe.watch,
+            asked=universe.asked,
         )
         if settings.trace:
             _trace(program, universe, found)
@@ -71,6 +73,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
         found.problems.append(_crash("the interpreter", error))
         return
     found.problems += program.problems
+    found.spent = program.spent
     for rule in rules:
         universe.watch()
         try:
