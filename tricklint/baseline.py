@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,9 +118,13 @@ class Baseline:
             for entry, count in sorted(self.entries.items())
         ]
         text = json.dumps({"version": _VERSION, "findings": items}, indent=1, ensure_ascii=False)
+        temporary = self.file.with_name(f"{self.file.name}.{os.getpid()}.tmp")
         try:
-            self.file.write_text(text + "\n", encoding="utf-8")
+            temporary.write_text(text + "\n", encoding="utf-8")
+            temporary.replace(self.file)
         except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise SettingsError(f"{_shown(self.file)}: cannot be written: {error.strerror}") from None
         return self.entries.total()
 

@@ -86,6 +86,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     found = ask(universe, known, rules)
     report.findings, report.suppressed = found.findings, found.suppressed
     report.notes += found.notes
+    report.spent = found.spent
     problems = [*universe.problems, *found.problems]
     report.problems += problems
     report.sources = universe.sources

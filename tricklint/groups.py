@@ -105,6 +105,7 @@ def merge(reports: Sequence[Report]) -> Report:
         fixed=list(_all(reports, "fixed")),
         diffs=list(_all(reports, "diffs")),
         suppressed=sum(report.suppressed for report in reports),
+        spent=[entry for report in reports for entry in report.spent],
         asked=frozenset(_all(reports, "asked")),
         ran=frozenset(_all(reports, "ran")),
         sources={path: source for report in reports for path, source in report.sources.items()},

@@ -30,6 +30,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     suppressed: int = 0
     facts: Facts | None = None  # of the program that was followed, where fixes are to be proven
+    spent: list[str] = field(default_factory=list)
 
 
 def ask(
@@ -73,6 +74,7 @@ def _run_rules(
             read=universe.read,
             entries=universe.entries,
             watch=universe.watch,
+            asked=universe.asked,
         )
         if settings.trace:
             _trace(program, universe, found)
@@ -80,6 +82,7 @@ def _run_rules(
         found.problems.append(_crash("the interpreter", error))
         return
     found.problems += program.problems
+    found.spent = program.spent
     for rule in rules:
         universe.watch()
         try:

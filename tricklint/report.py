@@ -21,6 +21,7 @@ class Report:
     fixed: list[Finding] = field(default_factory=list)
     diffs: list[str] = field(default_factory=list)
     suppressed: int = 0
+    spent: list[str] = field(default_factory=list)  # what was followed only in part, since it takes too many steps
     asked: frozenset[Path] = frozenset()  # the files that were to be checked
     ran: frozenset[str] = frozenset()  # the codes of the rules that were asked
     quiet: bool = False  # people are shown the findings and nothing else

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tricklint.rule import Rule
 from tricklint.settings import Settings
+from tricklint.settings.load import PROJECT_FILES
 from tricklint.source.cache import Cache
 from tricklint.source.files import collect
 from tricklint.source.screen import Screened, quiet_parsing, screen, trigger_words
@@ -93,7 +94,7 @@ def read_universe(paths: Sequence[Path], settings: Settings, shelf: Shelf) -> tu
     everything = set(asked)
     if open_ or any(not Path(path).is_dir() for path in paths):
         # Only some files were named, as pre-commit does: rules still look across the whole project.
-        if settings.config_file or (settings.root / ".git").exists():
+        if settings.config_file or any((settings.root / name).exists() for name in (".git", *PROJECT_FILES)):
             everything.update(collect([settings.root], settings)[0])
     universe = Universe(frozenset(asked), settings, shelf, problems=problems)
     raws = {}

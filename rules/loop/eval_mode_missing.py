@@ -76,10 +76,10 @@ from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
     Instance,
 )
-from tricklint.libraries.events import Backward, Forward
+from tricklint.libraries.events import Forward
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
-from tricklint.program.loops import Modes, Reach, contradict
+from tricklint.program.loops import Modes, Reach, happens_with, levels
 from tricklint.program.modes import behaves_differently, layer_name, unfollowed_mode_call
 from tricklint.rule import Rule
 
@@ -99,23 +99,21 @@ class EvalModeMissing(Rule):
         yield from self.trained_in_eval_mode(program)
 
     def evaluated_in_train_mode(self, program: Program) -> Iterator[Finding]:
-        modes = Modes(program)
+        modes = Modes.of(program)
         seen: set[int] = set()
         for found in evaluations(program, grad=None):
             event, module = found.event, found.event.subject
-            if found.why != "name" or not found.whole or found.region.loop is None or id(found.region.node) in seen:
+            place = id(found.region) if found.whole else id(found.node)
+            if found.why != "name" or found.beside or place in seen or id(found.node) in seen:
                 continue
-            if framework_runs(event):
-                continue
-            assert isinstance(module, Instance)
             layer = behaves_differently(module)
             mode = modes.last(module, event)
             if layer is None or (mode is not None and mode.train is not True):
                 continue
-            if unfollowed_mode_call(program, event, "eval", anywhere=mode is None):
+            if unfollowed_mode_call(program, event, "eval"):
                 continue
-            seen.add(id(found.region.node))
-            name = event.file.tree.code(event.node.func)  # type: ignore[attr-defined]
+            seen |= {place, id(found.node)}
+            name = found.file.tree.code(found.node.func)  # type: ignore[attr-defined]
             message = (
                 f"{name} is evaluated in train mode: its {layer_name(layer)} layers still act as in training; "
                 f"call {name}.eval() first"
@@ -123,14 +121,16 @@ class EvalModeMissing(Rule):
             evidence = [program.evidence(layer.file, layer.node, f"the {layer_name(layer)} layer")]
             if mode is not None:
                 evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
-            yield program.finding(self, event.file, event.node, message, evidence)
+            if found.called is not None:
+                evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
+            yield program.finding(self, found.file, found.node, message, evidence)
 
     def trained_in_eval_mode(self, program: Program) -> Iterator[Finding]:
-        modes, reach = Modes(program), Reach(program)
+        modes, reach = Modes.of(program), Reach.of(program)
         seen: set[int] = set()
         for forward in program.events(Forward):
             module = forward.subject
-            if forward.node not in reach.nodes or not isinstance(module, Instance) or not forward.loops:
+            if not isinstance(module, Instance) or not forward.loops or not reach.reaches(forward):
                 continue
             layer = behaves_differently(module)
             if layer is None:
@@ -139,16 +139,18 @@ class EvalModeMissing(Rule):
             if before is not None and before.train is not True:
                 continue
             for loop in forward.loops:
-                inside = [mode for mode in modes.in_loop[loop.serial] if modes.covers(mode, module)]
+                inside = [
+                    mode
+                    for mode in modes.in_loop.get(loop.serial, ())
+                    if modes.covers(mode, module) and happens_with(mode, forward)
+                ]
                 stops = [mode for mode in inside if mode.train is False]
                 if not stops or len(stops) != len(inside) or stops[0].seq < forward.seq:
                     continue
                 stop = stops[0]
-                if id(stop.node) in seen or not stop.possible or contradict(stop, forward):
+                if id(stop.node) in seen or unfollowed_mode_call(program, forward, "train"):
                     continue
-                if unfollowed_mode_call(program, forward, "train", anywhere=False) or copies_models(forward, stop):
-                    continue
-                if not any(loop.node is each.node for back in program.events(Backward) for each in back.loops):
+                if copies_models(forward, stop) or not reach.trains(loop.serial, forward):
                     continue
                 seen.add(id(stop.node))
                 message = (
@@ -156,13 +158,12 @@ class EvalModeMissing(Rule):
                     f"{layer_name(layer)} layers switched off; call train() before training goes on"
                 )
                 evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]
-                yield program.finding(self, stop.file, stop.node, message, evidence)
-
-
-def framework_runs(event: Event) -> bool:
-    """Within a step of a Lightning module: the trainer sets the mode."""
-    owners = [func.owner for func in event.stack if func.owner is not None]
-    return any("lightning.LightningModule" in owner.libraries() for owner in owners)
+                file, node = stop.file, stop.node
+                if not program.is_asked(file):  # the call in the training loop that leads there
+                    level = levels(stop)[loop.depth - 1]
+                    file, node = level.file, level.node
+                    evidence.insert(0, program.evidence(stop.file, stop.node, "the mode is set here"))
+                yield program.finding(self, file, node, message, evidence)
 
 
 def copies_models(*events: Event) -> bool:

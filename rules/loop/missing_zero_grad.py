@@ -67,7 +67,6 @@ from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
-    Class,
     Instance,
 )
 from tricklint.libraries.events import Backward, GradsCleared, Stepped
@@ -75,13 +74,13 @@ from tricklint.libraries.facts import OptimizerFacts
 from tricklint.libraries.modules import modules_below
 from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
-from tricklint.program.loops import contains
+from tricklint.program.loops import contains, happens_with, shared_loops
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 
 # Other ways to clear gradients, which the program's events do not tell apart
 _CLEARED = re.compile(
-    r"\.grad\s*=\s*None|\.grad(?:\.data)?\.zero_\(|\.grad\.fill_|clear_grad|\.grad\s*\*=\s*0|set_to_none|optimizer_zero_grad"
+    r"\.grad\s*=\s*None|\.grad(?:\.data)?\.zero_\(|\.grad\.fill_|clear_grad|\.grad\s*\*=\s*0|optimizer_zero_grad"
 )
 
 
@@ -95,20 +94,24 @@ class MissingZeroGrad(Rule):
     triggers = ("backward",)
 
     def check(self, program: Program) -> Iterator[Finding]:
-        cleared = {id(event.subject) for event in program.events(GradsCleared)}
         known = {event.node for event in program.events(GradsCleared)}
         backwards = [event for event in program.events(Backward) if not event.partial]
         seen: set[int] = set()
         for step in program.events(Stepped):
             optimizer = step.subject
-            if not isinstance(optimizer, Instance) or id(optimizer) in cleared or id(step.node) in seen:
+            if not isinstance(optimizer, Instance) or id(step.node) in seen:
                 continue
-            if optimizer.kind not in ("optimizer", "guessed_optimizer") or isinstance(optimizer.cls, Class):
-                continue
-            if not step.loops or not step.possible or not program.complete(step) or self.reached(program, optimizer):
+            if optimizer.kind not in ("optimizer", "guessed_optimizer") or not step.loops or not program.complete(step):
                 continue
             back = self.backward_of(step, backwards)
-            if back is None or self.otherwise_cleared(step, back, known) or self.made_inside(step, back, optimizer):
+            if back is None:
+                continue
+            clears = [event for event in program.events(GradsCleared) if clears_for(event, optimizer)]
+            inner = shared_loops(step, back)[-1]
+            if any(inner.serial == loop.serial for event in clears for loop in event.loops):
+                continue
+            clears = [event for event in clears if event.entry == step.entry]
+            if self.otherwise_cleared(step, back, known) or self.made_inside(step, back, optimizer):
                 continue
             seen.add(id(step.node))
             stepped = receiver(step)
@@ -116,39 +119,24 @@ class MissingZeroGrad(Rule):
             message = (
                 f"no zero_grad() reaches {name}: gradients add up from round to round, and every step follows their sum"
             )
+            if clears:
+                message = (
+                    f"zero_grad() reaches {name} only outside this loop, but each round makes a step: it follows the sum "
+                    "of all gradients since"
+                )
             evidence = [program.evidence(step.file, step.node, "the step is made here")]
+            if clears:
+                evidence.append(program.evidence(clears[-1].file, clears[-1].node, "gradients are cleared here"))
             if optimizer.kind == "optimizer":
                 evidence.append(program.evidence(optimizer.file, optimizer.node, "the optimizer is made here"))
             yield program.finding(self, back.file, back.node, message, evidence, self.mend(step, back))
 
-    def reached(self, program: Program, optimizer: Instance) -> bool:
-        """`model.zero_grad()` on a model that holds the optimizer's parameters, or other optimizers that hold them all."""
-        held: set[int] = set()
-        groups = optimizer.fact(OptimizerFacts).groups
-        for group in groups:
-            for root in roots_of(group.params):
-                held |= modules_below(root)
-        others: set[int] = set()
-        for event in program.events(GradsCleared):
-            subject = event.subject
-            if not isinstance(subject, Instance):
-                return True
-            for group in subject.fact(OptimizerFacts).groups if subject.kind == "optimizer" else ():
-                for root in roots_of(group.params):
-                    others |= modules_below(root)
-            if subject.kind in ("module", "loss") and (modules_below(subject) & held or not held):
-                return True
-            if subject.kind == "guessed":
-                return True
-        return bool(held) and held <= others
-
     def backward_of(self, step: Event, backwards: list[Backward]) -> Event | None:
         """The backward pass of the round that the step is made in."""
-        mine = {id(loop.node) for loop in step.loops}
         found = [
-            b
-            for b in backwards
-            if b.seq < step.seq and b.entry == step.entry and any(id(loop.node) in mine for loop in b.loops)
+            back
+            for back in backwards
+            if back.seq < step.seq and back.entry == step.entry and shared_loops(step, back) and happens_with(back, step)
         ]
         return found[-1] if found else None
 
@@ -203,6 +191,23 @@ class MissingZeroGrad(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, f"call {line}", edits, "each step now follows its own gradient", keeps=Keeps(cleared="any"))
+
+
+def clears_for(event: GradsCleared, optimizer: Instance) -> bool:
+    """Whether gradients of what the optimizer holds are cleared: its own, or of a model or an optimizer that holds some of
+    it (each of several may clear its part); where it is not known what is held, anything may."""
+    subject = event.subject
+    if subject is optimizer or not isinstance(subject, Instance) or subject.kind == "guessed":
+        return True
+    held = held_by(optimizer)
+    mine = held_by(subject) if subject.kind == "optimizer" else modules_below(subject)
+    return not held or bool(mine & held)
+
+
+def held_by(optimizer: Instance) -> set[int]:
+    """Ids of the modules whose parameters an optimizer holds."""
+    roots = (root for group in optimizer.fact(OptimizerFacts).groups for root in roots_of(group.params))
+    return {each for root in roots for each in modules_below(root)}
 
 
 def receiver(step: Event) -> cst.BaseExpression | None:

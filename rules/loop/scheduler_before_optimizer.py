@@ -83,10 +83,13 @@ from tricklint.libraries.events import SchedulerStepped, Stepped
 from tricklint.libraries.facts import SchedulerFacts
 from tricklint.program import Program
 from tricklint.program.loaders import loaders_of
+from tricklint.program.loops import surely_with
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, children, walk
 
 TORCH = "torch.optim.lr_scheduler."
+# Functions of libraries that make a LambdaLR, which is stepped as PyTorch's own are
+LAMBDAS = ("transformers.get_", "transformers.optimization.get_", "diffusers.optimization.get_")
 # More rounds than this are no epochs: a step size or patience above it is counted in batches
 FEW = 200
 
@@ -102,7 +105,7 @@ class SchedulerBeforeOptimizer(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "Training loop"
-    triggers = ("lr_scheduler",)
+    triggers = ("lr_scheduler", "get_linear_schedule", "get_cosine_schedule", "get_scheduler", "schedule_with_warmup")
 
     def check(self, program: Program) -> Iterator[Finding]:
         first_step: dict[int, SchedulerStepped] = {}
@@ -115,7 +118,7 @@ class SchedulerBeforeOptimizer(Rule):
         seen: set[int] = set()
         for event in first_step.values():
             scheduler = event.subject
-            if not library_of(scheduler).startswith(TORCH) or id(event.node) in seen:
+            if not library_of(scheduler).startswith((TORCH, *LAMBDAS)) or id(event.node) in seen:
                 continue
             mine = [step for made in members(scheduler.fact(SchedulerFacts).optimizer) for step in steps.get(id(made), [])]
             if not mine or not program.complete(event):
@@ -132,7 +135,7 @@ class SchedulerBeforeOptimizer(Rule):
         step = min(steps, key=lambda each: each.seq)
         if step.seq < event.seq or step.entry != event.entry:
             return None
-        if not event.sure and not (event.possible and step.inside(event)):
+        if not surely_with(event, step):
             return None
         if event.loops and not any(each.serial == event.loops[-1].serial for each in step.loops):
             return None  # it catches up with a schedule that was interrupted
@@ -147,10 +150,13 @@ class SchedulerBeforeOptimizer(Rule):
         return program.finding(self, event.file, event.node, message, evidence, self.mend(event, step))
 
     def too_often(self, program: Program, event: Event, scheduler: Instance, steps: list[Event]) -> Finding | None:
-        if not event.sure or len(event.loops) < 2:
+        around = [loop for loop in event.loops[:-1] if not loop.one_by_one]  # phases of one epoch stand between
+        if not around:
             return None
-        inner, outer = event.loops[-1], event.loops[-2]
-        if not any(step.loops and step.loops[-1].serial == inner.serial for step in steps):
+        inner, outer = event.loops[-1], around[-1]
+        if inner.one_by_one or not any(
+            step.loops and step.loops[-1].serial == inner.serial and surely_with(event, step) for step in steps
+        ):
             return None
         if inner.node is outer.node or not isinstance(inner.node, (cst.For, cst.While)):
             return None
@@ -263,6 +269,13 @@ def epochs_meant(scheduler: Instance, epochs: float | None) -> str:
         if isinstance(stones, Sequence) and not stones.open and stones.items:
             found = [number(item) for item in stones.items]
             if all(each is not None and each <= min(few, FEW) for each in found):
+                return "its milestones count epochs"
+        return ""
+    if kind == "SequentialLR":
+        ends = first(given(2, "milestones"))
+        if isinstance(ends, Sequence) and not ends.open and ends.items:
+            joined = [number(item) for item in ends.items]
+            if all(end is not None and 0 < end <= min(few, FEW) for end in joined):
                 return "its milestones count epochs"
         return ""
     if kind == "ExponentialLR":

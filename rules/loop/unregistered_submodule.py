@@ -118,7 +118,7 @@ class UnregisteredSubmodule(Rule):
         seen: set[int] = set()
         for put in program.events(PlainContainer):
             owner, attribute = put.subject, put.attribute
-            if id(put.node) in seen or not program.complete(put):
+            if id(put.node) in seen or not (program.complete(put) or id(put.subject) in program.made):
                 continue
             kept = owner.fields.get(attribute)
             layers = [

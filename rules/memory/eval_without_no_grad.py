@@ -84,21 +84,20 @@ class EvalWithoutNoGrad(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
         for found in evaluations(program, grad=True):
-            place = found.region.node if found.whole and found.region.node is not None else found.event.node
+            place = found.region if found.whole and found.region is not None else found.node
             if (
                 id(place) in seen
-                or id(found.event.node) in seen
+                or id(found.node) in seen
                 or any(id(loop.node) in seen for loop in found.event.loops)
             ):
                 continue
-            seen |= {id(place), id(found.event.node)}
+            seen |= {id(place), id(found.node)}
             yield self.report(program, found)
 
     def report(self, program: Program, found: Evaluation) -> Finding:
-        event = found.event
-        tree = event.file.tree
-        assert isinstance(event.node, cst.Call)
-        model = tree.code(event.node.func)
+        tree = found.file.tree
+        assert isinstance(found.node, cst.Call)
+        model = tree.code(found.node.func)
         how = {
             "mode": "in eval mode",
             "name": "only evaluated",
@@ -110,21 +109,26 @@ class EvalWithoutNoGrad(Rule):
         evidence = []
         if found.mode is not None:
             evidence.append(program.evidence(found.mode.file, found.mode.node, "put in eval mode here"))
-        return program.finding(self, event.file, event.node, message, evidence, self.mend(found))
+        if found.called is not None:
+            evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
+        if found.node is not found.event.node:
+            evidence.append(program.evidence(found.event.file, found.event.node, "the model runs here"))
+        return program.finding(self, found.file, found.node, message, evidence, self.mend(found))
 
     def mend(self, found: Evaluation) -> Fix | None:
-        event, region = found.event, found.region
-        tree = event.file.tree
-        torch = alias_of(event.file, "torch")
+        if found.called is not None:
+            return None  # whether to switch autograd off here, by a flag, or round the call is the author's to say
+        region, tree = found.region, found.file.tree
+        torch = alias_of(found.file, "torch")
         imported = () if torch else build.add_import(tree, "import torch")
         header = f"{torch or 'torch'}.no_grad()"
         edits: build.Edits | None = None
-        if found.whole and region.loop is not None and isinstance(region.node, (cst.For, cst.While)):
-            edits = build.wrap_block(tree, region.node, region.node, f"with {header}:")
-        elif found.whole and isinstance(region.node, cst.FunctionDef) and not region.node.decorators:
-            edits = build.insert_before(tree, region.node, [f"@{header}"])
+        if found.whole and isinstance(region, (cst.For, cst.While)):
+            edits = build.wrap_block(tree, region, region, f"with {header}:")
+        elif found.whole and isinstance(region, cst.FunctionDef) and not region.decorators:
+            edits = build.insert_before(tree, region, [f"@{header}"])
         if edits is None:
-            edits = build.wrap_block(tree, event.node, event.node, f"with {header}:")
+            edits = build.wrap_block(tree, found.node, found.node, f"with {header}:")
         if edits is None or imported is None:
             return None
         return Fix(FixLevel.SAFE, "run it under torch.no_grad()", (*imported, *edits))

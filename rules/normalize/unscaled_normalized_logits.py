@@ -125,7 +125,7 @@ class UnscaledNormalizedLogits(Rule):
 
     def judge(self, program: Program, event: Event, cosine: Cosine, p: float) -> Finding | None:
         classes, scale = cosine.classes, cosine.scale
-        if scale <= 0 or classes == 1 or (cosine.weights == "free" and scale != 1.0):
+        if scale <= 0 or classes == 1:
             return None
         if classes is None:
             low = alpha_low(2, p)

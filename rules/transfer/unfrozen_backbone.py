@@ -77,10 +77,19 @@ from tricklint.interpreter.events import Built, Event, Made
 from tricklint.interpreter.values import (
     Class,
     Instance,
+    Value,
+    members,
 )
 from tricklint.knowledge import frameworks
-from tricklint.libraries.events import FreezeMissed, GroupAdded, GroupOptionSet, OptimizerBuilt, TrainerGiven
-from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.events import (
+    FreezeMissed,
+    GroupAdded,
+    GroupOptionSet,
+    OptimizerBuilt,
+    SchedulerBuilt,
+    TrainerGiven,
+)
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts, SchedulerFacts
 from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
@@ -99,7 +108,7 @@ class UnfrozenBackbone(Rule):
     triggers = ("optim", "Trainer", "pretrained", "load_state_dict", "torch.hub")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        if self.all_should_train(program) or self.finetuning_callback(program):
+        if self.all_should_train(program):
             return
         seen: set[int] = set()
         for backbone in bb.backbones(program):
@@ -121,8 +130,11 @@ class UnfrozenBackbone(Rule):
         )
 
     @staticmethod
-    def finetuning_callback(program: Program) -> bool:
+    def finetuning_callback(program: Program, entries: set[str]) -> bool:
+        """Whether one of these entries makes a callback that freezes and thaws the backbone by itself."""
         for event in program.events(Made, Built):
+            if event.entry not in entries:
+                continue
             made = event.subject
             names = (made.library, *(made.cls.libraries() if isinstance(made.cls, Class) else ()))
             if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names):
@@ -145,6 +157,8 @@ class UnfrozenBackbone(Rule):
             for missed in program.events(FreezeMissed)
         ):
             return None  # it is meant to be frozen: noop-freeze says what is wrong, and its edit mends both
+        if self.finetuning_callback(program, {event.entry for event in training}):
+            return None
         new_head = bool(backbone.heads) or bool(model.fact(ModuleFacts).new_head)
         if not new_head and not any(bb.has_new_layers(container, model) for container in outer):
             return None
@@ -168,7 +182,8 @@ class UnfrozenBackbone(Rule):
             rate = bb.learning_rate(optimizer)
             if transformer(model) and (rate is None or rate <= TRANSFORMER_LR):
                 return None
-        return next((event for event in training if isinstance(event, OptimizerBuilt) and self.holds_backbone(event, model)), None)
+        whole = (event for event in training if isinstance(event, OptimizerBuilt) and self.holds_backbone(event, model))
+        return next((event for event in whole if not bb.head_went_first(program, model, outer, event)), None)
 
     @staticmethod
     def holds_backbone(event: Event, model: Instance) -> bool:
@@ -192,7 +207,10 @@ class UnfrozenBackbone(Rule):
         optimizer = trained.subject
         assert isinstance(optimizer, Instance)
         rate = bb.learning_rate(optimizer)
-        at = f" at the head's learning rate {rate:g}" if rate is not None else " at the head's learning rate"
+        if rate is None or any(optimizer in scheduled(event) for event in program.events(SchedulerBuilt)):
+            at = " at the head's learning rate"
+        else:
+            at = f" at the head's learning rate {rate:g}"
         name = backbone.model.label
         message = f"the pretrained {name} is fine-tuned whole{at} from the first step, its new head still random"
         advice = self.advice(program)
@@ -292,6 +310,12 @@ class UnfrozenBackbone(Rule):
             return ()
         tree = trained.file.tree
         return build.replace(tree, value, f"[p for p in {tree.code(value)} if p.requires_grad]")
+
+
+def scheduled(event: SchedulerBuilt) -> tuple[Value, ...]:
+    """The optimizer whose learning rate a schedule of this kind sets from the first step on, whatever it was given."""
+    cyclic = event.subject.library.endswith((".OneCycleLR", ".CyclicLR"))
+    return members(event.subject.fact(SchedulerFacts).optimizer) if cyclic else ()
 
 
 def condition(backbone: Backbone) -> str | None:

@@ -363,3 +363,21 @@ def test_rules_complete_in_the_shell(project: Project, monkeypatch: pytest.Monke
     assert "plain,XYZ101" in offers("tricklint check --select XYZ1", 3)
     assert "plain,TRK601,XYZ101" in offers("tricklint check --ignore TRK601,xyz1", 3)
     assert "plain,decay-on-bias-norm" in offers("tricklint rule decay", 2)
+
+
+def test_a_baseline_is_written_whole_or_not_at_all(project: Project) -> None:
+    project.write({"a.py": LINE, "taken/x": ""})
+    run = project.check("--write-baseline", "--baseline", "taken/nowhere/known.json")
+    assert (run.code, len(run.err.splitlines())) == (2, 1)
+    project.write({"known.json": "something of mine"})
+    assert project.check("--write-baseline", "--baseline", "known.json").code == 2
+    assert project.read("known.json") == "something of mine"  # no baseline: never written over
+    project.check("--write-baseline")
+    assert [path.name for path in project.root.iterdir() if path.name.endswith(".tmp")] == []
+
+
+def test_the_format_is_that_of_what_the_paths_have_in_common(project: Project) -> None:
+    monorepo(project)
+    project.configure('output-format = "json"')
+    found = project.check("pkg_a", "a.py").json
+    assert [finding["filename"] for finding in found] == ["a.py", "pkg_a/train.py"]

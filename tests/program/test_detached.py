@@ -7,7 +7,7 @@ from pathlib import Path
 import libcst as cst
 import pytest
 
-from tricklint.program.evaluation import only_detached
+from tricklint.program.detached import only_detached
 from tricklint.source.tree import Tree, walk
 
 

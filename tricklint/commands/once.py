@@ -37,7 +37,8 @@ def once(paths: tuple[Path, ...], options: dict[str, Any]) -> int:
         report.exit_code(group.settings.fail_on, exit_zero=options["exit_zero"])
         for group, report in zip(found, reports, strict=True)
     ]
-    report, settings = groups.merge(reports), found[0].settings
+    report = groups.merge(reports)
+    settings = found[0].settings if len(found) == 1 else configurations.of(paths)
     report.quiet = options["quiet"]
     complain(report)
     _show(report, settings, run_options, options)
@@ -110,7 +111,7 @@ def _run_options(paths: tuple[Path, ...], options: dict[str, Any]) -> tuple[Opti
         stdin = Source.from_bytes(path, sys.stdin.buffer.read())
         paths = (path,)
     flags = {key: options[key] for key in ("fix", "diff", "add_ignore")}
-    run_options = Options(**flags, cache=not options["no_cache"], stdin=stdin)
+    run_options = Options(**flags, cache=not (options["no_cache"] or options["statistics"]), stdin=stdin)
     if options["since"] is not None:
         from tricklint.settings import common_folder
         from tricklint.since import Since

@@ -18,6 +18,7 @@ from tricklint.interpreter.values import (
     Sequence,
     Value,
     first,
+    given,
 )
 
 
@@ -46,22 +47,34 @@ def arguments(m: Machine, node: cst.Call) -> CallArgs:
                 args.open_kwargs = True
         elif arg.keyword is not None:
             args.kwargs[arg.keyword.value] = value
+            if is_literal(arg.value):
+                args.literals.add(arg.keyword.value)
         else:
+            if is_literal(arg.value):
+                args.literals.add(len(args.positional))
             args.positional.append(value)
     return args
+
+
+def is_literal(node: cst.CSTNode) -> bool:
+    """`True`, `None`, `"val"`, `3`."""
+    if isinstance(node, cst.Name):
+        return node.value in ("True", "False", "None")
+    return isinstance(node, (cst.SimpleString, cst.Integer, cst.Float))
 
 
 def bind_arguments(m: Machine, func: Func, self_value: Value | None, args: CallArgs) -> dict[str, Value]:
     params = func.node.params
     names: dict[str, Value] = {}
-    positional = list(args.positional)
+    literals = args.literals
+    positional = [given(value) if at in literals else value for at, value in enumerate(args.positional)]
     decorators = {d.name for d in func.decorators if isinstance(d, Ref)}
     if self_value is not None and "builtins.staticmethod" not in decorators:
         if "builtins.classmethod" in decorators and isinstance(self_value, Instance):
             positional.insert(0, self_value.cls)
         else:
             positional.insert(0, self_value)
-    kwargs = dict(args.kwargs)
+    kwargs = {name: given(value) if name in literals else value for name, value in args.kwargs.items()}
     options = behaviour.defaults_of(m, func)
     at = 0
     for group in (params.posonly_params, params.params):

@@ -59,6 +59,9 @@ class Behaviour:
         """`value.name(args)`, where no function of the program has that name."""
         return None
 
+    def own_method(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> None:
+        """A function of the program is about to run as `value.name(…)`."""
+
     def super_method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         """`super().name(args)` in a class of the program whose base is the library's."""
         return None

@@ -10,7 +10,7 @@ import libcst as cst
 from tricklint.interpreter.events import Step
 from tricklint.interpreter.machine import FALL, Machine, executes
 from tricklint.interpreter.statements import leaves
-from tricklint.interpreter.truth import truth
+from tricklint.interpreter.truth import settled, truth
 
 
 @executes(cst.If)
@@ -24,6 +24,14 @@ def run_if(m: Machine, node: cst.If) -> int:
     literal = isinstance(node.test, (cst.Name, cst.Integer)) and node.test.value in ("False", "0", "TYPE_CHECKING")
     if literal:
         verdict = False
+    elif verdict is not None and settled(value):
+        if verdict:
+            m.alternative(node.test, node.orelse or node.test, lambda: run_orelse(m, node))
+            m.alternatives_seen.add(id(node.body))
+            return m.run_body(node.body)
+        m.alternative(node.body, node, lambda: m.run_body(node.body))
+        m.alternatives_seen.add(id(node.test))
+        return run_orelse(m, node)
 
     def then() -> int:
         return m.run_body(node.body)
@@ -33,11 +41,13 @@ def run_if(m: Machine, node: cst.If) -> int:
 
     if verdict is None and pred is None and isinstance(node.orelse, cst.If):
         return run_chain(m, node)
+    m.seq += 1
+    turn = m.seq
     if verdict is None:
         return m.fork(
             (
-                (then, Step(node, None, pred)),
-                (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None)),
+                (then, Step(node, None, pred, turn)),
+                (otherwise, Step(node.orelse or node.test, None, ~pred if pred else None, turn)),
             ),
             False,
         )
@@ -50,8 +60,10 @@ def run_if(m: Machine, node: cst.If) -> int:
             status = then()
             del m.path[length : length + 1]
             return status
-        return m.fork(((then, Step(node, True)), (otherwise, Step(node.orelse or node.test, False))), True)
-    return m.fork(((otherwise, Step(node.orelse or node.test, True)), (then, Step(node, False))), True)
+        other = Step(node.orelse or node.test, False, None, turn)
+        return m.fork(((then, Step(node, True, None, turn)), (otherwise, other)), True)
+    default = Step(node.orelse or node.test, True, None, turn)
+    return m.fork(((otherwise, default), (then, Step(node, False, None, turn))), True)
 
 
 def run_chain(m: Machine, node: cst.If) -> int:
@@ -61,8 +73,9 @@ def run_chain(m: Machine, node: cst.If) -> int:
     passed: tuple[Step, ...] = ()
     at = node
     while True:
-        alternatives.append((partial(m.run_body, at.body), (*passed, Step(at, None))))
-        passed = (*passed, Step(at.orelse or at.test, None))
+        m.seq += 1
+        alternatives.append((partial(m.run_body, at.body), (*passed, Step(at, None, None, m.seq))))
+        passed = (*passed, Step(at.orelse or at.test, None, None, m.seq))
         rest = at.orelse
         if isinstance(rest, cst.If) and not isinstance(rest.test, (cst.Name, cst.Integer)):
             if not is_main_guard(m, rest.test) and truth(m, m.eval(rest.test)) == (None, None):

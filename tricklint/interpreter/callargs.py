@@ -9,15 +9,17 @@ from tricklint.interpreter.values import (
 
 
 class CallArgs:
-    """Evaluated arguments of one call. `open` when a star argument hides some, `open_kwargs` when ** does."""
+    """Evaluated arguments of one call. `open` when a star argument hides some, `open_kwargs` when ** does. `literals`: the
+    positions and names of those that are written as literals."""
 
-    __slots__ = ("kwargs", "open", "open_kwargs", "positional")
+    __slots__ = ("kwargs", "literals", "open", "open_kwargs", "positional")
 
     def __init__(self, positional: list[Value] | None = None, kwargs: dict[str, Value] | None = None) -> None:
         self.positional: list[Value] = positional or []
         self.kwargs: dict[str, Value] = kwargs or {}
         self.open = False
         self.open_kwargs = False
+        self.literals: set[int | str] = set()
 
     def get(self, position: int | None, name: str) -> Value | None:
         """The argument, None when it was not passed, UNKNOWN when a star may hold it."""

@@ -64,6 +64,8 @@ def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Val
     if isinstance(callee, Bound):
         if callee.func is None:
             return method(m, callee.self, callee.name, args, node)
+        if isinstance(callee.self, Instance) and callee.self.kind:
+            behaviour.of(callee.self).own_method(m, callee.self, callee.func.name, node)
         result = invoke(m, callee.func, callee.self, args, node)
         after = behaviour.AFTER.get(callee.func.name)
         return after(m, result, node) if after is not None else result
@@ -127,7 +129,7 @@ def invoke(m: Machine, func: Func, self_value: Value | None, args: CallArgs, nod
     times = m.calls_of[id(func.node)] = m.calls_of.get(id(func.node), 0) + 1
     deep = len(m.frames) > (m.max_depth if m.spent < ENDLESS else m.depth_when_endless)
     if deep or running >= 2 or times > MAX_CALLS:
-        m.covered.add(id(func.node))
+        m.cover(func)
         return call_unknown(m, args, node, func.name)
     known = m.yields.get(id(func.node))
     if known is None:
@@ -147,7 +149,8 @@ def follow(m: Machine, func: Func, self_value: Value | None, args: CallArgs, nod
     frame = Frame(func, func.file, names, func.closure, len(m.path))
     frame.self = self_value
     frame.call = (m.file, node)
-    m.covered.add(id(func.node))
+    m.cover(func)
+    grad = m.grad
     with m.inside(frame):
         decorate_frame(m, func)
         if isinstance(func.node, cst.Lambda):
@@ -155,6 +158,8 @@ def follow(m: Machine, func: Func, self_value: Value | None, args: CallArgs, nod
         m.run_body(func.node.body)
         if frame.exits:
             m.leave(frame)
+        if func.decorators:
+            m.grad = grad  # what a decorator switched
         if func.node.asynchronous is not None and not frame.returns:
             return UNKNOWN
     return returned(m, frame)

@@ -72,7 +72,7 @@ def _comprehend(
     for element in elements:
         m.tick()
         m.seq += 1
-        m.loops = [*outer, Loop(clause, over, m.file, m.seq)]
+        m.loops = [*outer, Loop(clause, over, m.file, m.seq, len(m.frames))]
         length = len(m.path)
         assign(m, clause.target, element, clause)
         preds: list[Pred] = []

@@ -27,23 +27,28 @@ class Step:
     """One condition on the way to an event.
 
     taken: True on the default path, False on a branch that the defaults do not take, None when the condition could not
-    be decided. `pred` is set when the condition is a test on the elements of a loop over parameters or modules.
+    be decided. `pred` is set when the condition is a test on the elements of a loop over parameters or modules. turn: one
+    number for the alternatives of one undecided condition, met once; the same `if` of another call has another.
     """
 
     node: cst.CSTNode
     taken: bool | None
     pred: Pred | None = None
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
     """One round of a `for` or `while` that an event stands in; `over` is what it goes over. Rounds that are followed one
-    by one, and one loop reached by two calls, have serials of their own."""
+    by one, and one loop reached by two calls, have serials of their own. depth: how many calls stand around it, with
+    its own. `one_by_one`: its rounds are followed so."""
 
     node: cst.CSTNode
     over: Value | None
     file: FileModule
     serial: int
+    depth: int
+    one_by_one: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +103,11 @@ class Event:
     @property
     def trains(self) -> bool:
         """Whether an entry in which this happens has begun to train."""
+        return False
+
+    @property
+    def makes(self) -> bool:
+        """Whether it says only that something was made."""
         return False
 
     @property
@@ -175,6 +185,10 @@ class Building(Event):
 
     subject: Instance
 
+    @property
+    def makes(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Built(Event):
@@ -182,12 +196,20 @@ class Built(Event):
 
     subject: Instance
 
+    @property
+    def makes(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Made(Event):
     """A library's object that no other event speaks of was made."""
 
     subject: Instance
+
+    @property
+    def makes(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

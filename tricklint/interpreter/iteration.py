@@ -14,6 +14,7 @@ from tricklint.interpreter.values import (
     IteratorFacts,
     Sequence,
     Value,
+    given,
     join,
     members,
 )
@@ -28,14 +29,14 @@ def rounds(m: Machine, over: Value, node: cst.CSTNode) -> list[Value]:
         if isinstance(member, Sequence):
             items = member.items
             if len(members(over)) == 1 and 0 < len(items) <= UNROLL:
-                return list(items)
+                return [given(item) for item in items]
             options.extend(items[:UNROLL])
             if not items and not member.open:
                 continue
             if not items:
                 options.append(UNKNOWN)
         elif isinstance(member, Dict):
-            keys = [Const(key) for key in member.fields]
+            keys: list[Value] = [Const(key, given=True) for key in member.fields]
             if len(members(over)) == 1 and 0 < len(keys) <= UNROLL and not member.open:
                 return list(keys)
             options.append(UNKNOWN)

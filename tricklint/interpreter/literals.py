@@ -12,7 +12,7 @@ from tricklint.interpreter.definitions import closure
 from tricklint.interpreter.events import Step
 from tricklint.interpreter.imports import lookup
 from tricklint.interpreter.machine import Machine, evaluates
-from tricklint.interpreter.truth import truth
+from tricklint.interpreter.truth import settled, truth
 from tricklint.interpreter.values import (
     FALSE,
     NONE,
@@ -91,7 +91,12 @@ def eval_formatted(m: Machine, node: cst.FormattedString) -> Value:
 
 @evaluates(cst.IfExp)
 def eval_ifexp(m: Machine, node: cst.IfExp) -> Value:
-    verdict, pred = truth(m, m.eval(node.test))
+    tested = m.eval(node.test)
+    verdict, pred = truth(m, tested)
+    if verdict is not None and settled(tested):
+        other = node.orelse if verdict else node.body
+        m.alternative(other, other, lambda: m.eval(other))
+        return m.eval(node.body if verdict else node.orelse)
     results: list[Value] = []
 
     def run(branch: cst.CSTNode) -> Any:
@@ -102,10 +107,11 @@ def eval_ifexp(m: Machine, node: cst.IfExp) -> Value:
         return go
 
     if verdict is None:
+        m.seq += 1
         m.fork(
             (
-                (run(node.body), Step(node.body, None, pred)),
-                (run(node.orelse), Step(node.orelse, None, ~pred if pred else None)),
+                (run(node.body), Step(node.body, None, pred, m.seq)),
+                (run(node.orelse), Step(node.orelse, None, ~pred if pred else None, m.seq)),
             ),
             False,
         )
@@ -177,9 +183,14 @@ def eval_await(m: Machine, node: cst.Await) -> Value:
 
 @evaluates(cst.Yield)
 def eval_yield(m: Machine, node: cst.Yield) -> Value:
+    given: Value = UNKNOWN
     if node.value is not None:
         value = node.value.item if isinstance(node.value, cst.From) else node.value
-        m.frame.returns.append((Sequence("list", (m.eval(value),), True, node, m.file), None))
+        given = m.eval(value)
+        m.frame.returns.append((Sequence("list", (given,), True, node, m.file), None))
+    if m.at_yield is not None and m.frame.func is not None and m.frame.func.node is m.at_yield[0]:
+        body, m.at_yield = m.at_yield[1], None
+        body(given)
     return UNKNOWN
 
 

@@ -10,32 +10,44 @@ from tricklint.interpreter.iteration import rounds, unrolled
 from tricklint.interpreter.machine import BREAK, CONTINUE, FALL, RAISE, RETURN, Machine, executes
 from tricklint.interpreter.values import (
     Dict,
+    Instance,
     Sequence,
     Value,
+    join,
 )
+from tricklint.interpreter.widening import widen
+
+MAX_SHARE = 0.25  # of the steps that an entry has left, which a loop may take before its other rounds are run as one
 
 
-def counts_rounds(m: Machine, node: cst.AugAssign) -> bool:
-    """A number that grows in a loop whose rounds are not known one by one: `step += 1`."""
-    if not m.loops or m.loops[-1].file is not m.file:
-        return False
-    loop = m.loops[-1]
-    over = loop.over
-    if isinstance(over, (Sequence, Dict)) and (isinstance(over, Dict) or not over.open):
-        return False
-    return any(up is loop.node for up in m.file.tree.ancestors(node))
+def counts_rounds(m: Machine, holder: Value) -> bool:
+    """An object's number grows (`self.step += 1`) in a loop around it whose rounds are not followed one by one."""
+    made = holder.seq if isinstance(holder, Instance) else 0
+    return made > 0 and any(not loop.one_by_one and loop.serial > made for loop in m.loops)
+
+
+def followed_one_by_one(over: Value, elements: list[Value]) -> bool:
+    """Every round of the loop is known, and run by itself."""
+    if isinstance(over, Sequence):
+        return not over.open and len(elements) == len(over.items)
+    return isinstance(over, Dict) and not over.open and len(elements) == len(over.fields)
 
 
 @executes(cst.For)
 def run_for(m: Machine, node: cst.For) -> int:
     over = m.eval(node.iter)
-    elements = rounds(m, unrolled(m, over), node)
+    over_all = unrolled(m, over)
+    elements = rounds(m, over_all, node)
+    one_by_one = followed_one_by_one(over_all, elements)
+    if not one_by_one:
+        widen(m, node)
     outer = m.loops
+    begun = m.steps
     m.emit(Iterated(m.now(node), over))
     status = FALL
-    for element in elements:
+    for at, element in enumerate(elements):
         m.seq += 1
-        m.loops = [*outer, Loop(node, over, m.file, m.seq)]
+        m.loops = [*outer, Loop(node, over, m.file, m.seq, len(m.frames), one_by_one)]
         length = len(m.path)
         assign(m, node.target, element, node)
         status = m.run_body(node.body)
@@ -44,7 +56,27 @@ def run_for(m: Machine, node: cst.For) -> int:
             break
         if status == BREAK:
             break
+        if at + 2 < len(elements) and m.steps - begun > (m.budget - begun) * MAX_SHARE:
+            return finish(m, node, over, elements[at + 1 :], outer)
     m.loops = outer
+    return ended(m, node, over, status)
+
+
+def finish(m: Machine, node: cst.For, over: Value, left: list[Value], outer: list[Loop]) -> int:
+    """One round for all that are left, where each takes so many steps that nothing behind the loop would be reached."""
+    widen(m, node)
+    m.seq += 1
+    m.loops = [*outer, Loop(node, over, m.file, m.seq, len(m.frames))]
+    length = len(m.path)
+    assign(m, node.target, join(*left), node)
+    status = m.run_body(node.body)
+    del m.path[length:]
+    m.loops = outer
+    return ended(m, node, over, status)
+
+
+def ended(m: Machine, node: cst.For, over: Value, status: int) -> int:
+    """How a loop ends whose last round ended in this way."""
     if status in (BREAK, CONTINUE, RAISE):
         status = FALL
     if status == RETURN:
@@ -61,9 +93,10 @@ def may_be_empty(m: Machine, over: Value) -> bool:
 @executes(cst.While)
 def run_while(m: Machine, node: cst.While) -> int:
     outer = m.loops
+    widen(m, node)
     m.eval(node.test)
     m.seq += 1
-    m.loops = [*outer, Loop(node, None, m.file, m.seq)]
+    m.loops = [*outer, Loop(node, None, m.file, m.seq, len(m.frames))]
     length = len(m.path)
     status = m.run_body(node.body)
     del m.path[length:]

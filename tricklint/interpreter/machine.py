@@ -113,7 +113,7 @@ class Machine:
     """State of one run over a project, and the three things that everything else is made of: a statement is run, an
     expression is evaluated, a value is called. How, stands in the files beside this one, registered by node and value."""
 
-    max_depth = 14
+    max_depth = 40
     depth_when_endless = 5
 
     def __init__(self, project: Project, budget: int = 30_000) -> None:
@@ -129,13 +129,17 @@ class Machine:
         self.journal: list[tuple[dict[Any, Any], Any, Any]] | None = None
         self.events: list[Event] = []
         self.grad: bool | None = True
+        # the function of a generator that a `with` statement opened, and the statement's body, to be run where it yields
+        self.at_yield: tuple[cst.CSTNode, Callable[[Value], None]] | None = None
         self.entry = ""
         self.covered: set[int] = set()  # ids of function nodes that ran
         self.unbound: dict[int, tuple[Path, str]] = {}  # names that were read where nothing has bound them, by node
+        self.fresh: set[int] = set()  # those of them that this entry was the first to run
         self.incomplete: set[str] = set()  # entries whose budget was spent
         self.training: set[str] = set()  # entries that have begun to train
         self.last_built: dict[int, Any] = {}  # the last instance of each class, by the class's id
         self.classes: list[Any] = []
+        self.built_before: dict[int, Any] = {}  # … as it was before this entry built one
         self.seq = 0
         self.forward_depth = 0
         self.root_grad: bool | None = True  # whether autograd was on when the outermost forward began
@@ -145,6 +149,8 @@ class Machine:
         self.watch: Callable[[], None] = lambda: None  # called now and then; may raise to end the run
         self.records: dict[type, Any] = {}  # what libraries know of the whole run: a typed record a kind
         self.silent = 0  # >0: events are not recorded (a replay for a value only)
+        self.ruled_out = 0  # >0: in a branch that a literal argument rules out, run for what else could be made there
+        self.alternatives_seen: set[int] = set()  # ids of branches that have run, or were looked at in this way
 
     def fact(self, kind: type[Record]) -> Record:
         """What a library knows of the whole run, as a record of that kind; made when it is first asked for."""
@@ -232,17 +238,34 @@ class Machine:
 
     def emit(self, event: Event) -> None:
         """Keep an event, unless this is a replay for a value only."""
-        if self.silent:
+        if self.silent or (self.ruled_out and not event.makes):
             return
         subject = event.subject
         if event.trains:
             self.training.add(self.entry)
         elif isinstance(event, Built):
-            self.last_built[id(event.subject.cls)] = subject
+            made_of = id(event.subject.cls)
+            self.built_before.setdefault(made_of, self.last_built.get(made_of))
+            self.last_built[made_of] = subject
         plain = isinstance(event, (Built, Building)) and not event.subject.kind
         if not isinstance(event, NOISE) and not plain:
             self.fruits += 1
         self.events.append(event)
+
+    def cover(self, func: Func) -> None:
+        """A function of the program runs: it need not be followed again for its own sake."""
+        if id(func.node) not in self.covered and not self.ruled_out:
+            self.covered.add(id(func.node))
+            self.fresh.add(id(func.node))
+
+    def give_back(self) -> None:
+        """The entry ended before its time: what it covered, and built, is open to others."""
+        self.covered -= self.fresh
+        for made_of, before in self.built_before.items():
+            if before is None:
+                self.last_built.pop(made_of, None)
+            else:
+                self.last_built[made_of] = before
 
     # -- branches ------------------------------------------------------------------------------------------------------
 
@@ -252,13 +275,14 @@ class Machine:
         An alternative is what to run, and the step (or steps, the last its own) that leads there. The first one is the
         default path's when `decided`. Returns how the whole ends.
         """
-        outer = self.journal
+        outer, grad = self.journal, self.grad
+        grads: list[bool | None] = []
         results: list[tuple[int, dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]], Step]] = []
         try:
             for run, steps in alternatives:
                 steps = steps if isinstance(steps, tuple) else (steps,)
                 log: list[tuple[dict[Any, Any], Any, Any]] = []
-                self.journal = log
+                self.journal, self.grad = log, grad
                 length = len(self.path)
                 self.path.extend(steps)
                 try:
@@ -274,9 +298,12 @@ class Machine:
                         else:
                             fields[key] = old
                 results.append((status, finals, steps[-1]))
+                if status == FALL:
+                    grads.append(self.grad)
         finally:
             self.journal = outer
         live = [result for result in results if result[0] == FALL]
+        self.grad = grad if not grads else grads[0] if decided or len(set(grads)) == 1 else None
         for status, finals, step in results:
             if status == RETURN and finals and self.frames:
                 frame = self.frames[-1]
@@ -311,6 +338,28 @@ class Machine:
                 if step.pred is not None:
                     self.path.append(step)
         return FALL
+
+    def alternative(self, branch: cst.CSTNode, node: cst.CSTNode, run: Callable[[], object]) -> None:
+        """A branch that a literal argument rules out never runs in this call, and nothing that it does happens. What it
+        would make is looked at once: the other optimizer of `get_optimizer("sgd")` is one of the program all the same."""
+        if id(branch) in self.alternatives_seen:
+            return
+        self.alternatives_seen.add(id(branch))
+        outer, self.journal = self.journal, []
+        length = len(self.path)
+        self.path.append(Step(node, False))
+        self.ruled_out += 1
+        try:
+            run()
+        finally:
+            self.ruled_out -= 1
+            del self.path[length:]
+            for fields, key, old in reversed(self.journal):
+                if old is _MISSING:
+                    fields.pop(key, None)
+                else:
+                    fields[key] = old
+            self.journal = outer
 
     def leave(self, frame: Frame) -> None:
         """Join what the branches that returned early left behind: models that they built, attributes that they set."""
@@ -350,14 +399,12 @@ class Machine:
     def inside(self, frame: Frame) -> Iterator[Frame]:
         loops, path = self.loops, len(self.path)
         self.frames.append(frame)
-        grad = self.grad
         try:
             yield frame
         finally:
             self.frames.pop()
             self.loops = loops
             del self.path[path:]
-            self.grad = grad
 
     @contextlib.contextmanager
     def afresh(self) -> Iterator[None]:

@@ -169,7 +169,7 @@ class Project:
         if top:  # the folders between the file and the outermost import root: a script may be started in any of them
             outermost = min(top, key=lambda root: len(root.parts))
             for parent in importer.parents:
-                roots.append(parent)
+                roots += (parent, parent / "src")
                 if parent == outermost:
                     break
         for root in roots:

@@ -29,6 +29,7 @@ from tricklint.interpreter.values import (
     Union,
     Unknown,
     Value,
+    derived,
     first,
     join,
     members,
@@ -78,7 +79,7 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
             return UNKNOWN
         if isinstance(result, (str, tuple)) and len(result) > 10_000:
             return UNKNOWN
-        return Const(result, a.default or b.default, a.place or b.place)
+        return derived(result, a, b)
     if isinstance(b, Unknown) and isinstance(a, Const) and isinstance(a.value, str) and op in ("Add", "Modulo"):
         return Prefixed(a.value if op == "Add" else a.value.partition("%")[0])
     if isinstance(a, Prefixed) and op == "Add":
@@ -86,7 +87,7 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
     if op == "Power" and isinstance(a, Const) and isinstance(b, Const):
         try:
             if abs(b.value) < 64:
-                return Const(a.value**b.value, a.default or b.default)
+                return derived(a.value**b.value, a, b)
         except Exception:
             return UNKNOWN
     if isinstance(a, Sequence) and isinstance(b, Sequence) and op == "Add":
@@ -126,12 +127,12 @@ def eval_unary(m: Machine, node: cst.UnaryOperation) -> Value:
         verdict, pred = truth(m, value)
         if pred is not None:
             return Test(~pred)
-        return UNKNOWN if verdict is None else Const(not verdict, is_default(m, value))
+        return UNKNOWN if verdict is None else derived(not verdict, value)
     if isinstance(node.operator, cst.BitInvert):
         return UNKNOWN
     at = first(value)
     if isinstance(at, Const) and isinstance(at.value, (int, float)):
-        return Const(-at.value if isinstance(node.operator, cst.Minus) else at.value, at.default)
+        return derived(-at.value if isinstance(node.operator, cst.Minus) else at.value, at)
     return behaviour.of(value).negate(m, value, node) or UNKNOWN
 
 
@@ -192,44 +193,40 @@ def compare(m: Machine, kind: type, left: Value, right: Value, node: cst.CSTNode
         other = b if _is_none(a) else a
         negative = kind in (cst.IsNot, cst.NotEqual)
         if isinstance(other, Const):
-            return Const((other.value is None) is not negative, other.default)
+            return derived((other.value is None) is not negative, other)
         if isinstance(other, Unknown) or other is None:
             return UNKNOWN
         if not behaviour.of(other).unlike_none(other):
             return UNKNOWN
-        return Const(negative, isinstance(left, Union) or isinstance(right, Union))
+        several = isinstance(left, Union) or isinstance(right, Union)
+        return Const(negative, several, given=not several and isinstance(other, Instance) and bool(other.kind))
     if _not_given(a) or _not_given(b):
         return UNKNOWN
     if isinstance(a, Const) and isinstance(b, Const):
-        default = a.default or b.default
         try:
             if kind in _COMPARE:
-                return Const(bool(_COMPARE[kind](a.value, b.value)), default)
+                return derived(bool(_COMPARE[kind](a.value, b.value)), a, b)
             if kind is cst.In:
-                return Const(a.value in b.value, default)
+                return derived(a.value in b.value, a, b)
             if kind is cst.NotIn:
-                return Const(a.value not in b.value, default)
+                return derived(a.value not in b.value, a, b)
             if kind is cst.Is:
-                return Const(a.value is b.value, default)
+                return derived(a.value is b.value, a, b)
             if kind is cst.IsNot:
-                return Const(a.value is not b.value, default)
+                return derived(a.value is not b.value, a, b)
         except Exception:
             return UNKNOWN
     if kind in (cst.In, cst.NotIn) and isinstance(a, Const):
         if isinstance(b, Sequence) and not b.open and all(isinstance(i, Const) for i in b.items):
             found = any(i.value == a.value for i in b.items if isinstance(i, Const))
-            return Const(found is (kind is cst.In), a.default)
+            return derived(found is (kind is cst.In), a)
         if isinstance(b, Dict) and not b.open and hashable(a.value):
-            return Const((a.value in b.fields) is (kind is cst.In), a.default)
+            return derived((a.value in b.fields) is (kind is cst.In), a)
     if isinstance(a, Sequence) and isinstance(b, Sequence) and kind in (cst.Equal, cst.NotEqual):
         return UNKNOWN
     if isinstance(a, (Ref, Class)) and isinstance(b, (Ref, Class)) and kind in (cst.Equal, cst.Is):
         return Const(a is b or a == b)
     return UNKNOWN
-
-
-def is_default(m: Machine, value: Value) -> bool:
-    return isinstance(value, Const) and value.default
 
 
 def _is_none(value: Any) -> bool:

@@ -85,9 +85,10 @@ def run_augassign(m: Machine, node: cst.AugAssign) -> int:
                 return FALL
         note_added(m, value, node.target, "+=", old, value, node)
     counts = isinstance(old, Const) and isinstance(old.value, (int, float)) and isinstance(value, (Const, Unknown))
-    if counts and counts_rounds(m, node):
-        assign(m, node.target, UNKNOWN, node)
-        return FALL
+    if counts and isinstance(node.target, cst.Attribute):
+        if any(counts_rounds(m, holder) for holder in members(m.eval(node.target.value))):
+            assign(m, node.target, UNKNOWN, node)
+            return FALL
     assign(m, node.target, binary(m, node, type(node.operator).__name__.replace("Assign", ""), old, value), node)
     return FALL
 
@@ -150,7 +151,9 @@ def run_raise(m: Machine, node: cst.Raise) -> int:
 @executes(cst.Assert)
 def run_assert(m: Machine, node: cst.Assert) -> int:
     m.eval(node.test)
-    return FALL
+    # `assert False`, `assert 0, "not ready"` are written to end the path, whatever the arguments are
+    literal = isinstance(node.test, (cst.Name, cst.Integer)) and node.test.value in ("False", "0")
+    return RAISE if literal else FALL
 
 
 @executes(cst.Pass, cst.Nonlocal)
@@ -215,9 +218,11 @@ def handler_name(m: Machine, handler: cst.ExceptHandler) -> str:
 @executes(cst.Match)
 def run_match(m: Machine, node: cst.Match) -> int:
     m.eval(node.subject)
+    m.seq += 1
+    turn = m.seq
     alternatives = []
     for case in node.cases:
-        alternatives.append((lambda case=case: m.run_body(case.body), Step(case, None)))
+        alternatives.append((lambda case=case: m.run_body(case.body), Step(case, None, None, turn)))
     return m.fork(alternatives, False) if alternatives else FALL
 
 

@@ -48,6 +48,11 @@ def truth(m: Machine, value: Value) -> tuple[bool | None, Pred | None]:
     return behaviour.of(value).truth(m, value) or (None, None)
 
 
+def settled(value: Value) -> bool:
+    """A literal of this very call decides: the other branch is none of it."""
+    return isinstance(value, Const) and value.given
+
+
 def is_answer(value: Instance) -> bool:
     """What a library's function said, not an object that it made: `os.path.exists(…)`, `shutil.which(…)`."""
     return not value.kind and not value.records and value.library.rpartition(".")[2][:1].islower()

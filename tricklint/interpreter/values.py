@@ -59,6 +59,12 @@ class Share(Unknown):
         self.base = base
 
 
+class Widened(Unknown):
+    """What a loop writes, before its body runs: the constant from before it, or what an earlier round has left there."""
+
+    __slots__ = ()
+
+
 class Prefixed(Unknown):
     """Text of which only the beginning is known: `"models." + name`."""
 
@@ -81,11 +87,29 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Const(Value):
     """A Python constant. `default` marks one that the user may override (a command line default, a parameter's).
-    `place`: the configuration file that it was read from."""
+    `place`: the configuration file that it was read from. `given`: in this call, or this round of a loop, it can be nothing
+    else: a literal argument, an item of a literal list.
+    """
 
     value: Any
     default: bool = False
     place: Place | None = field(default=None, compare=False)
+    given: bool = field(default=False, compare=False)
+
+
+def derived(value: Any, *operands: Value | None) -> Const:
+    """A constant worked out of others: as sure as they are."""
+    known = [each for each in operands if isinstance(each, Const)]
+    default = any(each.default for each in known)
+    place = next((each.place for each in known if each.place is not None), None)
+    return Const(value, default, place, not default and any(each.given for each in known))
+
+
+def given(value: Value) -> Value:
+    """The value where a literal hands it over."""
+    if isinstance(value, Const) and not value.default and value.place is None:
+        return Const(value.value, given=True)
+    return value
 
 
 NONE = Const(None)
@@ -407,6 +431,10 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
         return first
     kept: dict[object, Value] = {}
     crowd = 0
+    widened = any(isinstance(value, Widened) for value in (first, *others))
+    if widened and any(not isinstance(member, (Const, Unknown)) for value in (first, *others) for member in members(value)):
+        # what earlier rounds have left there is what this one puts there
+        first, *others = [value for value in (first, *others) if not isinstance(value, Widened)]  # type: ignore[assignment]
     for value in (first, *others):
         for member in members(value):
             key = _key(member)

@@ -20,6 +20,7 @@ from tricklint.interpreter.values import (
     Prefixed,
     Sequence,
     Value,
+    derived,
     first,
     join,
     members,
@@ -117,7 +118,7 @@ def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.
                 result = getattr(value.value, name)(*(a.value for a in given))  # type: ignore[union-attr]
                 if isinstance(result, list):
                     return Sequence("list", tuple(Const(i, value.default) for i in result), False, node, m.file)
-                return Const(result, value.default)
+                return derived(result, value, *given)
         except Exception:
             return UNKNOWN
         if name == "format" and isinstance(value.value, str):

@@ -33,6 +33,7 @@ from tricklint.interpreter.values import (
     Union,
     Unknown,
     Value,
+    derived,
     first,
     join,
     members,
@@ -51,9 +52,8 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if all(isinstance(a, Const) for a in given):
             func = {"float": float, "int": int, "str": str, "bool": bool, "abs": abs, "round": round, "min": min,
                     "max": max}[name]  # fmt: skip
-            place = next((a.place for a in given if isinstance(a, Const) and a.place), None)
             try:
-                return Const(func(*(a.value for a in given)), any(a.default for a in given), place)  # type: ignore[union-attr,operator]
+                return derived(func(*(a.value for a in given)), *given)  # type: ignore[union-attr,operator]
             except Exception:
                 return UNKNOWN
     if name in ("float", "int", "round", "max", "min"):

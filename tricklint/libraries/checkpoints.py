@@ -1,18 +1,21 @@
-"""Saved weights: what `torch.load` and its kin give."""
+"""Saved weights: what `torch.load` and its kin give, and what other readers of arrays give."""
 
 from __future__ import annotations
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, behaves, function, method
+from tricklint.interpreter.behaviour import Behaviour, behaves, behaves_below, function, method
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
+    CallFacts,
     Instance,
     Value,
+    members,
 )
 from tricklint.libraries.facts import CheckpointFacts
+from tricklint.libraries.tensors import Tensor
 
 
 @function(
@@ -25,6 +28,45 @@ def checkpoint(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Valu
     made.kind = "checkpoint"
     made.fact(CheckpointFacts).source = name
     return made
+
+
+# Readers of arrays: weights of other frameworks come in such files, and so does data
+ARRAYS = (
+    "numpy.load", "pickle.load", "joblib.load", "h5py.File", "scipy.io.loadmat", "numpy.loadtxt", "numpy.fromfile",
+    "safetensors.safe_open", "safetensors.numpy.load_file", "gensim.models.KeyedVectors.load_word2vec_format",
+    "tensorflow.train.load_checkpoint", "tensorflow.train.load_variable",
+)  # fmt: skip
+
+
+def saved(value: Value | None) -> Instance | None:
+    """The file that a value was read from, through conversions: `torch.from_numpy(np.load(path)["kernel"]).t()`."""
+    stack: list[Value] = list(members(value))
+    seen: set[int] = set()
+    while stack and len(seen) < 60:
+        at = stack.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        if isinstance(at, Tensor):
+            if at.op == "call":
+                continue  # what a module computes of it is no longer what was saved
+            stack.extend(member for given in at.inputs for member in members(given))
+        elif isinstance(at, Instance):
+            if at.kind == "checkpoint" or at.library.startswith(ARRAYS):
+                return at
+            if not at.kind and at.library:
+                stack.extend(member for given in (*at.args, *at.kwargs.values()) for member in members(given))
+                if at.has(CallFacts) and at.fact(CallFacts).of is not None:
+                    stack.append(at.fact(CallFacts).of)  # type: ignore[arg-type]
+    return None
+
+
+@behaves_below(*ARRAYS)
+class Arrays(Behaviour):
+    """A file of arrays: each of them is as good as the file."""
+
+    def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
+        return value
 
 
 @method("checkpoint", "get", "items", "pop", "state_dict")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 class OptimizerBuilt(Event):
     subject: Instance
 
+    @property
+    def makes(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OptimizerLoaded(Event):
@@ -60,6 +64,10 @@ class GradsCleared(Event):
 class SchedulerBuilt(Event):
     subject: Instance
 
+    @property
+    def makes(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SchedulerStepped(Event):
@@ -71,10 +79,18 @@ class SchedulerStepped(Event):
 class LoaderBuilt(Event):
     subject: Instance
 
+    @property
+    def makes(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SamplerBuilt(Event):
     subject: Instance
+
+    @property
+    def makes(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -88,6 +104,10 @@ class LossBuilt(Event):
 
     subject: Instance
     type: str
+
+    @property
+    def makes(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,6 +265,10 @@ class LearnerBuilt(Event):
     """A learner of fastai was made."""
 
     subject: Instance
+
+    @property
+    def makes(self) -> bool:
+        return True
 
 
 __all__ = [

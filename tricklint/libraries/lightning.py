@@ -63,7 +63,7 @@ def run_lightning(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode
         method = model.cls.lookup(hook)
         if isinstance(method, Func):
             m.seq += 1
-            m.loops = [*outer, Loop(method.node, None, method.file, m.seq)]
+            m.loops = [*outer, Loop(method.node, None, method.file, m.seq, len(m.frames))]
             m.grad = grad if train else False
             invoke(m, method, model, CallArgs([given if train and given is not None else some, UNKNOWN]), node)
     m.loops, m.grad = outer, grad

@@ -17,8 +17,10 @@ from tricklint.interpreter.values import (
     Value,
     members,
 )
-from tricklint.libraries.events import Initialised
-from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.checkpoints import saved
+from tricklint.libraries.events import Initialised, WeightsLoaded
+from tricklint.libraries.facts import Load, ModuleFacts
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.tensors import Tensor
 
 # Methods that give a parameter new values; others (`clamp_`, `mul_`, `add_`) change the ones it has
@@ -28,12 +30,22 @@ _FILLS = frozenset((
 ))  # fmt: skip
 
 
+_COPIES = frozenset(("copy_", "set_", "assign", "assign_item"))
+
 # Methods of the program's own modules that give them other weights: `block.load_from(weights)`, `layer.init_weights()`
 _SETS_WEIGHTS = re.compile(r"(?:^|_)(?:load|init|initialize|initialise|reset|copy)(?:$|_)")
 
 
 def initialise(m: Machine, subject: Value, scheme: str, args: Iterable[Value], node: cst.CSTNode,
                which: str | None = None, kwargs: dict[str, Value] | None = None) -> None:  # fmt: skip
+    """A parameter (or several) is given values; of what was read from a file, it is given its weights."""
+    args = tuple(args)
+    source = saved(args[0]) if args and scheme in _COPIES else None
+    if source is not None:
+        for root in roots_of(subject):
+            m.emit(WeightsLoaded(m.now(node), root, source))
+            if m.entry not in m.training:
+                root.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
     if isinstance(subject, ParamSet):
         subject = subject.narrowed(*path_preds(m))
     m.emit(Initialised(m.now(node), subject, scheme, tuple(args), kwargs or {}, which))

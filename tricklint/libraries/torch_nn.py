@@ -33,6 +33,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.knowledge.slips import meant_as_requires_grad
+from tricklint.libraries.checkpoints import saved
 from tricklint.libraries.events import (
     Backward,
     FreezeMissed,
@@ -220,7 +221,7 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
     if name in ("get_classifier", "get_submodule"):
         return part_of(m, module, name, node) if name not in module.fields else module.fields[name]
     if name in ("reset_classifier",):
-        m.emit(HeadReplaced(m.now(node), module, "classifier", UNKNOWN, None))
+        m.emit(HeadReplaced(m.now(node), module, "classifier", new_classifier(m, args, node), None))
         return NONE
     if name in ("size", "shape", "numel", "dim"):
         return UNKNOWN
@@ -229,10 +230,27 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         if name in ("forward_features", "features", "extract_features", "forward_head", "encode_image", "encode_text",
                     "get_image_features", "get_text_features", "logits", "generate", "predict"):  # fmt: skip
             return forward(m, module, args, node)
+        source = next((file for value in args.all() if (file := saved(value)) is not None), None)
+        if source is not None and name.startswith("load"):
+            m.emit(WeightsLoaded(m.now(node), module, source))
+            return NONE
         if tensors:
             return Tensor("call", tuple(args.all()), module, node, m.file, m.grad is not False)
         m.emit(Escaped(m.now(node), module, f"{module.library}.{name}"))
     return UNKNOWN
+
+
+def new_classifier(m: Machine, args: CallArgs, node: cst.CSTNode) -> Instance:
+    """What `reset_classifier(classes)` of timm puts in: a Linear, nothing for no classes."""
+    classes = args.get(0, "num_classes") or UNKNOWN
+    at = first(classes)
+    none = isinstance(at, Const) and not at.value
+    made = Instance(Ref("torch.nn.Identity" if none else "torch.nn.Linear"), node, m.file)
+    made.kind = "module"
+    made.kwargs = {"out_features": classes}
+    m.seq += 1
+    made.seq = m.seq
+    return made
 
 
 def grow_container(m: Machine, module: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:

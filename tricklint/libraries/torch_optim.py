@@ -182,6 +182,12 @@ class OptimizerBehaviour(Behaviour):
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return UNKNOWN
 
+    def own_method(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> None:
+        if name == "step":
+            m.emit(Stepped(m.now(node), value))
+        elif name == "zero_grad":
+            m.emit(GradsCleared(m.now(node), value))
+
     def super_method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         if name == "__init__":
             value.fact(OptimizerFacts).defaults = args.get(1, "defaults")

@@ -73,10 +73,12 @@ def statistics(report: Report, settings: Settings) -> str:
             indent=2,
         )
     width = max((len(str(number)) for _, number in rows), default=1)
-    return "\n".join(
+    lines = [
         f"{number:>{width}}  {code}  {name} ({severity.value}){f', {can[code]} fixable' if can[code] else ''}"
         for (code, name, severity), number in rows
-    )
+    ]
+    lines += [f"followed only in part (it takes too many steps): {entry.removeprefix('run ')}" for entry in report.spent]
+    return "\n".join(lines)
 
 
 STATISTICS_FORMATS = ("text", "concise", "json")

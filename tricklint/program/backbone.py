@@ -18,9 +18,19 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.events import Forward, Froze, HeadReplaced, WeightsLoaded
+from tricklint.libraries.checkpoints import saved
+from tricklint.libraries.events import (
+    Backward,
+    Forward,
+    Froze,
+    HeadReplaced,
+    OptimizerBuilt,
+    Stepped,
+    TrainerGiven,
+    WeightsLoaded,
+)
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
-from tricklint.libraries.modules import held, modules_below, submodules
+from tricklint.libraries.modules import held, layer_class, modules_below, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 
@@ -38,21 +48,8 @@ class Backbone:
 
     @property
     def place(self) -> tuple[cst.CSTNode, FileModule]:
-        """The call that asks for the pretrained weights: the outermost that says so itself, else the construction."""
-        for file, node in self.built.calls:
-            if isinstance(node, cst.Call) and says_pretrained(node):
-                return node, file
+        """The construction of the pretrained model."""
         return self.built.node, self.built.file
-
-
-def says_pretrained(node: cst.Call) -> bool:
-    """`pretrained=True`, `weights="…"` written in a call."""
-    for arg in node.args:
-        if arg.keyword is not None and arg.keyword.value in ("pretrained", "weights", "encoder_weights"):
-            if isinstance(arg.value, cst.Name):
-                return arg.value.value == "True"
-            return isinstance(arg.value, (cst.SimpleString, cst.Attribute))
-    return False
 
 
 def backbones(program: Program) -> Iterator[Backbone]:
@@ -88,6 +85,30 @@ def backbones(program: Program) -> Iterator[Backbone]:
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away
                 seen.add(id(model))
                 yield Backbone(model, made, load, heads)
+    yield from copied_backbones(program, built, seen)
+
+
+def copied_backbones(program: Program, built: dict[int, Built], seen: set[int]) -> Iterator[Backbone]:
+    """Models of the program whose layers are filled from a file, one by one, but for a new head."""
+    copies: dict[int, tuple[Instance, list[WeightsLoaded]]] = {}
+    filled: set[int] = set()
+    for load in program.events(WeightsLoaded):
+        layer = load.subject
+        if layer_class(layer) not in layers.WEIGHTED or saved(load.weights) is None or not load.sure:
+            continue
+        filled.add(id(layer))
+        for model, _ in program.trained.values():
+            if isinstance(model.cls, Class) and model is not layer and id(layer) in modules_below(model):
+                copies.setdefault(id(model), (model, []))[1].append(load)
+    for model, loads in copies.values():
+        own = [child for _, child in submodules(model) if layer_class(child) in layers.WEIGHTED]
+        fresh = [child for child in own if id(child) not in filled]
+        inside = any(other is not model and id(model) in modules_below(other) for other, _ in copies.values())
+        if id(model) in seen or id(model) not in built or inside or not fresh or 2 * len(fresh) > len(own):
+            continue
+        seen.add(id(model))
+        model.fact(ModuleFacts).new_head = True
+        yield Backbone(model, built[id(model)], loads[0], [])
 
 
 def head_events(program: Program, model: Instance) -> list[HeadReplaced]:
@@ -142,16 +163,58 @@ def related(value: object, model: Instance, outer: list[Instance]) -> bool:
     return False
 
 
+def last_steps(program: Program) -> dict[str, Event]:
+    """The last training step of each entry."""
+    found: dict[str, Event] = program.remember(
+        "last steps", lambda: {event.entry: event for event in program.events(Backward, Stepped, TrainerGiven)}
+    )
+    return found
+
+
+def after_training(program: Program, event: Event) -> bool:
+    """Whether the entry of an event has made its last training step: what happens then changes nothing that was trained. A
+    loop around both trains again."""
+    last = last_steps(program).get(event.entry)
+    if last is None or event.seq < last.seq:
+        return False
+    around = {id(loop.node) for loop in last.loops}
+    return not any(id(loop.node) in around for loop in event.loops)
+
+
 def freezes(program: Program, model: Instance, outer: list[Instance]) -> list[Froze]:
-    """Events that freeze (or may freeze) parameters of `model`."""
+    """Events that freeze (or may freeze) parameters of `model` before its training is over."""
     return [
-        event for event in program.events(Froze) if event.value is not True and related(event.subject, model, outer)
+        event
+        for event in program.events(Froze)
+        if event.value is not True and related(event.subject, model, outer) and not after_training(program, event)
     ]
 
 
 def escapes(program: Program, model: Instance, outer: list[Instance]) -> list[Escaped]:
-    """Calls of code that could not be followed, with the model among the arguments."""
-    return [event for event in program.events(Escaped) if related(event.subject, model, outer)]
+    """Calls of code that could not be followed, with the model among the arguments, before its training is over."""
+    return [
+        event
+        for event in program.events(Escaped)
+        if related(event.subject, model, outer) and not after_training(program, event)
+    ]
+
+
+def head_went_first(program: Program, model: Instance, outer: list[Instance], whole: Event) -> bool:
+    """Whether an earlier optimizer of the same entry made steps with parts of these modules, but not with the pretrained
+    model: the head was trained alone first."""
+    steps = [event for event in program.events(Stepped, Backward) if event.entry == whole.entry]
+    for event in program.events(OptimizerBuilt):
+        if event.entry != whole.entry or event.seq >= whole.seq:
+            continue
+        roots = [root for group in event.subject.fact(OptimizerFacts).groups for root in roots_of(group.params)]
+        if any(id(model) in held(root) and root.owner is not model for root in roots) or any(root is model for root in roots):
+            continue
+        mine = any(
+            root.owner is model or any(id(root) in modules_below(around) for around in (model, *outer)) for root in roots
+        )
+        if mine and any(event.seq < step.seq < whole.seq for step in steps):
+            return True
+    return False
 
 
 def without_grad(program: Program, model: Instance, outer: list[Instance]) -> bool:

@@ -1,8 +1,11 @@
-"""Evaluation and inference: forward passes that no backward pass reaches, and how the code says that this is meant."""
+"""Evaluation and inference: forward passes that no backward pass depends on, and how the code says that this is meant.
+
+A pass is judged with the call and the loop that it stands in, by their serials: what one helper does when it is called to
+train says nothing about the call that evaluates.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,48 +19,52 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.events import Backward, Forward, Froze
+from tricklint.libraries.events import Forward, Froze
 from tricklint.libraries.facts import from_library
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
+from tricklint.program.detached import only_detached
 from tricklint.program.loops import (
     EVALUATION,
     TRAINING,
+    Level,
     Modes,
     Reach,
-    Region,
-    function_name,
-    happens_in,
+    flow,
+    levels,
     loop_words,
-    region_of,
+    names_in,
     speaks_of,
+    tensors_in,
 )
-from tricklint.source.tree import Tree, walk
+from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
+    from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
-
-_MEASURES = re.compile(
-    r"(?:^|_)(?:acc|accuracy|correct|corrects|precision|recall|f1|iou|miou|dice|auc|metric|metrics)(?:$|_|\d)"
-)
-# Code that wants gradients although the model is in eval mode: attacks, saliency maps, optimised inputs
-_WANTS_GRAD = re.compile(r"requires_grad|\.backward\(|autograd\.grad|\bgrad\(|enable_grad|\.attribute\(|volatile\s*=")
-# What a call may be named that learns from a value
-_LEARNS = re.compile(r"backward|step|train|optimi[sz]e|learn|minimi[sz]e")
-_OWN_CONTEXT = re.compile(r"grad|infer|eval|volatile|frozen|test")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A forward pass that is only evaluated. `why` says how the code tells: "mode" (the model is in eval mode, `mode`
-    is the event), "name" (the loop's, function's or data's own name), "measured" (only numbers are taken from it)."""
+    """A forward pass that is only evaluated, and where to say so.
 
-    event: Event
-    region: Region
+    node (in file): the pass itself; the call that leads to it, where a helper also trains or the pass is a method's of
+    the model. region: the loop there, or the function without one, that may go below no_grad as a whole (`whole`). why:
+    how the code tells: "mode" (the model is in eval mode, `mode` is the event), "name" (the loop's, function's or data's
+    own name), "measured" (only numbers are taken from it). called: the call or loop that evaluates, where node also
+    trains. beside: it stands in a training step.
+    """
+
+    event: Forward
+    file: FileModule
+    node: cst.CSTNode
+    region: cst.CSTNode | None
     why: str
     mode: Event | None
-    whole: bool  # nothing in the region is trained, so all of it may go below no_grad
+    whole: bool
+    called: tuple[FileModule, cst.CSTNode] | None = None
+    beside: bool = False
 
 
 def holds_weights(module: Instance) -> bool:
@@ -76,54 +83,32 @@ def holds_weights(module: Instance) -> bool:
 
 
 def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluation]:
-    """Forward passes in loops that are evaluated only, with autograd on (`grad` True), off (False) or either (None)."""
-    reach, modes = Reach(program), Modes(program)
-    backwards = program.events(Backward)
+    """Forward passes in loops that are evaluated only: with autograd on (`grad` True) and weights that it records, or
+    all (None)."""
+    reach, modes = Reach.of(program), Modes.of(program)
     frozen = _frozen(program)
+    wanted = _wanted_gradients(program)
     for event in program.events(Forward):
         module = event.subject
         if not isinstance(module, Instance) or not event.loops or event.depth or event.mixed:
             continue
-        if grad is not None and event.grad is not grad:
+        if not _runs_model(event.node) or not program.complete(event) or reach.reaches(event):
             continue
-        if event.node in reach.nodes or not _runs_model(event.node) or not program.complete(event):
-            continue
-        output = event.output
-        if grad and (not any(t.grad for m in members(output) for t in _tensors(m))):
-            continue
-        if not holds_weights(module) or id(module) in frozen or _part_of_a_model(event, module):
-            continue
-        found = _judge(event, module, modes, backwards, reach)
+        if grad is not None:
+            if event.grad is not grad or not any(tensor.grad for tensor in tensors_in(event.output)):
+                continue
+            if not holds_weights(module) or id(module) in frozen:
+                continue
+        if any(id(tensor) in wanted for tensor in flow(*event.inputs)):
+            continue  # attacks, saliency maps, optimised inputs: the gradient of the input is what is asked for
+        found = _judge(event, module, modes, reach)
         if found is not None:
             yield found
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
-    from tricklint.interpreter.values import (
-        Dict,
-        Sequence,
-    )
-
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Sequence):
-        for item in value.items:
-            for member in members(item):
-                yield from _tensors(member)
-    elif isinstance(value, Dict):
-        for item in value.fields.values():
-            for member in members(item):
-                yield from _tensors(member)
-
-
-def _part_of_a_model(event: Event, module: Instance) -> bool:
-    """A step of some model's own forward pass: whoever calls the model decides about gradients."""
-    if any(func.name == "forward" for func in event.stack):
-        return True
-    owner = event.stack[-1].owner if event.stack else None
-    if owner is None or module.cls is owner:
-        return False
-    return any(name.startswith(("torch.nn.", "lightning.")) for name in owner.libraries())
+def _wanted_gradients(program: Program) -> set[int]:
+    """Tensors, no parameters, that were told to have gradients."""
+    return {id(event.subject) for event in program.events(Froze) if isinstance(event.subject, Tensor) and event.value}
 
 
 def _runs_model(node: cst.CSTNode) -> bool:
@@ -137,75 +122,144 @@ def _runs_model(node: cst.CSTNode) -> bool:
 
 
 def _frozen(program: Program) -> set[int]:
-    """Modules all of whose parameters were frozen: running them on data records no graph."""
+    """Modules all of whose parameters were frozen, and that were given no new parts since: running them on data records
+    no graph."""
     found: set[int] = set()
     for event in program.events(Froze):
         subject = event.subject
-        if isinstance(subject, ParamSet) and event.value is False and event.possible and not subject.preds:
-            for root in members(subject.root):
-                if isinstance(root, Instance):
-                    found.add(id(root))
+        if not isinstance(subject, ParamSet) or subject.preds:
+            continue
+        for root in members(subject.root):
+            if not isinstance(root, Instance):
+                continue
+            if event.value is not False:
+                found.discard(id(root))
+            elif event.possible and all(below.seq <= event.seq for _, below in submodules(root)):
+                found.add(id(root))
     return found
 
 
-def _judge(event: Event, module: Instance, modes: Modes, backwards: list[Backward], reach: Reach) -> Evaluation | None:
-    region = region_of(event)
-    tree = event.file.tree
-    if event.grad is True and any(_OWN_CONTEXT.search(text) for text in _contexts(tree, event.node)):
-        return None
-    code = tree.code(region.node) if region.node is not None else ""
-    trains = any(happens_in(each, region) for each in backwards) or _WANTS_GRAD.search(code) is not None
-    mode = modes.last(module, event)
-    evaluating = mode is not None and mode.train is False
-    words = loop_words(region)
-    name = "" if _is_unit_test(event) else function_name(event)
-    named = any(speaks_of(EVALUATION, word) for word in words) or (
-        speaks_of(EVALUATION, name) and not any(speaks_of(TRAINING, word) for word in words)
-    )
-    if not trains and region.loop is not None:
-        if evaluating:
-            return Evaluation(event, region, "mode", mode, True)
-        if named:
-            return Evaluation(event, region, "name", None, True)
-        return None
-    if not trains and region.node is not None:  # a function without a loop of its own, called in one
-        whole = not any(each in reach.nodes for each in _calls(region.node))
-        if evaluating and not speaks_of(TRAINING, function_name(event)) and only_detached(tree, event.node):
-            return Evaluation(event, region, "mode", mode, whole)
-        if (named or _names_data(region.node)) and only_detached(tree, event.node):
-            return Evaluation(event, region, "name", None, whole)
-        return None
-    if trains and not _may_measure(code):
-        return None
-    if mode is not None and evaluating and _in_one_function(mode, event):
-        return Evaluation(event, region, "mode", mode, False)
-    if any(speaks_of(EVALUATION, name) for name in _argument_names(event.node)) and all(
-        happens_in(each, region) for each in backwards if event.node in reach.by_event.get(id(each), ())
-    ):
-        return Evaluation(event, region, "name", None, False)
-    measured: list[str] = []
-    if only_detached(tree, event.node, measured) and measured:
-        return Evaluation(event, region, "measured", None, False)
+# -- where a pass is judged ------------------------------------------------------------------------------------------
+
+
+def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
+    """The depth at which a model is run: above the methods of models that the pass goes through. A method that loops
+    over batches itself runs the model as any function does. None where nothing outside is known, or a framework runs it."""
+    at = len(found)
+    while at:
+        func = found[at - 1].activation.func
+        owner = func.owner if func is not None else None
+        bases = owner.libraries() if owner is not None else ()
+        if any(name.startswith("lightning.") for name in bases):
+            return None
+        own = func is not None and (func.name == "forward" or any(name.startswith("torch.nn.") for name in bases))
+        if not own or (found[at - 1].loops and func is not None and func.name != "forward"):
+            return at
+        if at == 1 or found[at - 1].activation.call is None:
+            return None
+        at -= 1
     return None
 
 
-def _is_unit_test(event: Event) -> bool:
-    """`def test_shapes()` in test_pool.py is about the code: its name does not say that a model is evaluated."""
-    return event.file.holds_unit_tests and function_name(event).startswith("test")
+def _judge(event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
+    found = levels(event)
+    top = _outside_of_models(event, found)
+    if top is None or not any(level.loops for level in found[:top]):
+        return None
+    # the outermost call or loop in which nothing is trained
+    outer = next(
+        (level.depth for level in found[:top] if any(not reach.trains(serial, event) for serial in level.serials)), None
+    )
+    if outer is None:
+        return _beside_training(event, module, modes, found[top - 1], reach)
+    level, called = found[top - 1], None
+    if level.node in reach.trained_nodes:  # a helper that also trains: the call that evaluates is the one to mend
+        apart = [each for each in found[outer - 1 : top] if each.node not in reach.trained_nodes]
+        if apart:
+            level = apart[-1]
+        else:
+            called = _evaluates(found[outer - 1], reach, event)
+    region = level.loops[-1].node if level.loops else level.activation.func.node if level.activation.func else None
+    whole = called is None and not _trains_elsewhere(level, reach, event)
+    mode = modes.last(module, event)
+    evaluating = mode is not None and mode.train is False
+    named = _named(event, found[outer - 1 : top], level, called)
+    looped = bool(level.loops) or level.depth < top
+    if evaluating and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
+        return Evaluation(event, level.file, level.node, region, "mode", mode, whole, called)
+    if named and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
+        return Evaluation(event, level.file, level.node, region, "name", None, whole, called)
+    measured: list[str] = []
+    if only_detached(level.file.tree, level.node, measured) and measured:
+        return Evaluation(event, level.file, level.node, region, "measured", None, whole, called)
+    return None
+
+
+def _evaluates(level: Level, reach: Reach, event: Event) -> tuple[FileModule, cst.CSTNode] | None:
+    """The call in which nothing is trained, or the head of the loop in a round of which nothing is."""
+    if not reach.trains(level.activation.serial, event):
+        return level.activation.call
+    loop = next(loop for loop in level.loops if not reach.trains(loop.serial, event))
+    return loop.file, loop.node.iter if isinstance(loop.node, (cst.For, cst.CompFor)) else loop.node
+
+
+def _fate_known(level: Level) -> bool:
+    """The function was called by code that was followed, so that no backward pass of its caller stays unseen."""
+    call = level.activation.call
+    func = level.activation.func
+    return call is not None and func is not None and call[1] is not func.node
+
+
+def _trains_elsewhere(level: Level, reach: Reach, event: Event) -> bool:
+    """The region holds passes that train, in this or another call."""
+    node = level.loops[-1].node if level.loops else level.activation.func.node if level.activation.func else None
+    return node is not None and any(each in reach.trained_nodes for each in walk(node) if isinstance(each, cst.Call))
+
+
+def _beside_training(event: Forward, module: Instance, modes: Modes, level: Level, reach: Reach) -> Evaluation | None:
+    """A pass within a training step whose output no backward pass depends on."""
+    tree = level.file.tree
+    if level.node in reach.trained_nodes:
+        return None
+    region = level.loops[-1].node if level.loops else None
+    mode = modes.last(module, event)
+    if mode is not None and mode.train is False and _in_one_function(mode, event):
+        return Evaluation(event, level.file, level.node, region, "mode", mode, False, beside=True)
+    if isinstance(level.node, cst.Call) and any(speaks_of(EVALUATION, name) for name in _argument_names(level.node)):
+        return Evaluation(event, level.file, level.node, region, "name", None, False, beside=True)
+    measured: list[str] = []
+    if only_detached(tree, level.node, measured) and measured:
+        return Evaluation(event, level.file, level.node, region, "measured", None, False, beside=True)
+    return None
+
+
+def _named(event: Forward, within: list[Level], level: Level, called: tuple[FileModule, cst.CSTNode] | None) -> bool:
+    """Names say that the pass is meant for evaluation: of the loop it stands in, of what the evaluating call is given, or
+    of the function, where the loop does not say that it goes over training data."""
+    loops = [loop for each in within for loop in each.loops] or list(event.loops[-1:])
+    words = {word for loop in loops for word in loop_words(loop)}
+    if any(speaks_of(EVALUATION, word) for word in words):
+        return True
+    given = [called[1]] if called is not None else []
+    given += [each.node for each in within if each.depth < within[-1].depth or each.node is not event.node]
+    if within[0].activation.call is not None:
+        given.append(within[0].activation.call[1])
+    named = {name for call in given if isinstance(call, cst.Call) for name in _argument_names(call)}
+    if any(speaks_of(EVALUATION, name) for name in named):
+        return True
+    functions = [] if event.file.holds_unit_tests else [
+        each.activation.func.name for each in within if each.activation.func is not None
+    ]
+    trains = any(speaks_of(TRAINING, word) for word in words | named)
+    if any(speaks_of(EVALUATION, name) for name in functions) and not trains:
+        return True
+    func = level.activation.func
+    return not level.loops and func is not None and _names_data(func.node)
 
 
 def _in_one_function(mode: Event, event: Event) -> bool:
-    """`model.eval()` stands before the call, in the same function: what comes between is meant to be evaluation."""
-    return mode.file is event.file and bool(mode.stack) and mode.stack == event.stack
-
-
-def _may_measure(code: str) -> bool:
-    """Nothing in a training loop's code says that gradients of inputs are wanted."""
-    return "requires_grad_(" not in code and "volatile" not in code and "autograd.grad" not in code
-
-
-def _calls(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    return (each for each in walk(node) if isinstance(each, cst.Call))
+    """`model.eval()` stands before the call, in the same call of a function: what comes between is meant to be evaluation."""
+    return mode.activation is event.activation and bool(mode.stack)
 
 
 def _names_data(function: cst.CSTNode) -> bool:
@@ -213,121 +267,9 @@ def _names_data(function: cst.CSTNode) -> bool:
     return any(isinstance(each, cst.Name) and speaks_of(EVALUATION, each.value) for each in walk(function))
 
 
-def _argument_names(node: cst.CSTNode) -> Iterator[str]:
-    if isinstance(node, cst.Call):
-        for arg in node.args:
-            for each in walk(arg.value):
-                if isinstance(each, cst.Name):
-                    yield each.value
+def _argument_names(node: cst.Call) -> Iterator[str]:
+    for arg in node.args:
+        yield from names_in(arg.value)
 
 
-def _contexts(tree: Tree, node: cst.CSTNode) -> Iterator[str]:
-    """The `with` items around a node whose context managers are the program's or unknown, as text."""
-    for up in tree.ancestors(node):
-        if isinstance(up, cst.With):
-            for item in up.items:
-                yield tree.code(item.item)
-
-
-# -- what becomes of an output --------------------------------------------------------------------------------------
-
-_NUMBERS = frozenset((
-    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "size", "shape", "eq", "ne", "gt", "ge",
-    "lt", "le", "dim", "device", "dtype", "ndim", "topk",
-))  # fmt: skip
-_PASSES_ON = (cst.Call, cst.Subscript, cst.BinaryOperation, cst.UnaryOperation, cst.Element, cst.Tuple, cst.List,
-              cst.Index, cst.SubscriptElement)  # fmt: skip
-_NUMBER_CALLS = (
-    "np.",
-    "numpy.",
-    "print",
-    "float",
-    "int",
-    "len",
-    "torch.argmax",
-    "torch.argmin",
-    "str",
-    "torch.eq",
-    "torch.argsort",
-)
-
-
-def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = None, depth: int = 0) -> bool:
-    """Whether everything that is taken from an expression leaves its graph behind (`.data`, `.detach()`, `.item()`,
-    `argmax`, comparisons …). Names that hold a measure computed from it are added to `measured`."""
-    if depth > 6:
-        return False
-    at = node
-    while True:
-        parent = tree.parent(at)
-        if isinstance(parent, cst.Attribute) and parent.value is at:
-            if parent.attr.value in _NUMBERS:
-                _note(tree, parent, measured)
-                return True
-            if _LEARNS.search(parent.attr.value):
-                return False
-        elif isinstance(parent, cst.Comparison):
-            _note(tree, parent, measured)
-            return True
-        elif isinstance(parent, cst.Arg):
-            call = tree.parent(parent)
-            if not isinstance(call, cst.Call):
-                return False
-            if tree.code(call.func).startswith(_NUMBER_CALLS):
-                _note(tree, call, measured)
-                return True
-            if _LEARNS.search(tree.code(call.func).rpartition(".")[2]):
-                return False
-            parent = call
-        elif isinstance(parent, (cst.AssignTarget, cst.Return, cst.AugAssign, cst.Yield, cst.Lambda)):
-            return False
-        elif isinstance(parent, cst.Expr):
-            return True
-        elif isinstance(parent, cst.Assign):
-            return all(_target_detached(tree, parent, target.target, measured, depth) for target in parent.targets)
-        elif not isinstance(parent, _PASSES_ON):
-            return False
-        assert parent is not None
-        at = parent
-
-
-def _note(tree: Tree, node: cst.CSTNode, measured: list[str] | None) -> None:
-    if measured is None:
-        return
-    for up in tree.ancestors(node):
-        if isinstance(up, cst.Assign):
-            names = [each.value for target in up.targets for each in walk(target) if isinstance(each, cst.Name)]
-        elif isinstance(up, cst.AugAssign):
-            names = [each.value for each in walk(up.target) if isinstance(each, cst.Name)]
-        elif isinstance(up, (cst.SimpleStatementLine, cst.BaseCompoundStatement)):
-            return
-        else:
-            continue
-        measured.extend(name for name in names if _MEASURES.search(name.lower()) or speaks_of(EVALUATION, name))
-        return
-
-
-def _target_detached(
-    tree: Tree, statement: cst.Assign, target: cst.CSTNode, measured: list[str] | None, depth: int
-) -> bool:
-    if isinstance(target, cst.Subscript):
-        target = target.value
-    if not isinstance(target, cst.Name):
-        return False
-    scope = next((up for up in tree.ancestors(statement) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
-    begin = tree.offsets(statement)[1]
-    for each in walk(scope):
-        if isinstance(each, cst.Name) and each.value == target.value and tree.offsets(each)[0] >= begin:
-            parent = tree.parent(each)
-            if isinstance(parent, cst.AssignTarget):
-                break
-            if isinstance(parent, cst.Attribute) and parent.value is not each:
-                continue
-            if isinstance(parent, cst.Arg) and parent.keyword is each:
-                continue
-            if not only_detached(tree, each, measured, depth + 1):
-                return False
-    return True
-
-
-__all__ = ["Evaluation", "evaluations", "holds_weights", "only_detached"]
+__all__ = ["Evaluation", "evaluations", "holds_weights"]

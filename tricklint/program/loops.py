@@ -1,4 +1,7 @@
-"""Loops of training code: which of them train, which only evaluate, and which forward passes are backpropagated."""
+"""Loops and calls of training code: what trains within them, and which forward passes are backpropagated.
+
+All of it is asked of serials: one loop reached by two calls, or one function called twice, are two things.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,16 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.events import Event, Loop
+from tricklint.interpreter.events import Activation, Event, Loop
 from tricklint.interpreter.values import (
-    Const,
     Dict,
     Instance,
     Sequence,
     Union,
     Value,
-    members,
 )
-from tricklint.libraries.events import Backward, ModeSet
+from tricklint.libraries.events import Backward, Forward, ModeSet
 from tricklint.libraries.modules import modules_below
-from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
 from tricklint.source.tree import walk
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
-# Names that say "this is not for training", as whole words of an identifier
+# Names that say "this is not for training", as whole words of an identifier. They never say that something is wrong: they
+# tell what a pass is meant for that no backward pass follows, which nothing else in the code does where no mode is set.
 EVALUATION = re.compile(
     r"(?:^|_)(?:val|valid|validation|validate|validating|test|testing|tst|eval|evaluate|evaluation|evaluating|dev|infer|inference|"
     r"predict|prediction|predictions|holdout|heldout)(?:$|_|\d)"
@@ -44,52 +45,113 @@ def speaks_of(pattern: re.Pattern[str], name: str) -> bool:
     return pattern.search(_WORDS.sub("_", name).lower()) is not None
 
 
-@dataclass(frozen=True)
-class Region:
-    """The code that an event is judged with: the innermost loop of its function, or the whole function when it has
-    none. `node` is that loop or function, None for a module's top level."""
-
-    node: cst.CSTNode | None
-    file: FileModule
-    loop: Loop | None
-
-
 def contains(outer: cst.CSTNode, inner: cst.CSTNode, file: FileModule) -> bool:
     return outer is inner or any(up is outer for up in file.tree.ancestors(inner))
 
 
-def region_of(event: Event) -> Region:
-    function = event.stack[-1].node if event.stack else None
-    for loop in reversed(event.loops):
-        if loop.file is not event.file or not contains(loop.node, event.node, event.file):
-            break
-        if function is None or contains(function, loop.node, event.file):
-            return Region(loop.node, event.file, loop)
-    return Region(function, event.file, None)
+# -- what an event stands in -----------------------------------------------------------------------------------------
 
 
-def happens_in(event: Event, region: Region) -> bool:
-    """Whether an event takes place while the region runs, in it or in what it calls."""
-    if region.loop is not None:
-        return any(loop.node is region.node for loop in event.loops)
-    if region.node is None:
-        return event.file is region.file and not event.stack
-    return any(func.node is region.node for func in event.stack)
+@dataclass(frozen=True)
+class Level:
+    """One of the calls that an event stands in, with the loops of its own body around the way to the event. `node`: what
+    leads there, a call or the event itself. `depth`: how many calls stand around it."""
+
+    activation: Activation
+    loops: tuple[Loop, ...]
+    node: cst.CSTNode
+    depth: int
+
+    @property
+    def file(self) -> FileModule:
+        return self.activation.file
+
+    @property
+    def serials(self) -> tuple[int, ...]:
+        """Of the call, then of its loops, the innermost last."""
+        return (self.activation.serial, *(loop.serial for loop in self.loops))
 
 
-# -- which forward passes a backward pass reaches --------------------------------------------------------------------
+def levels(event: Event) -> list[Level]:
+    """The calls an event stands in, the outermost first."""
+    chain = event.activation.chain()[::-1]
+    found = []
+    for at, activation in enumerate(chain):
+        depth = at + 1
+        loops = tuple(loop for loop in event.loops if loop.depth == depth)
+        below = chain[depth].call if depth < len(chain) else None
+        found.append(Level(activation, loops, below[1] if below is not None else event.node, depth))
+    return found
+
+
+def serials(event: Event) -> Iterator[int]:
+    """Of every call and loop that an event stands in."""
+    for activation in event.activation.chain():
+        yield activation.serial
+    for loop in event.loops:
+        yield loop.serial
+
+
+def happens_with(event: Event, other: Event) -> bool:
+    """Whether `event` may happen in a run in which `other` does, as far as the branches tell: it is on none that the
+    defaults do not take, unless `other` stands there too, and not on the other branch of a condition met once."""
+    theirs = {id(step) for step in other.path}
+    turns = {step.turn for step in other.path if step.turn}
+    return not any(
+        id(step) not in theirs and (step.taken is False or step.turn in turns) for step in event.path
+    )
+
+
+def surely_with(event: Event, other: Event) -> bool:
+    """Whether `event` happens in every run in which `other` does, as far as the branches tell."""
+    theirs = {id(step) for step in other.path}
+    return all(id(step) in theirs or step.taken is True or step.pred is not None for step in event.path)
+
+
+def shared_loops(one: Event, other: Event) -> tuple[Loop, ...]:
+    """The rounds of loops that both happen in, the outermost first."""
+    theirs = {loop.serial for loop in other.loops}
+    return tuple(loop for loop in one.loops if loop.serial in theirs)
+
+
+# -- what trains, and which forward passes a backward pass reaches ---------------------------------------------------
 
 
 class Reach:
-    """The data flow behind a program's backward passes."""
+    """The backward passes of a program: where they happen, and which tensors they depend on."""
 
     def __init__(self, program: Program) -> None:
-        self.nodes: set[cst.CSTNode] = set()  # code that made a tensor which some backward pass depends on
-        self.by_event: dict[int, set[cst.CSTNode]] = {}
+        self.within: dict[int, list[Backward]] = defaultdict(list)  # by the serial of every call and loop around
+        self.of_tensor: dict[int, list[Backward]] = defaultdict(list)  # by the id of every tensor behind them
         for event in program.events(Backward):
-            made = {tensor.node for tensor in flow(event.subject) if tensor.node is not None}
-            self.by_event[id(event)] = made
-            self.nodes |= made
+            for serial in set(serials(event)):
+                self.within[serial].append(event)
+            for tensor in flow(event.subject):
+                self.of_tensor[id(tensor)].append(event)
+        self.trained_nodes: set[cst.CSTNode] = set()  # forward passes that some backward pass reaches, and calls that lead there
+        for forward in program.events(Forward):
+            if self.reaches(forward):
+                self.trained_nodes.add(forward.node)
+                self.trained_nodes.update(call for _, call in forward.calls)
+
+    @classmethod
+    def of(cls, program: Program) -> Reach:
+        """Worked out once a program."""
+        found = program.remember("reach", lambda: cls(program))
+        assert isinstance(found, cls)
+        return found
+
+    def backwards(self, event: Forward) -> list[Backward]:
+        """The backward passes that depend on what a forward pass gave, in a run in which it happens."""
+        made = {id(back): back for tensor in tensors_in(event.output) for back in self.of_tensor.get(id(tensor), ())}
+        return [back for back in made.values() if happens_with(back, event)]
+
+    def reaches(self, event: Forward) -> bool:
+        return bool(self.backwards(event))
+
+    def trains(self, serial: int, event: Event) -> bool:
+        """Whether a backward pass is made within a call or loop, in a run in which `event` happens there."""
+        return any(happens_with(back, event) for back in self.within.get(serial, ()))
 
 
 def flow(*values: Value | None) -> Iterator[Tensor]:
@@ -115,6 +177,25 @@ def flow(*values: Value | None) -> Iterator[Tensor]:
             stack.extend(value.fields.values())
 
 
+def tensors_in(value: Value | None) -> Iterator[Tensor]:
+    """Every tensor that a value is or holds."""
+    seen: set[int] = set()
+    stack: list[object] = [value]
+    while stack:
+        at = stack.pop()
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        if isinstance(at, Tensor):
+            yield at
+        elif isinstance(at, Union):
+            stack.extend(at.values)
+        elif isinstance(at, Sequence):
+            stack.extend(at.items)
+        elif isinstance(at, Dict):
+            stack.extend(at.fields.values())
+
+
 # -- train and eval mode ---------------------------------------------------------------------------------------------
 
 
@@ -129,6 +210,13 @@ class Modes:
         for event in self.events:
             for serial in {loop.serial for loop in event.loops}:
                 self.in_loop[serial].append(event)
+
+    @classmethod
+    def of(cls, program: Program) -> Modes:
+        """Worked out once a program."""
+        found = program.remember("modes", lambda: cls(program))
+        assert isinstance(found, cls)
+        return found
 
     def covers(self, event: Event, module: Instance) -> bool:
         """Whether a mode event is about the whole of `module` (it, or a model that holds it)."""
@@ -149,42 +237,24 @@ class Modes:
         if covering is None:
             covering = self._covering[id(module)] = [event for event in self.events if self.covers(event, module)]
         for event in reversed(covering):
-            if event.seq < at.seq and not contradict(event, at):
+            if event.seq < at.seq and happens_with(event, at):
                 return event
         return None
-
-
-def contradict(one: Event, other: Event) -> bool:
-    """Whether two events stand on different branches of one condition."""
-    taken = {id(step.node): step.taken for step in one.path}
-    if any(taken.get(id(step.node), step.taken) != step.taken for step in other.path):
-        return True
-    mine = {id(step.node) for step in one.path}
-    theirs = {id(step.node) for step in other.path}
-    return any(_branches(step.node) & theirs and id(step.node) not in theirs for step in one.path) or any(
-        _branches(step.node) & mine and id(step.node) not in mine for step in other.path
-    )
-
-
-def _branches(node: cst.CSTNode) -> set[int]:
-    """The nodes that mark the other branch of an `if`."""
-    if isinstance(node, cst.If):
-        other = node.orelse or node.test
-        return {id(other)}
-    return set()
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
 
 
-def loop_words(region: Region) -> set[str]:
+def loop_words(loop: Loop) -> set[str]:
     """Names in the head of a loop: what it goes over."""
-    node = region.node
+    node = loop.node
     if isinstance(node, (cst.For, cst.CompFor)):
-        return {each.value for each in walk(node.iter) if isinstance(each, cst.Name)} | {
-            each.attr.value for each in walk(node.iter) if isinstance(each, cst.Attribute)
-        }
+        return names_in(node.iter)
     return set()
+
+
+def names_in(expression: cst.CSTNode) -> set[str]:
+    return {each.value for each in walk(expression) if isinstance(each, cst.Name)}
 
 
 def function_name(event: Event) -> str:
@@ -194,17 +264,19 @@ def function_name(event: Event) -> str:
 __all__ = [
     "EVALUATION",
     "TRAINING",
-    "Const",
+    "Level",
     "Modes",
-    "ParamSet",
     "Reach",
-    "Region",
-    "contradict",
+    "contains",
     "flow",
     "function_name",
-    "happens_in",
+    "happens_with",
+    "levels",
     "loop_words",
-    "members",
-    "region_of",
+    "names_in",
+    "serials",
+    "shared_loops",
     "speaks_of",
+    "surely_with",
+    "tensors_in",
 ]

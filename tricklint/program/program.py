@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
 from collections.abc import Sequence as Seq
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from tricklint.finding import Evidence, Finding, Fix, Location
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.calls import invoke
 from tricklint.interpreter.classes import instantiate, kind_of_class
-from tricklint.interpreter.events import Built, Event
+from tricklint.interpreter.events import Activation, Built, Event
 from tricklint.interpreter.imports import run_file, settled
 from tricklint.interpreter.interpreter import BudgetSpent, Frame, Machine
 from tricklint.interpreter.modules import FileModule, Project
@@ -64,7 +64,8 @@ class Program:
     sources: every file in reach, by absolute path. roots: files to start from. import_roots: folders that absolute
     imports are searched in. load: reads a file that is not in `sources` (None when it cannot). entries: the only roots
     to follow, if not all. watch: called now and then; it may raise to end the run (no Exception, which would be taken
-    for a mistake of the entry). read: the bytes of a configuration file (None when it cannot).
+    for a mistake of the entry). read: the bytes of a configuration file (None when it cannot). asked: the files that
+    findings are reported for, all when it is None.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Program:
         entries: Set[Path] | None = None,
         watch: Callable[[], None] = lambda: None,
         read: Reader = from_disk,
+        asked: Container[Path] | None = None,
     ) -> None:
         self.sources = sources
+        self.asked = asked
         self.settings = settings
         self.facts: Any = None
         self.problems: list[Any] = []
@@ -105,13 +108,14 @@ class Program:
         """Run one entry from a clean state; returns the steps it took."""
         at = self.interpreter
         at.spent += at.steps
-        at.steps, at.entry, at.budget, at.calls_of = 0, name, budget, {}
+        at.steps, at.entry, at.budget, at.calls_of, at.fresh, at.built_before = 0, name, budget, {}, set(), {}
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
-        at.mixed = 0
+        at.mixed = at.ruled_out = 0
         try:
             run()
         except (BudgetSpent, RecursionError):
             at.incomplete.add(name)
+            at.give_back()
         except Exception as error:
             if DEBUG:
                 raise
@@ -307,6 +311,29 @@ class Program:
     def unbound(self) -> list[tuple[Path, str]]:
         """Names that were read where nothing had bound them, with their files, once a place."""
         return list(self.interpreter.unbound.values())
+
+    @cached_property
+    def called(self) -> set[cst.CSTNode]:
+        """The calls that were followed to functions of the program in which something happens."""
+        found: set[cst.CSTNode] = set()
+        seen: set[int] = set()
+        for event in self.interpreter.events:
+            at: Activation | None = event.activation
+            while at is not None and id(at) not in seen:
+                seen.add(id(at))
+                if at.call is not None:
+                    found.add(at.call[1])
+                at = at.parent
+        return found
+
+    def is_asked(self, file: FileModule) -> bool:
+        """Whether findings in a file are reported."""
+        return self.asked is None or file.path in self.asked
+
+    @property
+    def spent(self) -> list[str]:
+        """The scripts, functions and classes that were followed only in part, since they take too many steps."""
+        return sorted(self.interpreter.incomplete)
 
     def complete(self, event: Event) -> bool:
         """The entry that an event belongs to was followed to its end."""

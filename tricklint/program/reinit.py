@@ -14,6 +14,7 @@ from tricklint.interpreter.values import (
     Pred,
 )
 from tricklint.knowledge import layers
+from tricklint.libraries.checkpoints import saved
 from tricklint.libraries.events import Initialised, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
@@ -80,7 +81,7 @@ def _built_later(root: Instance, target: Instance, load: Event) -> bool:
 def _is_file(load: WeightsLoaded) -> bool:
     """The weights come from outside, not from another model's state."""
     weights = load.weights
-    return isinstance(weights, Instance) and weights.kind == "checkpoint"
+    return saved(weights) is not None
 
 
 def _everything(preds: tuple[Pred, ...]) -> bool:

@@ -31,8 +31,20 @@ def common_folder(paths: Iterable[Path]) -> Path:
         return folders[0]
 
 
+# What stands at the top of a Python project that is no repository (yet)
+PROJECT_FILES = ("setup.py", "setup.cfg", "pyproject.toml")
+
+
 def _find_root(start: Path) -> Path:
-    return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), start)
+    """The repository's top, else the folder of a project file, else what holds the topmost package."""
+    above = (start, *start.parents)
+    repository = next((folder for folder in above if (folder / ".git").exists()), None)
+    if repository is not None:
+        return repository
+    project = next((folder for folder in above if any((folder / name).is_file() for name in PROJECT_FILES)), None)
+    if project is not None:
+        return project
+    return next((folder for folder in above if not (folder / "__init__.py").is_file()), start)
 
 
 def load(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -81,10 +82,25 @@ def _may_be_deep(text: str) -> bool:
     return max(ends, begins, text.count("elif ")) > _MANY_LINES
 
 
+_DEEPEST = 3_000  # levels, as newer Pythons allow
+
+
+def _is_deep(tree: ast.AST) -> bool:
+    """Whether a tree is deeper than newer Pythons make one: what walks it would end in the stack's end, or never."""
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return False
+    return True
+
+
 def _parse(text: str) -> None:
     """Raises what `ast.parse` does for text that Python cannot parse."""
     if len(text) > _LONG_LINE and _may_be_deep(text):
-        ast.parse(text)
+        tree = ast.parse(text)
+        if sys.version_info < (3, 11) and _is_deep(tree):
+            raise RecursionError
         return
     try:
         compile(_STOP + text, "<unknown>", "exec", dont_inherit=True)

@@ -1,0 +1,118 @@
+"""What becomes of a value in the code that computes it: whether all that is taken from it leaves its graph behind."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from tricklint.program.loops import EVALUATION, speaks_of
+from tricklint.source.tree import Tree, walk
+
+# Names of numbers that say how good an output is
+_MEASURES = re.compile(
+    r"(?:^|_)(?:acc|accuracy|correct|corrects|precision|recall|f1|iou|miou|dice|auc|metric|metrics)(?:$|_|\d)"
+)
+# What a call may be named that learns from a value
+_LEARNS = re.compile(r"backward|step|train|optimi[sz]e|learn|minimi[sz]e")
+
+_NUMBERS = frozenset((
+    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "size", "shape", "eq", "ne", "gt", "ge",
+    "lt", "le", "dim", "device", "dtype", "ndim", "topk",
+))  # fmt: skip
+_PASSES_ON = (cst.Call, cst.Subscript, cst.BinaryOperation, cst.UnaryOperation, cst.Element, cst.Tuple, cst.List,
+              cst.Index, cst.SubscriptElement)  # fmt: skip
+_NUMBER_CALLS = (
+    "np.",
+    "numpy.",
+    "print",
+    "float",
+    "int",
+    "len",
+    "torch.argmax",
+    "torch.argmin",
+    "str",
+    "torch.eq",
+    "torch.argsort",
+)
+
+
+def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = None, depth: int = 0) -> bool:
+    """Whether everything that is taken from an expression leaves its graph behind (`.data`, `.detach()`, `.item()`,
+    `argmax`, comparisons …). Names that hold a measure computed from it are added to `measured`."""
+    if depth > 6:
+        return False
+    at = node
+    while True:
+        parent = tree.parent(at)
+        if isinstance(parent, cst.Attribute) and parent.value is at:
+            if parent.attr.value in _NUMBERS:
+                _note(tree, parent, measured)
+                return True
+            if _LEARNS.search(parent.attr.value):
+                return False
+        elif isinstance(parent, cst.Comparison):
+            _note(tree, parent, measured)
+            return True
+        elif isinstance(parent, cst.Arg):
+            call = tree.parent(parent)
+            if not isinstance(call, cst.Call):
+                return False
+            if tree.code(call.func).startswith(_NUMBER_CALLS):
+                _note(tree, call, measured)
+                return True
+            if _LEARNS.search(tree.code(call.func).rpartition(".")[2]):
+                return False
+            parent = call
+        elif isinstance(parent, (cst.AssignTarget, cst.Return, cst.AugAssign, cst.Yield, cst.Lambda)):
+            return False
+        elif isinstance(parent, cst.Expr):
+            return True
+        elif isinstance(parent, cst.Assign):
+            return all(_target_detached(tree, parent, target.target, measured, depth) for target in parent.targets)
+        elif not isinstance(parent, _PASSES_ON):
+            return False
+        assert parent is not None
+        at = parent
+
+
+def _note(tree: Tree, node: cst.CSTNode, measured: list[str] | None) -> None:
+    if measured is None:
+        return
+    for up in tree.ancestors(node):
+        if isinstance(up, cst.Assign):
+            names = [each.value for target in up.targets for each in walk(target) if isinstance(each, cst.Name)]
+        elif isinstance(up, cst.AugAssign):
+            names = [each.value for each in walk(up.target) if isinstance(each, cst.Name)]
+        elif isinstance(up, (cst.SimpleStatementLine, cst.BaseCompoundStatement)):
+            return
+        else:
+            continue
+        measured.extend(name for name in names if _MEASURES.search(name.lower()) or speaks_of(EVALUATION, name))
+        return
+
+
+def _target_detached(
+    tree: Tree, statement: cst.Assign, target: cst.CSTNode, measured: list[str] | None, depth: int
+) -> bool:
+    if isinstance(target, cst.Subscript):
+        target = target.value
+    if not isinstance(target, cst.Name):
+        return False
+    scope = next((up for up in tree.ancestors(statement) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
+    begin = tree.offsets(statement)[1]
+    for each in walk(scope):
+        if isinstance(each, cst.Name) and each.value == target.value and tree.offsets(each)[0] >= begin:
+            parent = tree.parent(each)
+            if isinstance(parent, cst.AssignTarget):
+                break
+            if isinstance(parent, cst.Attribute) and parent.value is not each:
+                continue
+            if isinstance(parent, cst.Arg) and parent.keyword is each:
+                continue
+            if not only_detached(tree, each, measured, depth + 1):
+                return False
+    return True
+
+
+__all__ = ["only_detached"]
