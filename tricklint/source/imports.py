@@ -13,7 +13,7 @@ _WORD = re.compile(r"\bimport\b")
 _BEFORE = re.compile(r"(?:^|.*[;:])[ \t]*(?:from[ \t]*(\.*)[ \t]*([\w.]*)[ \t]+)?$")
 _AFTER = re.compile(r"[ \t]*(\([^)]*\)|[^\n;]+)")
 _COMMENT = re.compile(r"#[^\n]*")
-_BY_NAME = ("import_module", "__import__", "exec_module", "glob(", "runpy")
+_BY_NAME = ("import_module", "__import__", "exec_module", "runpy")
 _QUOTED = re.compile(r"""["']([A-Za-z_][\w./]*?)\.?(?:["']|\{)""")
 
 
