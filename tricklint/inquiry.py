@@ -72,6 +72,7 @@ def _run_rules(universe: Universe, rules: Sequence[Rule], sources: Mapping[Path,
     except (Exception, SystemExit) as error:
         found.problems.append(_crash("the interpreter", error))
         return
+    universe.ran = program.ran
     found.problems += program.problems
     found.spent = program.spent
     for rule in rules:
