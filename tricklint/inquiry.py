@@ -81,6 +81,7 @@ def _run_rules(
     except (Exception, SystemExit) as error:
         found.problems.append(_crash("the interpreter", error))
         return
+    universe.ran = program.ran
     found.problems += program.problems
     found.spent = program.spent
     for rule in rules:

@@ -26,7 +26,8 @@ class Universe:
     """`asked`: findings are reported for these. `sources`: every file that could be parsed. `roots`: those with a
     trigger word; `entries`: the only ones of them to follow, if not all. `digests`: of all files as they were read, for
     the cache. `watch` is called now and then, and may raise to end a run; files beyond the universe are read until
-    the clock (`time.monotonic`) shows `load_until`, if that is given."""
+    the clock (`time.monotonic`) shows `load_until`, if that is given. `ran`: once it was followed, the files that were
+    run, with those that each of them ran."""
 
     asked: frozenset[Path]
     settings: Settings
@@ -39,6 +40,7 @@ class Universe:
     entries: frozenset[Path] | None = None
     watch: Callable[[], None] = lambda: None
     load_until: float | None = None
+    ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
     _data: dict[Path, Raw | None] = field(default_factory=dict)
 

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tricklint.verify.memory import Guard, largest_batch, saved_bytes, step_bytes
+from tricklint.verify.runner.memory import SavedBytes
 
 
 def mlp() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+def deep() -> nn.Module:
+    """Keeps far more than its input."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, 4))
 
 
 def batch(n: int = 13) -> tuple[Tensor, Tensor]:
@@ -109,7 +116,7 @@ class TestKoila:
         assert step is not None, why
         whole, lazy = mlp(), mlp()
         F.cross_entropy(whole(x), y).backward()
-        step(lazy, x, y)
+        step(lazy, x, y, 3)
         for a, b in zip(gradients(whole), gradients(lazy)):
             torch.testing.assert_close(a, b)
 
@@ -132,26 +139,42 @@ class TestKoila:
         assert step is None
         assert why
 
-    def test_the_guard_falls_back_with_one_line(self) -> None:
-        x, y = batch()
-        model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
-        twin = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
-        twin.load_state_dict(model.state_dict())
+    def test_the_guard_uses_it_where_memory_runs_out(self) -> None:
+        """Not before: a batch that fits is run as it is."""
+        x, y = batch(64)
+        model, twin = deep(), deep()
         guard = Guard(F.cross_entropy, "koila")
         guard.backward(model, x, y)
+        assert guard.notes == [] and guard.koila is None
+        model.zero_grad()
+        whole = saved_bytes(deep(), F.cross_entropy, x, y)
+        meter = SavedBytes(whole / 3)
+        with meter.hooks():
+            guard.backward(model, x, y)
         F.cross_entropy(twin(x), y).backward()
-        assert len(guard.notes) == 1
-        assert guard.notes[0].startswith("koila not used: batch norm")
+        (note,) = guard.notes
+        assert note.startswith("out of memory: run by koila in 4 pieces; gradients proven equal to PyTorch's")
+        assert meter.peak <= whole / 3
         for a, b in zip(gradients(twin), gradients(model)):
             torch.testing.assert_close(a, b)
 
-    def test_the_guard_uses_it(self) -> None:
-        x, y = batch()
-        model, twin = mlp(), mlp()
-        guard = Guard(F.cross_entropy, "koila")
-        guard.backward(model, x, y)
-        F.cross_entropy(twin(x), y).backward()
-        assert guard.notes == ["koila: its gradients equal PyTorch's here"]
+    def test_the_guard_falls_back_with_one_line(self) -> None:
+        """Where koila cannot be used, the model runs in pieces, and where these cannot either, it says so."""
+        x, y = batch(64)
+        noisy = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 4))
+        with SavedBytes(4000).hooks(), pytest.raises(torch.OutOfMemoryError, match=r"not run in pieces: .*batch norm"):
+            Guard(F.cross_entropy, "koila").backward(noisy, x, y)
+
+        def summed(outputs: Tensor, targets: Tensor) -> Tensor:
+            return F.cross_entropy(outputs, targets, reduction="sum")
+
+        model, twin = deep(), deep()
+        guard = Guard(summed, "koila")
+        with SavedBytes(saved_bytes(deep(), summed, x, y) / 1.6).hooks():
+            guard.backward(model, x, y)
+        summed(twin(x), y).backward()
+        assert guard.notes[0].startswith("koila not used: ")
+        assert "run in " in guard.notes[1]
         for a, b in zip(gradients(twin), gradients(model)):
             torch.testing.assert_close(a, b)
 

@@ -306,3 +306,58 @@ def test_the_original_put_on_the_path_while_it_runs_is_still_the_copy(project: P
     """
     _, (run,) = run_in("hooks", project, engine, text)
     assert run.series["score"] == [1.0]
+
+
+@pytest.mark.parametrize("form", ["--out {}", "--out={}"])
+def test_an_output_folder_of_the_command_is_the_runs_own(
+    kind: str, form: str, project: Path, engine: Any, tmp_path: Path
+) -> None:
+    """A path that the command names and that is not there: every run has one of its own, and it is reported."""
+    place = tmp_path / "scratch" / "run1"
+    text = """
+        import argparse, os, torch
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--out")
+        parser.add_argument("--data")
+        args = parser.parse_args()
+        print("data score:", float(open(args.data).read()))
+        print("old score:", int(os.path.exists(args.out)))
+        os.makedirs(args.out, exist_ok=True)
+        torch.save({}, os.path.join(args.out, "last.pt"))
+    """
+    (tmp_path / "data.txt").write_text("3")
+    command = f"train.py --data {tmp_path / 'data.txt'} {form.format(place)}"
+    _, runs = run_in(kind, project, engine, text, runs=2, command=command)
+    for run in runs:
+        assert (run.status, run.message) == ("ok", "")
+        assert (run.series["data score"], run.series["old score"]) == ([3.0], [0.0])
+        assert run.elsewhere == [str(place / "last.pt")]
+    assert not place.parent.exists()
+
+
+TRACKER = """
+calls = []
+def init(*args, mode=None, **kwargs):
+    calls.append((mode, sorted(kwargs)))
+def set_tracking_uri(uri):
+    calls.append(uri)
+"""
+
+
+def test_a_script_that_asks_a_tracker_to_send_is_kept_from_it(project: Path, engine: Any) -> None:
+    """Stand-ins of wandb and mlflow, told in the script itself to go online and to go on with an earlier run."""
+    (project / "wandb.py").write_text(TRACKER)
+    (project / "mlflow.py").write_text(TRACKER)
+    text = """
+        import os
+        import mlflow, wandb
+        wandb.init(project="x", mode="online", id="run7", resume="must")
+        wandb.init(mode="disabled")
+        mlflow.set_tracking_uri("http://tracking.example")
+        mlflow.set_tracking_uri("runs")
+        print("wandb score:", int(wandb.calls == [("offline", ["project"]), ("disabled", [])]))
+        print("mlflow score:", int(mlflow.calls == [os.path.abspath("mlruns"), "runs"]))
+    """
+    _, (run,) = run_in("hooks", project, engine, text)
+    assert (run.status, run.message) == ("ok", "")
+    assert run.series["wandb score"] == run.series["mlflow score"] == [1.0]

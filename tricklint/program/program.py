@@ -257,6 +257,11 @@ class Program:
     def _instances(self) -> list[Instance]:
         return [event.subject for event in self.interpreter.events if isinstance(event, Built)]
 
+    @property
+    def ran(self) -> dict[Path, frozenset[Path]]:
+        """The files that were run, with those that each of them ran by importing them."""
+        return {module.path: frozenset(module.imports) for module in self.project.loaded()}
+
     # -- questions -----------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -53,14 +53,14 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
     training, speaking, size = set(), set(), 0
     every = list(roots)
     for path in every:
-        text = sources[path].text
-        if not _uses_framework(text):
+        source = sources[path]
+        if not source.ask(_uses_framework):
             continue
-        if trains(text):
+        if source.ask(trains):
             training.add(path)
-        elif size <= LIBRARY_SIZE and speaks(text):
+        elif size <= LIBRARY_SIZE and source.ask(speaks):
             speaking.add(path)
-            size += len(text)
+            size += len(source.text)
     if size > LIBRARY_SIZE:
         return [path for path in every if path in training]
     chosen = training | speaking
@@ -83,19 +83,26 @@ def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Pat
             or "test" in path.stem
         ):
             continue
-        if not any(stem in text for stem in stems) or not ("__main__" in text or _RUNS.search(text)):
+        if not any(stem in text for stem in stems) or not source.ask(_runs):
             continue
-        if any(stems.intersection(_imported(match)) for match in _IMPORTED.finditer(text)):
+        if stems.intersection(source.ask(_imported)):
             found.append(path)
             if len(found) == DRIVERS:
                 break
     return found
 
 
-def _imported(match: re.Match[str]) -> list[str]:
-    """The names that may stand for files in one import statement."""
-    dotted, names = match.group(1) or "", match.group(2)
-    return [*dotted.split("."), *_WORD.findall(names)]
+def _runs(text: str) -> bool:
+    """Whether a file does something when it is run."""
+    return "__main__" in text or _RUNS.search(text) is not None
+
+
+def _imported(text: str) -> frozenset[str]:
+    """The names that may stand for files in import statements."""
+    found: set[str] = set()
+    for match in _IMPORTED.finditer(text):
+        found.update((match.group(1) or "").split("."), _WORD.findall(match.group(2)))
+    return frozenset(found)
 
 
 def _uses_framework(text: str) -> bool:

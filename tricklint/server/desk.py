@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from tricklint import groups, mend
@@ -17,6 +18,7 @@ from tricklint.inquiry import Found, ask
 from tricklint.report import Report
 from tricklint.rule import Rule
 from tricklint.selection import select
+from tricklint.server.leads import Leads
 from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
 from tricklint.source.imports import Imports
@@ -36,6 +38,10 @@ class Scope:
     rules: list[Rule]
     imports: Imports
     seconds: float = 0.0
+
+    @cached_property
+    def leads(self) -> Leads:
+        return Leads(self.imports)
 
     def kept(self, findings: list[Finding], sources: Mapping[Path, Source]) -> list[Finding]:
         """What no baseline knows."""
@@ -103,8 +109,10 @@ class Desk:
         screen_universe(universe, raws, scope.rules, scope.known, Cache(None))
         if asked is not None:
             scope.imports.update({path: source.text for path, source in universe.sources.items()})
-            universe.entries = frozenset(scope.imports.reaching(asked))
+            universe.entries = scope.leads.to(asked, universe)
         found = ask(universe, scope.known, scope.rules)
+        if asked is not None:
+            scope.leads.learn(asked, universe)
         return Report(
             findings=scope.kept(found.findings, universe.sources),
             problems=[*universe.problems, *found.problems],

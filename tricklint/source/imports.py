@@ -13,7 +13,7 @@ _WORD = re.compile(r"\bimport\b")
 _BEFORE = re.compile(r"(?:^|.*[;:])[ \t]*(?:from[ \t]*(\.*)[ \t]*([\w.]*)[ \t]+)?$")
 _AFTER = re.compile(r"[ \t]*(\([^)]*\)|[^\n;]+)")
 _COMMENT = re.compile(r"#[^\n]*")
-_BY_NAME = ("import_module", "__import__", "exec_module", "glob(", "runpy")
+_BY_NAME = ("import_module", "__import__", "exec_module", "runpy")
 _QUOTED = re.compile(r"""["']([A-Za-z_][\w./]*?)\.?(?:["']|\{)""")
 
 
@@ -98,11 +98,11 @@ class Imports:
                 for target in self.imported(path):
                     self._importers[target].add(path)
         importers = self._importers
-        return _closure(paths, lambda path: importers.get(path, ()))
+        return closure(paths, lambda path: importers.get(path, ()))
 
     def reached(self, paths: Iterable[Path]) -> set[Path]:
         """The files that a run of `paths` may come to, with the paths themselves."""
-        return _closure((path for path in paths if path in self._statements), self.imported)
+        return closure((path for path in paths if path in self._statements), self.imported)
 
     def _bases(self, importer: Path) -> Iterator[str]:
         """The folders that an absolute import may start from, as the interpreter searches them."""
@@ -144,7 +144,8 @@ class Imports:
                 yield self._files[name]
 
 
-def _closure(paths: Iterable[Path], step: Callable[[Path], Iterable[Path]]) -> set[Path]:
+def closure(paths: Iterable[Path], step: Callable[[Path], Iterable[Path]]) -> set[Path]:
+    """`paths`, and whatever any number of steps leads to."""
     found: set[Path] = set()
     stack = list(paths)
     while stack:

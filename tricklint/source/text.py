@@ -5,17 +5,19 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tricklint.finding import Location
 
 if TYPE_CHECKING:
     from tricklint.source.tree import Tree
 
+T = TypeVar("T")
 _uses = count()
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
@@ -136,6 +138,13 @@ class Source:
     @cached_property
     def digest(self) -> str:
         return digest(self.data)
+
+    def ask(self, question: Callable[[str], T]) -> T:
+        """What a function says of `text`, worked out once."""
+        answers: dict[object, T] = self.__dict__.setdefault("_answers", {})
+        if question not in answers:
+            answers[question] = question(self.text)
+        return answers[question]
 
     @property
     def tree(self) -> Tree:

@@ -44,6 +44,7 @@ TRACKERS: dict[str, str | None] = {
     "SWANLAB_MODE": "offline",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+ASIDE = ".aside"  # in a run's folder: where outputs go that the command sends to other places
 SHOWN = 5  # paths that one line names
 WATCHED = 20_000  # files of a cache that are looked at
 
@@ -86,6 +87,7 @@ class House:
         return {
             "sandbox": sandbox,
             "store": str(self.store),
+            "aside": str(self.folder / ASIDE),
             "allowed": [str(session), str(self.temporary), *caches],
             "environment": environment,
             "temporary": str(self.temporary),
@@ -147,8 +149,11 @@ def elsewhere(folder: Path, root: Path) -> list[str]:
         folders[:] = [name for name in folders if os.path.join(place, name) != copy]
         for name in names:
             path = Path(place, name)
-            if not path.is_symlink():
-                found.append(str(base / path.relative_to(folder)))
+            inside = path.relative_to(folder)
+            if inside.parts[0] == ASIDE:
+                found.append(str(Path(root.anchor, *inside.parts[1:])))
+            elif not path.is_symlink():
+                found.append(str(base / inside))
     return sorted(set(found))
 
 

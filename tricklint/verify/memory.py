@@ -89,27 +89,29 @@ class Guard:
         self.cut = Pieces(1)
         self.koila: Any = None
         self.asked = False
+        self.refused: list[str] = []
 
     def backward(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Forward and backward of one batch; returns the detached mean loss. Gradients must be zero before."""
-        if self.kind == "koila" and not self.asked:
-            self._ask_koila(model, x, y)
-        if self.koila is not None:
-            return self.koila(model, x, y)  # type: ignore[no-any-return]
         while True:
             try:
+                if self.koila is not None:
+                    return self.koila(model, x, y, self.pieces)  # type: ignore[no-any-return]
                 outputs = self.cut.call(model, model, (x,), {}) if self.pieces > 1 else model(x)
                 value = self.loss(outputs, y)
                 value.backward()
                 if self.pieces > 1:
-                    self.notes = [self.cut.note()]
+                    self.notes = [*self.refused, self.cut.note()]
                 return value.detach()
             except NotProven as error:
                 raise torch.cuda.OutOfMemoryError(f"out of memory, and not run in pieces: {error}") from None
             except (torch.cuda.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or self.kind == "none" or self.pieces >= len(x):
                     raise
-                self._halve(model)
+            # Only now: while the error lives, what the failed pass had kept lives with it.
+            self._halve(model)
+            if self.kind == "koila" and not self.asked:
+                self._ask_koila(model, x, y)
 
     def _halve(self, model: nn.Module) -> None:
         model.zero_grad(set_to_none=True)  # the failed pass may have left gradients
@@ -117,15 +119,28 @@ class Guard:
             torch.cuda.empty_cache()
         self.pieces *= 2
         self.cut = Pieces(self.pieces)
+        if self.koila is not None:
+            self._note_koila()
 
     def _ask_koila(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        """Ask for the proof with one piece of the batch; where even that does not fit, again after the next halving."""
         from tricklint.verify.koila_guard import prove
 
+        size = -(-len(x) // self.pieces)
+        try:
+            self.koila, why = prove(model, self.loss, x[:size], y[:size])
+        except (torch.cuda.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            return
         self.asked = True
-        step, why = prove(model, self.loss, x, y)
-        self.koila = step
-        self.notes.append(
-            "koila: its gradients equal PyTorch's here"
-            if step
-            else f"koila not used: {why}; out of memory, pieces are tried instead"
-        )
+        if self.koila is not None:
+            self._note_koila()
+        else:
+            self.refused = [f"koila not used: {why}; the model runs in pieces instead"]
+
+    def _note_koila(self) -> None:
+        self.notes = [
+            f"out of memory: run by koila in {self.pieces} pieces; gradients proven equal to PyTorch's (largest "
+            f"difference {self.koila.gap:.1g})"
+        ]

@@ -130,7 +130,8 @@ def _own_places(payload: Payload, place: str) -> Payload:
     for folder in (temporary, store):
         os.mkdir(folder)
     environment = {**payload["environment"], **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)}
-    return {"allowed": [*payload["allowed"], place], "store": store, "environment": environment}
+    own = {"store": store, "aside": os.path.join(place, "aside"), "environment": environment}
+    return {"allowed": [*payload["allowed"], place], **own}
 
 
 def _execute(payload: Payload, files: bytes | None, python: str | None, timeout_s: float | None) -> Any:

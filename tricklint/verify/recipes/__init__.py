@@ -20,6 +20,11 @@ CATALOGUE = {
     "transfer-pills": ("transfer", "TransferPills", "fine-tune all, freeze the backbone, or freeze and then unfreeze"),
     "cosine-1000": ("cosine", "Cosine1000", "normalised logits of 1,000 classes: scale 1, below and above α_low"),
     "rare-positives": ("rare", "RarePositives", "2 % positives under a focal loss: prior bias against none"),
+    "memory-limited": (
+        "limited",
+        "MemoryLimited",
+        "a batch that keeps 36 MB where 12 are to be had: koila and pieces against all of it in one",
+    ),
 }
 
 

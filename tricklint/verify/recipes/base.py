@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tricklint.verify.runner.memory import SavedBytes
 from tricklint.verify.runner.pieces import out_of_memory
 from tricklint.verify.runner.record import peak_memory, reset_peak
 
@@ -67,6 +69,11 @@ class Recipe:
         self, variant: str, step: int, steps: int, model: nn.Module, optimizer: torch.optim.Optimizer
     ) -> None:
         """A change in mid-training (unfreezing). A recipe that overrides it is never stacked."""
+
+    def memory(self, variant: str) -> tuple[float | None, str | None]:
+        """(bytes of activations above which a step is out of memory, the guard against it); None: no limit, and the
+        guard that was asked for."""
+        return None, None
 
     def evaluate(self, model: nn.Module, data: Data) -> dict[str, float]:
         """Test accuracy, in 0…1."""
@@ -141,7 +148,10 @@ def train(
     data = recipe.data().to(device)
     model = recipe.model(variant, seed, Path(folder) if folder else None).to(device)
     optimizer = recipe.optimizer(variant, model, lr_scale)
-    guard = Guard(recipe.loss, oom_guard)
+    limit, own_guard = recipe.memory(variant)
+    guard = Guard(recipe.loss, own_guard or oom_guard)
+    measured = type(recipe).memory is not Recipe.memory
+    meter = SavedBytes(limit) if measured else None
     losses: list[Tensor | float] = []
     times: list[float] = []
     series: dict[str, list[float]] = {}
@@ -156,7 +166,8 @@ def train(
         index = index.to(device)
         optimizer.zero_grad()
         try:
-            loss = guard.backward(model, data.x[index], data.y[index])
+            with meter.hooks() if meter else contextlib.nullcontext():
+                loss = guard.backward(model, data.x[index], data.y[index])
         except (torch.cuda.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -174,7 +185,10 @@ def train(
     values = [float(v) for v in losses]  # on an accelerator this waits for the last step
     if device.type != "cpu":
         times = [(time.perf_counter() - began) / max(1, len(values))]  # a launch says nothing about the step itself
-    return summary(values, times, series, started, status, message, guard.pieces, guard.notes)
+    notes = list(guard.notes)
+    if meter is not None:
+        notes.append(f"a step kept {meter.peak / 2**20:.1f} MB" + (f" of {limit / 2**20:.0f}" if limit else ""))
+    return summary(values, times, series, started, status, message, guard.pieces, notes)
 
 
 def evaluation(recipe: Recipe, model: nn.Module, data: Data) -> dict[str, float]:

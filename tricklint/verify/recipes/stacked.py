@@ -43,6 +43,8 @@ class Stack:
     ) -> None:
         if type(recipe).before_step is not Recipe.before_step:
             raise CannotStack("the recipe changes its optimizer in mid-training")
+        if type(recipe).memory is not Recipe.memory:
+            raise CannotStack("the recipe limits the memory of one run")
         models = [recipe.model(variant, seed, folder).to(device) for seed in seeds]
         for module in models[0].modules():
             if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:

@@ -116,6 +116,18 @@ class Guard:
             self.busy = False
 
 
+def own_output(word: str, aside: str) -> str:
+    """A word of the command where no overlay catches writes: a path to something that is not there yet is an output,
+    which goes to a folder of the run's own; `--out=/x` like `/x`. Everything else stays as it is."""
+    option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    path = os.path.expanduser(value)
+    if not os.path.isabs(path) or os.path.lexists(path):
+        return word
+    place = os.path.join(aside, os.path.relpath(path, os.path.abspath(os.sep)))
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    return f"{option}{equals}{place}"
+
+
 def _path(value: Any) -> str | None:
     return os.fsdecode(value) if isinstance(value, (str, bytes, os.PathLike)) else None
 

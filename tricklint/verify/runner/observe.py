@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tricklint.verify.runner import files, record, seeds
+from tricklint.verify.runner import files, record, seeds, trackers
 from tricklint.verify.runner.frameworks import Frameworks
 from tricklint.verify.runner.logged import Logged
 from tricklint.verify.runner.memory import SavedBytes, held_bytes
@@ -38,6 +38,7 @@ class Observers:
             self.pieces.install()
         if self.job.get("lr_scale", 1.0) != 1.0:
             _scale_learning_rates(self.job["lr_scale"])
+        trackers.install()
         self.logged.install()
         self.frameworks.install()
         self.outputs.install()

@@ -10,7 +10,7 @@ import time
 import traceback
 from typing import Any
 
-from tricklint.verify.runner import box, children, loops, observe, record
+from tricklint.verify.runner import box, children, files, loops, observe, record
 from tricklint.verify.runner.pieces import NotProven, out_of_memory
 from tricklint.verify.runner.serve import write_json
 
@@ -32,7 +32,10 @@ def run_script(job: dict[str, Any]) -> int:
 
     torch.set_num_threads(job.get("threads", 1))
     observers = observe.Observers(job, caught=kind == "mounts")
-    sys.argv = [job["script"] or job["module"], *job["args"]]
+    words = job["args"]
+    if kind != "mounts":
+        words = [files.own_output(word, job["aside"]) for word in words]
+    sys.argv = [job["script"] or job["module"], *words]
     sys.path.insert(0, os.path.dirname(os.path.abspath(job["script"])) if job["script"] else job["cwd"])
     children.announce(job, observers, caught=kind == "mounts")
     observers.install()
