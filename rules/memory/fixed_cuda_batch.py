@@ -1,9 +1,11 @@
 """A CUDA training loop with a fixed batch size and nothing that catches out-of-memory.
 
 ## What it does
-Advises once a script, at the training DataLoader (or at the call that builds it): batches of a size fixed in the code
-or by a default go to CUDA, and nothing copes with a full device: no handler for `torch.cuda.OutOfMemoryError`, no
-`find_executable_batch_size`, no `auto_find_batch_size`, no gradient accumulation, no koila.
+Advises once a project, at the first training script's loader (or at the call that builds it), and names those of the
+other scripts: batches of a size fixed in the code or by a default go to CUDA, and nothing copes with a full device: no
+handler for `torch.cuda.OutOfMemoryError`, no `find_executable_batch_size`, no `auto_find_batch_size`, no gradient
+accumulation, no koila. A loader is whatever is given the size of its batches and feeds the loop: a DataLoader or a
+subclass, another library's loader, an iterator or generator of the program; the loop may be a framework's.
 
 ## Why it costs
 A batch size that fits one device ends the run on a smaller one, or hours later at the longest sequence. Ways to cope:
@@ -126,7 +128,9 @@ from tricklint.knowledge import layers
 from tricklint.libraries.events import Forward, LossComputed
 from tricklint.libraries.modules import submodules
 from tricklint.program import Program
-from tricklint.program.batches import FixedBatch, PlainStep, fixed_batches, plain_step
+from tricklint.program.batches import FixedBatch, fixed_batches
+from tricklint.program.loaders import size_given
+from tricklint.program.plain_step import PlainStep, plain_step
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 
@@ -167,15 +171,20 @@ class FixedCudaBatch(Rule):
     triggers = ("DataLoader", "cuda")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        for found in fixed_batches(program):
-            message = (
-                f"batches of {found.size} go to CUDA and nothing catches an out-of-memory error: "
-                "a smaller device, or a larger sample, ends the run"
-            )
-            evidence = [program.evidence(found.backward.file, found.backward.node, "trained here")]
-            if found.made.file is not found.file:
-                evidence.insert(0, program.evidence(found.made.file, found.made.node, "the loader is built here"))
-            yield program.finding(self, found.file, found.node, message, evidence, self.mend(program, found))
+        every = fixed_batches(program)
+        if not every:
+            return
+        found, *others = every
+        message = (
+            f"batches of {found.size} go to CUDA and nothing catches an out-of-memory error: "
+            "a smaller device, or a larger sample, ends the run"
+        )
+        evidence = [program.evidence(found.backward.file, found.backward.node, "trained here")]
+        if found.made_in is not found.file:
+            evidence.insert(0, program.evidence(found.made_in, found.made, "the loader is built here"))
+        evidence.append(program.read_from(size_given(found.source), "the size stands here"))
+        evidence += [program.evidence(each.file, each.node, f"the same with batches of {each.size}") for each in others]
+        yield program.finding(self, found.file, found.node, message, evidence, self.mend(program, found))
 
     def mend(self, program: Program, found: FixedBatch) -> Fix | None:
         guard = getattr(program.settings, "oom_guard", None) or "accumulate"
@@ -234,13 +243,13 @@ def lazy_batch(tree: Tree, step: PlainStep) -> Fix | None:
 
 def executable_batch_size(found: FixedBatch) -> Fix | None:
     """accelerate's decorator on the function that builds the loader from its own `batch_size` parameter."""
-    tree = found.made.file.tree
-    call = found.made.node
+    tree = found.made_in.tree
+    call = found.made
     function = next((up for up in tree.ancestors(call) if isinstance(up, cst.FunctionDef)), None)
     if (
         function is None
         or function.decorators
-        or found.made.file is not found.backward.file
+        or found.made_in is not found.backward.file
         or not isinstance(call, cst.Call)
     ):
         return None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import libcst as cst
 
 from tricklint.interpreter import behaviour
+from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.values import (
     UNKNOWN,
+    Bound,
+    Class,
     Const,
     Dict,
+    Func,
     Instance,
     IteratorFacts,
     Sequence,
@@ -59,7 +63,22 @@ def element_of(m: Machine, member: Value, node: cst.CSTNode) -> Value:
             return Sequence("tuple", (UNKNOWN, inner[0] if inner else UNKNOWN), node=node, file=m.file)
         parts = [rounds(m, each, node) for each in over.zips]
         return Sequence("tuple", tuple(join(*got[:8]) if got else UNKNOWN for got in parts), node=node, file=m.file)
-    return behaviour.of(member).element(m, member, node) or UNKNOWN
+    own = own_element(m, member, node) if isinstance(member, Instance) else None
+    return own or behaviour.of(member).element(m, member, node) or UNKNOWN
+
+
+def own_element(m: Machine, member: Instance, node: cst.CSTNode) -> Value | None:
+    """What the `__iter__` of a class of the program gives, one by one; None where it has none."""
+    cls = member.cls
+    given = cls.lookup("__iter__") if isinstance(cls, Class) else None
+    if not isinstance(cls, Class) or not isinstance(given, Func):
+        return None
+    over = m.call(Bound(member, given, "__iter__"), CallArgs(), node)
+    if member in members(over):  # `return self`
+        following = cls.lookup("__next__")
+        return m.call(Bound(member, following, "__next__"), CallArgs(), node) if isinstance(following, Func) else None
+    found = rounds(m, over, node)
+    return join(*found[:8]) if found else None
 
 
 def unrolled(m: Machine, over: Value) -> Value:

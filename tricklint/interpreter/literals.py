@@ -11,7 +11,8 @@ from tricklint.interpreter.binding import assign
 from tricklint.interpreter.definitions import closure
 from tricklint.interpreter.events import Step
 from tricklint.interpreter.imports import lookup
-from tricklint.interpreter.machine import Machine, evaluates
+from tricklint.interpreter.iteration import rounds
+from tricklint.interpreter.machine import Frame, Machine, evaluates
 from tricklint.interpreter.truth import settled, truth
 from tricklint.interpreter.values import (
     FALSE,
@@ -21,6 +22,7 @@ from tricklint.interpreter.values import (
     Const,
     Dict,
     Func,
+    Generated,
     Instance,
     Namespace,
     Prefixed,
@@ -183,15 +185,27 @@ def eval_await(m: Machine, node: cst.Await) -> Value:
 
 @evaluates(cst.Yield)
 def eval_yield(m: Machine, node: cst.Yield) -> Value:
+    frame = m.frame
     given: Value = UNKNOWN
     if node.value is not None:
-        value = node.value.item if isinstance(node.value, cst.From) else node.value
-        given = m.eval(value)
-        m.frame.returns.append((Sequence("list", (given,), True, node, m.file), None))
-    if m.at_yield is not None and m.frame.func is not None and m.frame.func.node is m.at_yield[0]:
+        given = m.eval(node.value.item if isinstance(node.value, cst.From) else node.value)
+        items = tuple(rounds(m, given, node)) if isinstance(node.value, cst.From) else (given,)
+        if frame.func is not None:
+            frame.returns.append((generated(frame, frame.func, items, node), None))
+    if m.at_yield is not None and frame.func is not None and frame.func.node is m.at_yield[0]:
         body, m.at_yield = m.at_yield[1], None
         body(given)
     return UNKNOWN
+
+
+def generated(frame: Frame, func: Func, items: tuple[Value, ...], node: cst.CSTNode) -> Generated:
+    """What a generator hands out, with the arguments that it was called with."""
+    params = func.node.params
+    names = {param.name.value for param in (*params.posonly_params, *params.params, *params.kwonly_params)}
+    given = {name: value for name, value in frame.locals.items() if name in names}
+    made = Generated(items, func, given, node, frame.file)
+    made.call = frame.call
+    return made
 
 
 @evaluates(cst.NamedExpr)

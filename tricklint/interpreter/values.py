@@ -330,6 +330,18 @@ class Sequence(Obj):
         return f"{self.kind}{list(self.items)}{'…' if self.open else ''}"
 
 
+class Generated(Sequence):
+    """What a generator of the program yields: it remembers the function and the arguments that it was called with."""
+
+    __slots__ = ("arguments", "call", "func")
+
+    def __init__(self, items: tuple[Value, ...], func: Func, arguments: dict[str, Value], node: Any, file: Any) -> None:
+        super().__init__("list", items, True, node, file)
+        self.func = func
+        self.arguments = arguments
+        self.call: tuple[FileModule, cst.CSTNode] | None = None
+
+
 class Dict(Obj):
     """A dict with constant keys; `open` when it may hold others."""
 

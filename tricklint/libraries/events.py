@@ -248,6 +248,19 @@ class PlainContainer(Event):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TrainsOver(Event):
+    """A framework's training loop goes over the subject: a loader, or an object that was given the size of batches.
+
+    options: what the call was given beside it, or the object that holds the trainer's arguments.
+    """
+
+    subject: Instance
+    framework: str
+    trainer: Instance | None
+    options: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TrainerGiven(Event):
     """A framework's trainer was given the subject (or, without a model, is the subject itself)."""
 
@@ -298,5 +311,6 @@ __all__ = [
     "SchedulerStepped",
     "Stepped",
     "TrainerGiven",
+    "TrainsOver",
     "WeightsLoaded",
 ]  # fmt: skip

@@ -15,16 +15,18 @@ from tricklint.interpreter.objects import is_statement, plain
 from tricklint.interpreter.values import (
     Const,
     Instance,
+    Pred,
     Value,
     instances,
     members,
 )
 from tricklint.knowledge import frameworks, pretrained
-from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.facts import LoaderFacts, ModuleFacts
 from tricklint.libraries.modules import adopt
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.pretrained import asks_for_weights
 from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.torch_data import batch_of
 from tricklint.libraries.torch_init import initialise
 
 # What is asked of an object says that it is a model: no other library has objects with methods of these names
@@ -66,6 +68,10 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         return Tensor("unknown", tuple(args.all()), tensors[0].module, node, m.file, grad, name=name)
     if not harmless and any(weights_by(flag, args.kwargs.get(flag)) for flag in pretrained.FLAGS):
         becomes_model(m, made)
+    elif "batch_size" in args.kwargs:
+        made.kind = "batches"
+        made.fact(LoaderFacts).batch_size = args.kwargs["batch_size"]
+        m.emit(Made(m.now(node), made))
     return made
 
 
@@ -125,3 +131,21 @@ class Stranger(Behaviour):
         becomes_model(m, value)
         return method(m, value, name, args, node)
 
+
+
+@behaves("batches")
+class Batches(Stranger):
+    """What a library made with a size of batches: a loader, once a loop goes over it; anything else as long as it does not."""
+
+    def element(self, m: Machine, value: Instance, node: cst.CSTNode) -> Value | None:
+        return batch_of(m, value, node)
+
+    def spread(self, m: Machine, value: Instance, count: int) -> list[Value] | None:
+        """`train_batches, test_batches = Iterator.splits(…, batch_size=32)`"""
+        return [value] * count
+
+    def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
+        return value
+
+    def truth(self, m: Machine, value: Instance) -> tuple[bool | None, Pred | None] | None:
+        return None, None

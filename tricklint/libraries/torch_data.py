@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, behaves, behaves_below, function, method
+from tricklint.interpreter.behaviour import Behaviour, behaves, behaves_below, function, kind_of, method
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
@@ -24,20 +24,33 @@ from tricklint.libraries.events import EpochSet, LoaderBuilt, SamplerBuilt
 from tricklint.libraries.facts import BatchFacts, LoaderFacts
 from tricklint.libraries.tensors import Tensor
 
+LOADERS = ("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader", "torch_geometric.data.DataLoader")
 
-@function("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader", "torch_geometric.data.DataLoader")
+
+@function(*LOADERS)
 def data_loader(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "loader"
-    known = made.fact(LoaderFacts)
+    learn(made, args)
+    m.emit(LoaderBuilt(m.now(node), made))
+    return made
+
+
+def learn(loader: Instance, args: CallArgs) -> None:
+    """What a DataLoader's own arguments say of it."""
+    known = loader.fact(LoaderFacts)
     known.dataset, known.batch_size, known.shuffle = (
         args.get(0, "dataset"),
         args.get(1, "batch_size"),
         args.get(2, "shuffle"),
     )
     known.sampler, known.batch_sampler = args.get(3, "sampler"), args.get(4, "batch_sampler")
-    m.emit(LoaderBuilt(m.now(node), made))
-    return made
+
+
+@kind_of
+def loader_class(cls: Class) -> str:
+    """The program's own subclass of a DataLoader."""
+    return "loader" if any(name in LOADERS for name in cls.libraries()) else ""
 
 
 @function(
@@ -51,6 +64,13 @@ def sampler(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, name, args, node)
     made.kind = "sampler"
     m.emit(SamplerBuilt(m.now(node), made))
+    return made
+
+
+@function("torch.utils.data.BatchSampler", "torch.utils.data.sampler.BatchSampler")
+def batch_sampler(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    made = plain(m, name, args, node)
+    made.fact(LoaderFacts).sampler, made.fact(LoaderFacts).batch_size = args.get(0, "sampler"), args.get(1, "batch_size")
     return made
 
 
@@ -68,6 +88,13 @@ def set_epoch(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) ->
     return NONE
 
 
+def batch_of(m: Machine, loader: Instance, node: cst.CSTNode) -> Instance:
+    item = Instance(Ref("torch.utils.data.Batch"), node, m.file)
+    item.kind = "loader_item"
+    item.fact(BatchFacts).loader = loader
+    return item
+
+
 @behaves("loader")
 class LoaderBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> Value | None:
@@ -75,11 +102,21 @@ class LoaderBehaviour(Behaviour):
             return getattr(value.fact(LoaderFacts), name) or UNKNOWN
         return None
 
+    def super_method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if name == "__init__":
+            learn(value, args)
+        elif name == "__iter__":
+            return Sequence("list", (batch_of(m, value, node),), True, node, m.file)
+        return None
+
+    def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
+        if not isinstance(cls.lookup("__init__"), Func):
+            learn(made, args)
+        m.emit(LoaderBuilt(m.now(node), made))
+        return True
+
     def element(self, m: Machine, value: Instance, node: cst.CSTNode) -> Value | None:
-        item = Instance(Ref("torch.utils.data.Batch"), node, m.file)
-        item.kind = "loader_item"
-        item.fact(BatchFacts).loader = value
-        return item
+        return batch_of(m, value, node)
 
     def escapes(self, value: Instance) -> bool:
         return True

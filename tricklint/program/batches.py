@@ -1,4 +1,4 @@
-"""Training loops on CUDA whose batch size is fixed, and the plain training step in them that can be rewritten."""
+"""Training loops on CUDA whose batch size is fixed."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.events import Event, Handled
+from tricklint.interpreter.events import Built, Event, Handled, Made
 from tricklint.interpreter.values import (
+    Class,
     Const,
+    Generated,
     Instance,
     first,
-    members,
 )
-from tricklint.libraries.events import Backward, LoaderBuilt, Stepped
+from tricklint.libraries.events import Backward, LoaderBuilt, Stepped, TrainsOver
 from tricklint.libraries.facts import LoaderFacts
-from tricklint.program.loaders import feeding, loaders_of
-from tricklint.program.loops import TRAINING, contains, speaks_of
-from tricklint.source.tree import Tree, walk
+from tricklint.program.devices import on_cuda, runs_on_cuda
+from tricklint.program.loaders import Source, feeding, fixed_size, size_given, sources_of
+from tricklint.program.loops import TRAINING, contains, flow, speaks_of
+from tricklint.program.words import speaks
+from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
-_CUDA = re.compile(r"\bcuda\b|\.cuda\(|is_cuda|use_cuda")
 # What copes with a full device, or makes the batch size a matter of choice: no advice is needed
 _COPES = re.compile(
     r"OutOfMemoryError|out of memory|find_executable_batch_size|auto_find_batch_size|scale_batch_size|"
-    r"import koila|from koila|[Aa]ccumulat\w*[_ ](?:step|grad|iter|batch|freq)|grad\w*_accum|"
+    r"^koila$|[Aa]ccumulat\w*[_ ](?:step|grad|iter|batch|freq)|grad\w*_accum|"
     r"accum_(?:iter|step|grad|freq)|accum\w*_steps|"
     r"iter_size|itersize|update_freq|virtual_batch|subdivision|chunk_size"
 )
@@ -44,58 +46,107 @@ class FixedBatch:
     file: FileModule
     node: cst.CSTNode
     size: int
-    loader: Instance
-    made: Event
+    source: Source
+    made_in: FileModule
+    made: cst.CSTNode
     backward: Event
 
 
-def fixed_batches(program: Program) -> Iterator[FixedBatch]:
-    """One for each script: its first training loader on CUDA with a batch size that the code fixes."""
-    by_loader = {id(event.subject): event for event in program.events(LoaderBuilt)}
+def fixed_batches(program: Program) -> list[FixedBatch]:
+    """One for each script that trains on CUDA with a batch size that the code fixes: its first training loader."""
+    found: dict[FileModule, FixedBatch] = {}
+    for one in (*_in_loops(program), *_in_frameworks(program)):
+        found.setdefault(one.file, one)
+    return list(found.values())
+
+
+def _in_loops(program: Program) -> Iterator[FixedBatch]:
+    """Loops that the program runs itself."""
+    made_at = {id(event.subject): event for event in program.events(LoaderBuilt, Made, Built)}
     guarded = [event for event in program.events(Handled) if _broad(event)]
-    seen: set[FileModule] = set()
+    coping: dict[FileModule, bool] = {}
     for back in program.events(Backward):
         if not back.loops or back.partial or _guarded(back, guarded) or not _steps(program, back):
             continue
-        for loader in _loaders_behind(program, back):
-            made = by_loader.get(id(loader))
-            if made is None or (made.entry != back.entry and made.stack):  # a module's own serves all that import it
+        for source in _sources_behind(program, back):
+            made = made_at.get(id(source))
+            calls: tuple[tuple[FileModule, cst.CSTNode], ...] = ()
+            if isinstance(source, Generated):
+                if source.call is None:
+                    continue
+                made_in, node = source.call
+            elif made is None or (made.entry != back.entry and made.stack):
+                continue  # a module's own serves all that import it
+            else:
+                made_in, node, calls = made.file, made.node, made.calls
+            size = fixed_size(size_given(source))
+            if size is None:
                 continue
-            size = first(loader.fact(LoaderFacts).batch_size)
-            if (
-                not isinstance(size, Const)
-                or not isinstance(size.value, int)
-                or isinstance(size.value, bool)
-                or size.value < 2
-            ):
-                continue
-            file, node = _in_script(made, back)
+            file, at = _in_script(made_in, node, calls, back)
             involved = {
                 file,
-                made.file,
+                made_in,
                 back.file,
                 *(func.file for func in back.stack),
-                *(func.file for func in made.stack),
+                *(func.file for func in (made.stack if made is not None else ())),
                 *_optimizers_made(program, back),
             }
-            texts = [each.tree.text for each in involved]
-            if file in seen or any(_COPES.search(text) for text in texts) or not _on_cuda(program, involved):
+            for each in involved:
+                if each not in coping:
+                    coping[each] = speaks(each, _COPES)
+            if any(coping[each] for each in involved) or not on_cuda(program, back, involved):
                 continue
             if _accumulates(program, back):
                 continue
-            seen.add(file)
-            yield FixedBatch(file, node, size.value, loader, made, back)
+            yield FixedBatch(file, at, size, source, made_in, node, back)
             break
 
 
-def _loaders_behind(program: Program, back: Event) -> list[Instance]:
-    """The loaders that a backward pass is fed by: of its loops, of its data, else the script's training loader."""
-    found = [loader for loop in back.loops for loader in loaders_of(loop.over)]
+def _in_frameworks(program: Program) -> Iterator[FixedBatch]:
+    """Loops that a framework runs, over a loader or batches of a size that it is given."""
+    made_at = {id(event.subject): event for event in program.events(LoaderBuilt, Made, Built)}
+    for event in program.events(TrainsOver):
+        source = event.subject
+        made = made_at.get(id(source))
+        size = fixed_size(size_given(source))
+        node, file = (made.node, made.file) if made is not None else (source.node, source.file)
+        if size is None or node is None or file is None or not runs_on_cuda(event):
+            continue
+        script, at = _in_script(file, node, made.calls if made is not None else (), event)
+        files = {script, file, event.file, *(func.file for func in event.stack)}
+        if not any(speaks(each, _COPES) for each in files):
+            yield FixedBatch(script, at, size, source, file, node, event)
+
+
+def _sources_behind(program: Program, back: Event) -> list[Source]:
+    """What a backward pass is fed by: its loops, its data, else the script's training loader or source of its own."""
+    found: list[Source] = [source for loop in back.loops for source in sources_of(loop.over)]
     found += [loader for loader in feeding(back.subject) if loader not in found]
+    found = [source for source in found if size_given(source) is not None or _is_loader(source)]
+    if any(_is_loader(source) for source in found):  # what wraps a loader was given no size of its own
+        found = [source for source in found if _is_loader(source)]
     if found:
         return found
     loaders = [event for event in program.events(LoaderBuilt) if event.entry == back.entry and event.seq < back.seq]
-    return [event.subject for event in loaders if _for_training(event)]
+    return [event.subject for event in loaders if _for_training(event)] or list(_own_sources(program, back))
+
+
+def _is_loader(source: Source) -> bool:
+    return isinstance(source, Instance) and source.kind in ("loader", "batches")
+
+
+def _own_sources(program: Program, back: Event) -> Iterator[Instance]:
+    """Objects of the program that were given a size, and in whose methods the data of a backward pass is made."""
+    origins = [tensor for tensor in flow(back.subject) if tensor.node is not None and tensor.module is None]
+    owners = {id(func.owner) for func in back.stack}
+    for event in program.events(Built):
+        cls = event.subject.cls
+        if not isinstance(cls, Class) or event.subject.kind or event.entry != back.entry or event.seq > back.seq:
+            continue
+        if id(cls) in owners or size_given(event.subject) is None:
+            continue
+        if any(tensor.file is cls.file and contains(cls.node, tensor.node, cls.file) for tensor in origins if tensor.node):
+            yield event.subject
 
 
 def _for_training(event: Event) -> bool:
@@ -111,26 +162,15 @@ def _for_training(event: Event) -> bool:
     return False
 
 
-def _in_script(made: Event, back: Event) -> tuple[FileModule, cst.CSTNode]:
+def _in_script(
+    made_in: FileModule, node: cst.CSTNode, calls: tuple[tuple[FileModule, cst.CSTNode], ...], back: Event
+) -> tuple[FileModule, cst.CSTNode]:
     """The loader's construction, or the call that leads to it from the script which also trains."""
-    calls = made.calls
-    if not calls or made.file is back.file:
-        return made.file, made.node
+    if not calls or made_in is back.file:
+        return made_in, node
     script = calls[0][0]
-    within = [node for file, node in calls if file is script]
-    return (script, within[-1]) if made.file is not script else (made.file, made.node)
-
-
-def _on_cuda(program: Program, involved: set[FileModule]) -> bool:
-    if any(_CUDA.search(file.tree.text) for file in involved):
-        return True
-    # a device that a settings module of the project names
-    near = {path for file in involved for path in file.imports}
-    for path in near:
-        module = program.project.module(path)
-        if module is not None and len(module.tree.text) < 20_000 and re.search(r"[\"']cuda", module.tree.text):
-            return True
-    return False
+    within = [at for file, at in calls if file is script]
+    return (script, within[-1]) if made_in is not script else (made_in, node)
 
 
 def _broad(event: Handled) -> bool:
@@ -186,132 +226,4 @@ def _counts(step: Event, condition: cst.CSTNode) -> bool:
     return isinstance(condition, cst.If) and any(isinstance(each, cst.Modulo) for each in walk(condition.test))
 
 
-# -- the plain step -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PlainStep:
-    """`output = model(inputs)`, `loss = criterion(output, targets)`, `loss.backward()`: statements of one block that
-    follow each other (with `zero_grad` among them or before), then the optimizer's step. Parts are given as code."""
-
-    statements: tuple[cst.CSTNode, ...]
-    optimizer: str
-    model: str
-    criterion: str
-    inputs: str
-    targets: str
-    output: str
-    loss: str
-    plain_names: bool  # inputs and targets are names
-
-
-def plain_step(tree: Tree, backward: cst.CSTNode) -> PlainStep | None:
-    """The training step that ends in `backward`, when it has the plain form; else None."""
-    last = tree.statement_of(backward)
-    block = tree.parent(last) if last is not None else None
-    if not isinstance(block, cst.IndentedBlock) or last is None:
-        return None
-    body = list(block.body)
-    at = next(i for i, each in enumerate(body) if each is last)
-    call = _expression(last)
-    if (
-        not isinstance(call, cst.Call)
-        or not isinstance(call.func, cst.Attribute)
-        or call.func.attr.value != "backward"
-        or call.args
-    ):
-        return None
-    if not isinstance(call.func.value, cst.Name):
-        return None
-    loss = call.func.value.value
-    optimizer = _stepped_after(tree, body[at + 1 :])
-    cleared: list[cst.CSTNode] = []
-    middle: list[cst.CSTNode] = []
-    index = at - 1
-    while index >= 0 and len(middle) < 2:
-        statement = body[index]
-        made = _expression(statement)
-        if isinstance(made, cst.Call) and tree.code(made).endswith(".zero_grad()"):
-            cleared.append(statement)
-            if optimizer and tree.code(made) != f"{optimizer}.zero_grad()":
-                return None
-        else:
-            middle.insert(0, statement)
-        index -= 1
-    if index >= 0:
-        made = _expression(body[index])
-        if isinstance(made, cst.Call) and tree.code(made) == f"{optimizer}.zero_grad()":
-            cleared.append(body[index])
-    if not optimizer or len(middle) != 2:
-        return None
-    forward, criterion = _assignment(middle[0]), _assignment(middle[1])
-    if forward is None or criterion is None or criterion[0] != loss:
-        return None
-    output, run = forward
-    _, measure = criterion
-    if len(run.args) != 1 or run.args[0].keyword is not None or run.args[0].star:
-        return None
-    if len(measure.args) != 2 or any(arg.keyword is not None or arg.star for arg in measure.args):
-        return None
-    if tree.code(measure.args[0].value) != output:
-        return None
-    if not cleared and not _cleared_before(tree, body[: max(index + 1, 0)], optimizer):
-        return None
-    statements = tuple(each for each in body if each in middle or each in cleared or each is last)
-    first_at = next(i for i, each in enumerate(body) if each is statements[0])
-    if body[first_at : at + 1] != list(statements):
-        return None
-    inputs, targets = run.args[0].value, measure.args[1].value
-    return PlainStep(
-        statements,
-        optimizer,
-        tree.code(run.func),
-        tree.code(measure.func),
-        tree.code(inputs),
-        tree.code(targets),
-        output,
-        loss,
-        isinstance(inputs, cst.Name) and isinstance(targets, cst.Name),
-    )
-
-
-def _expression(statement: cst.CSTNode) -> cst.CSTNode | None:
-    if (
-        isinstance(statement, cst.SimpleStatementLine)
-        and len(statement.body) == 1
-        and isinstance(statement.body[0], cst.Expr)
-    ):
-        return statement.body[0].value
-    return None
-
-
-def _assignment(statement: cst.CSTNode) -> tuple[str, cst.Call] | None:
-    if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
-        return None
-    made = statement.body[0]
-    if not isinstance(made, cst.Assign) or len(made.targets) != 1 or not isinstance(made.targets[0].target, cst.Name):
-        return None
-    return (made.targets[0].target.value, made.value) if isinstance(made.value, cst.Call) else None
-
-
-def _stepped_after(tree: Tree, rest: list[cst.BaseStatement]) -> str:
-    for statement in rest:
-        made = _expression(statement)
-        if (
-            isinstance(made, cst.Call)
-            and isinstance(made.func, cst.Attribute)
-            and made.func.attr.value == "step"
-            and not made.args
-        ):
-            return tree.code(made.func.value)
-    return ""
-
-
-def _cleared_before(tree: Tree, body: list[cst.BaseStatement], optimizer: str) -> bool:
-    return any(
-        isinstance(made := _expression(each), cst.Call) and tree.code(made) == f"{optimizer}.zero_grad()"
-        for each in body
-    )
-
-
-__all__ = ["FixedBatch", "PlainStep", "fixed_batches", "members", "plain_step"]
+__all__ = ["FixedBatch", "fixed_batches"]

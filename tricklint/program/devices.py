@@ -1,0 +1,130 @@
+"""Which device a training loop runs on, as far as the code says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Const, Instance, Ref, Sequence, Value, first, members
+from tricklint.libraries.events import Moved, TrainsOver
+from tricklint.program.loops import flow
+from tricklint.program.words import speaks
+from tricklint.source.tree import walk
+
+if TYPE_CHECKING:
+    from tricklint.interpreter.modules import FileModule
+    from tricklint.program.program import Program
+
+_NAMES = re.compile(r"\bcuda\b|is_cuda|use_cuda")
+_STRING = re.compile(r"[\"']cuda")
+
+
+def on_cuda(program: Program, back: Event, involved: Iterable[FileModule]) -> bool:
+    """Whether a backward pass may run on CUDA: something in it is moved there, or nothing says where it runs and the code
+    speaks of CUDA. Not where all that is moved goes to the CPU."""
+    devices = set(_devices(program, back))
+    if True in devices:
+        return True
+    if devices == {False}:
+        return False
+    files = list(involved)
+    return any(speaks_of_cuda(file) for file in files) or _settings_name_cuda(program, files)
+
+
+def _devices(program: Program, back: Event) -> Iterator[bool | None]:
+    """For each move of the model or the data: to CUDA (True), to the CPU (False), or elsewhere (None)."""
+    for event in program.events(Moved):
+        if event.entry == back.entry and event.how in ("to", "cuda", "cpu"):
+            yield is_cuda(event.args.get(0, "device")) if event.how == "to" else event.how == "cuda"
+    for tensor in flow(back.subject):
+        if tensor.op == "cuda":
+            yield True
+        elif tensor.op == "to" and len(tensor.inputs) > 1:
+            yield is_cuda(tensor.inputs[1])
+
+
+def is_cuda(device: Value | None) -> bool | None:
+    """Whether a device is, or may be by one of its alternatives, an accelerator; None where it is not known."""
+    verdicts = {_is_cuda(member) for member in members(device)}
+    return True if True in verdicts else False if verdicts == {False} else None
+
+
+def _is_cuda(device: Value) -> bool | None:
+    if isinstance(device, Const):
+        if isinstance(device.value, str):
+            return True if device.value.startswith(("cuda", "gpu")) else False if device.value == "cpu" else None
+        return True if isinstance(device.value, int) and not isinstance(device.value, bool) else None
+    if isinstance(device, Instance):
+        if device.library == "torch.device":
+            given = device.args[0] if device.args else device.kwargs.get("type")
+            return is_cuda(given)
+        if device.library.startswith("torch.accelerator."):
+            return True
+    return True if isinstance(device, Ref) and device.name.startswith("torch.accelerator") else None
+
+
+def speaks_of_cuda(file: FileModule) -> bool:
+    return speaks(file, _NAMES) or ("torch.accelerator" in file.tree.text and _uses_accelerator(file))
+
+
+def _uses_accelerator(file: FileModule) -> bool:
+    return any(
+        isinstance(node, cst.Attribute) and node.attr.value == "accelerator" and _named(node.value, "torch")
+        for node in walk(file.tree.module)
+    )
+
+
+def _named(node: cst.CSTNode, name: str) -> bool:
+    return isinstance(node, cst.Name) and node.value == name
+
+
+def _settings_name_cuda(program: Program, involved: list[FileModule]) -> bool:
+    """A settings module of the project names a CUDA device."""
+    for path in {path for file in involved for path in file.imports}:
+        module = program.project.module(path)
+        if module is not None and len(module.tree.text) < 20_000 and speaks(module, _STRING):
+            return True
+    return False
+
+
+# -- loops that a framework runs -----------------------------------------------------------------------------------------
+
+# Frameworks that take the accelerator they find, unless they are told not to
+_BY_THEMSELVES = frozenset(("transformers", "fastai", "composer"))
+_OF_THE_CPU = ("use_cpu", "no_cuda", "cpu")
+
+
+def runs_on_cuda(event: TrainsOver) -> bool:
+    """Whether a framework's loop runs on an accelerator, by what its trainer (and the arguments of that) were told."""
+    given = {**event.options, **(event.trainer.kwargs if event.trainer is not None else {})}
+    if any(_true(given.get(name)) for name in _OF_THE_CPU):
+        return False
+    for name in ("accelerator", "device", "devices", "gpus"):
+        if name in given and (verdict := _chosen(name, given[name])) is not None:
+            return verdict
+    return event.framework in _BY_THEMSELVES
+
+
+def _true(value: Value | None) -> bool:
+    at = first(value)
+    return isinstance(at, Const) and bool(at.value)
+
+
+def _chosen(name: str, value: Value) -> bool | None:
+    at = first(value)
+    if name in ("accelerator", "device"):
+        if isinstance(at, Const) and at.value in ("auto", "gpu", "ddp", "cuda"):
+            return True
+        return is_cuda(value)
+    if name == "devices":  # how many, of what: only a list of numbers names cards
+        return True if isinstance(at, Sequence) and at.items else None
+    if isinstance(at, Const):
+        return bool(at.value)
+    return True if isinstance(at, Sequence) and at.items else None
+
+
+__all__ = ["is_cuda", "on_cuda", "runs_on_cuda", "speaks_of_cuda"]
