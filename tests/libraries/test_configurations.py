@@ -218,21 +218,64 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_decay_is_known(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    for path, text in {case.script: case.text, **case.files}.items():
+    check(tmp_path, case.script, {case.script: case.text, **case.files}, case.place)
+
+
+def check(tmp_path: Path, script: str, files: dict[str, str], place: str) -> None:
+    for path, text in files.items():
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     (tmp_path / ".git").mkdir()
     report = run([tmp_path], load([tmp_path], isolated=True, options={"select": ["TRK601"]}), Options(cache=False))
     assert not report.problems
-    if case.place == "-":
+    if place == "-":
         assert not report.findings
         return
     (finding,) = report.findings
-    assert finding.path == tmp_path / case.script
+    assert finding.path == tmp_path / script
     told = [
         f"{each.path.relative_to(tmp_path)}:{each.location.row}"
         for each in finding.evidence
         if each.message == "the decay stands here"
     ]
-    assert told == ([case.place] if case.place else [])
+    assert told == ([place] if place else [])
+
+
+LIT = """
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+{imports}
+
+class Lit(LightningModule):
+    def __init__(self, wd: float = {default}):
+        super().__init__()
+        self.wd = wd
+        self.net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+
+    def training_step(self, batch, index):
+        return self.net(batch).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1, weight_decay=self.wd)
+
+
+if __name__ == "__main__":
+    {start}
+"""
+CLIS = {
+    "its defaults": ("", "0.1", "LightningCLI(Lit)", {}, ""),
+    "a subclass": ("class Cli(LightningCLI): pass", "0.1", "Cli(Lit)", {}, ""),
+    "a default file": (
+        "", "0.0", 'LightningCLI(Lit, parser_kwargs={"default_config_files": ["a.yaml"]})',
+        {"a.yaml": "model:\n  wd: 0.2\n"}, "a.yaml:2"),
+    "no decay": ("", "0.0", "LightningCLI(Lit)", {}, "-"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLIS)
+def test_lightning_cli(name: str, tmp_path: Path) -> None:
+    imports, default, start, files, place = CLIS[name]
+    text = LIT.format(imports="from lightning.pytorch.cli import LightningCLI\n" + imports, default=default, start=start)
+    check(tmp_path, "train.py", {"train.py": text, **files}, place)

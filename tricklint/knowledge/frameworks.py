@@ -4,15 +4,10 @@ from __future__ import annotations
 
 TRAINERS = {
     "lightning.Trainer": "lightning",
-    "lightning.fabric.Fabric": "fabric",
     "transformers.Trainer": "transformers",
     "transformers.Seq2SeqTrainer": "transformers",
     "sentence_transformers.SentenceTransformerTrainer": "transformers",
     "trl.SFTTrainer": "transformers",
-    "ignite.engine.Engine": "ignite",
-    "ignite.engine.create_supervised_trainer": "ignite",
-    "skorch.NeuralNetClassifier": "skorch",
-    "skorch.NeuralNet": "skorch",
     "fastai.vision.all.Learner": "fastai",
     "fastai.vision.all.vision_learner": "fastai",
     "fastai.vision.all.cnn_learner": "fastai",

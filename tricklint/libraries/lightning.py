@@ -23,7 +23,7 @@ from tricklint.interpreter.values import (
     Value,
     first,
 )
-from tricklint.libraries.events import WeightsLoaded
+from tricklint.libraries.events import TrainsOver, WeightsLoaded
 from tricklint.libraries.facts import Load, ModuleFacts
 from tricklint.libraries.tensors import Tensor
 
@@ -44,7 +44,9 @@ def restored(m: Machine, cls: Class, args: CallArgs, node: cst.CSTNode) -> Value
     return made
 
 
-def run_lightning(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode) -> None:
+def run_lightning(
+    m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode, trainer: Instance | None = None
+) -> None:
     """What `Trainer.fit` calls: the hooks that build optimizers, then one training and one validation step."""
 
     if not isinstance(model.cls, Class) or model.fact(ModuleFacts).fitted:
@@ -58,7 +60,17 @@ def run_lightning(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode
                 model.fact(ModuleFacts).optimizers = result
     outer, grad = m.loops, m.grad
     some = Sequence("tuple", (Tensor("data"), Tensor("data")), True)
-    given = lightning_batches(m, model, args, node)
+    loader = training_loader(m, model, args, node)
+    found = rounds(m, loader, node) if loader is not None else []
+    given = found[0] if found else None
+    if loader is not None and trainer is not None:
+        m.emit(TrainsOver(m.now(node), loader, "lightning", trainer))
+    for hook in ("on_train_start", "on_train_epoch_start"):
+        method = model.cls.lookup(hook)
+        if isinstance(method, Func):
+            m.seq += 1
+            m.loops = [*outer, Loop(method.node, None, method.file, m.seq)]
+            invoke(m, method, model, CallArgs(), node)
     for hook, train in (("training_step", True), ("validation_step", False), ("test_step", False)):
         method = model.cls.lookup(hook)
         if isinstance(method, Func):
@@ -69,15 +81,15 @@ def run_lightning(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode
     m.loops, m.grad = outer, grad
 
 
-def lightning_batches(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode) -> Value | None:
-    """A batch of the training loader that `Trainer.fit` is given, or that the data module or the model itself makes."""
+def training_loader(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode) -> Instance | None:
+    """The training loader that `Trainer.fit` is given, or that the data module or the model itself makes."""
 
     loader = args.get(1, "train_dataloaders") or args.kwargs.get("train_dataloader")
     sources = [first(loader), first(args.kwargs.get("datamodule")), model]
     for source in sources:
         if not isinstance(source, Instance):
             continue
-        made: Value | None = source if source.kind == "loader" else None
+        made: Value | None = source if source.kind in ("loader", "batches") else None
         cls = source.cls if isinstance(source.cls, Class) else None
         hook = cls.lookup("train_dataloader") if cls is not None else None
         if cls is not None and isinstance(hook, Func):
@@ -86,9 +98,8 @@ def lightning_batches(m: Machine, model: Instance, args: CallArgs, node: cst.CST
                 invoke(m, prepare, source, CallArgs([Const("fit")]), node)
             made = invoke(m, hook, source, CallArgs(), node)
         made = first(made)
-        if isinstance(made, Instance) and made.kind == "loader":
-            found = rounds(m, made, node)
-            return found[0] if found else None
+        if isinstance(made, Instance) and made.kind in ("loader", "batches"):
+            return made
     return None
 
 

@@ -19,7 +19,8 @@ from tricklint.source.tree import walk
 MODULE_BASES = frozenset(
     (
         "torch.nn.Module", "lightning.LightningModule", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict",
-        "torch.jit.ScriptModule",
+        "torch.jit.ScriptModule", "composer.models.ComposerModel", "composer.ComposerModel", "mmengine.model.BaseModel",
+        "mmengine.model.BaseModule", "mmcv.runner.BaseModule",
         "lightning.LightningDataModule",
     )
 )  # fmt: skip

@@ -12,12 +12,14 @@ from tricklint.interpreter.values import (
     UNKNOWN,
     Instance,
     Value,
+    instances,
     members,
 )
 from tricklint.knowledge import frameworks
 from tricklint.libraries.builtins import _modules_in
-from tricklint.libraries.events import LearnerBuilt, TrainerGiven
+from tricklint.libraries.events import LearnerBuilt, TrainerGiven, TrainsOver
 from tricklint.libraries.facts import TrainerFacts
+from tricklint.libraries.learners import measure
 from tricklint.libraries.lightning import run_lightning
 
 
@@ -50,8 +52,24 @@ def trainer_method(m: Machine, value: Instance, name: str, args: CallArgs, node:
                 if isinstance(member, Instance) and member.kind == "module":
                     m.emit(TrainerGiven(m.now(node), member, framework, value))
                     if framework == "lightning":
-                        run_lightning(m, member, args, node)
+                        run_lightning(m, member, args, node, value)
+        if name in ("fit", "train", "fit_one_cycle", "fine_tune", "fit_flat_cos"):
+            trains_over(m, value, framework, node)
     return UNKNOWN
+
+
+def trains_over(m: Machine, trainer: Instance, framework: str, node: cst.CSTNode) -> None:
+    """What tells the trainer how large its batches are: a loader, the data's own object, or its arguments."""
+    position = {"transformers": 1, "fastai": 0}.get(framework)
+    given = [trainer.kwargs.get(key) for key in ("train_dataloader", "args", "dls")]
+    if position is not None and position < len(trainer.args):
+        given.append(trainer.args[position])
+    for value in given:
+        for source in instances(value):
+            m.emit(TrainsOver(m.now(node), source, framework, trainer, dict(source.kwargs)))
+    if framework == "fastai":
+        loss = trainer.kwargs.get("loss_func", trainer.args[2] if len(trainer.args) > 2 else None)
+        measure(m, trainer.fact(TrainerFacts).model, loss, UNKNOWN, node)
 
 
 @behaves("trainer")

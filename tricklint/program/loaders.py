@@ -22,6 +22,7 @@ from tricklint.program.loops import flow
 
 # What a parameter is called that says how large batches are
 _SIZES = frozenset(("bs", "bsz", "batchsize", "batch", "batch_sz", "size_batch", "n_batch"))
+_OF_EVALUATION = frozenset(("eval", "val", "valid", "test"))
 Source = Instance | Generated
 
 
@@ -78,7 +79,7 @@ def feeding(value: Value | None) -> Iterator[Instance]:
 
 
 def names_a_size(name: str) -> bool:
-    return name.endswith("batch_size") or name in _SIZES
+    return (name.endswith("batch_size") or name in _SIZES) and not _OF_EVALUATION.intersection(name.split("_"))
 
 
 def size_given(source: Source) -> Value | None:
