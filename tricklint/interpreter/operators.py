@@ -71,6 +71,10 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
             known = behaviour.of(member).operate(m, node, op, left, right)
             if known is not None:
                 return known
+    for at, side in enumerate((left, right)):
+        if isinstance(side, Union) and not side.sure and all(isinstance(each, Const) for each in side.values):
+            results = [binary(m, node, op, each if not at else left, right if not at else each) for each in side.values[:8]]
+            return join(*results)
     a, b = first(left), first(right)
     if isinstance(a, Const) and isinstance(b, Const) and op in _ARITHMETIC:
         try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # What copes with a full device, or makes the batch size a matter of choice: no advice is needed
 _COPES = re.compile(
     r"OutOfMemoryError|out of memory|find_executable_batch_size|auto_find_batch_size|scale_batch_size|"
-    r"^koila$|[Aa]ccumulat\w*[_ ](?:step|grad|iter|batch|freq)|grad\w*_accum|"
+    r"\bkoila\b|[Aa]ccumulat\w*[_ ](?:step|grad|iter|batch|freq)|grad\w*_accum|"
     r"accum_(?:iter|step|grad|freq)|accum\w*_steps|"
     r"iter_size|itersize|update_freq|virtual_batch|subdivision|chunk_size"
 )
