@@ -60,7 +60,7 @@ class Engine(Behaviour):
             place = func if isinstance(func, Func) else None
             outer = m.loops
             m.seq += 1
-            loop = Loop(place.node if place else node, data, place.file if place else m.file, m.seq)
+            loop = Loop(place.node if place else node, data, place.file if place else m.file, m.seq, len(m.frames))
             m.loops = [*outer, loop]
             m.call(step, CallArgs([value, batch]), node)
             m.loops = outer

@@ -69,7 +69,7 @@ def run_lightning(
         method = model.cls.lookup(hook)
         if isinstance(method, Func):
             m.seq += 1
-            m.loops = [*outer, Loop(method.node, None, method.file, m.seq)]
+            m.loops = [*outer, Loop(method.node, None, method.file, m.seq, len(m.frames))]
             invoke(m, method, model, CallArgs(), node)
     for hook, train in (("training_step", True), ("validation_step", False), ("test_step", False)):
         method = model.cls.lookup(hook)
