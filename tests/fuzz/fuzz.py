@@ -117,7 +117,7 @@ def _made(draw: random.Random) -> Iterator[str]:
             suppress_health_check=list(HealthCheck),
         )
         @given(programs())
-        def collect(program: str) -> None:  # noqa: B023
+        def collect(program: str) -> None:
             batch.append(program)  # noqa: B023
 
         collect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import io
+import itertools
 import keyword
 import random
 import re
@@ -135,7 +136,7 @@ def reordered(text: str, draw: random.Random, other: str) -> str:
     tree = ast.parse(text)
     rows = text.split("\n")
     edges = [node.lineno - 1 for node in tree.body] + [len(rows)]
-    parts = [rows[start:end] for start, end in zip(edges, edges[1:])]
+    parts = [rows[start:end] for start, end in itertools.pairwise(edges)]
     one, two = draw.randrange(len(parts) or 1), draw.randrange(len(parts) or 1)
     if parts:
         parts[one], parts[two] = parts[two], parts[one]
