@@ -92,9 +92,10 @@ from tricklint.interpreter.values import (
     Func,
     Instance,
 )
-from tricklint.libraries.events import ModeSet, TrainerGiven
+from tricklint.libraries.events import Backward, ModeSet, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
+from tricklint.program.initialisation import Initialisation
 from tricklint.program.norm_drift import trained_in_train_mode
 from tricklint.program.transfer import (
     Freeze,
@@ -127,12 +128,16 @@ class FrozenNormDrift(Rule):
             if freeze.on is not False or not freeze.event.sure or id(freeze.event.node) in seen:
                 continue
             for root in freeze.roots:
-                frozen = [
-                    norms
-                    for norms in frozen_norms(root, freeze)
-                    if id(norms.holder) not in unsure and not thawed(norms, freeze, every)
-                ]
-                train = next((found for norms in frozen if (found := trained_in_train_mode(program, norms))), None)
+                frozen = [norms for norms in frozen_norms(program, root, freeze) if id(norms.holder) not in unsure]
+                train = next(
+                    (
+                        found
+                        for norms in frozen
+                        if (found := trained_in_train_mode(program, norms))
+                        and not thawed(program, norms, freeze, every, found)
+                    ),
+                    None,
+                )
                 if train is not None and seen.isdisjoint(owners := {id(norms.holder.owner) for norms in frozen}):
                     seen |= {id(freeze.event.node), *owners}
                     yield self.report(program, freeze, root, frozen[0], train)
@@ -219,9 +224,9 @@ class FrozenNormDrift(Rule):
         return Fix(FixLevel.RECIPE, message, edits, reason, keeps=Keeps(modes="any"))
 
 
-def frozen_norms(root: Instance, freeze: Freeze) -> list[Norms]:
+def frozen_norms(program: Program, root: Instance, freeze: Freeze) -> list[Norms]:
     """Pretrained norms below `root` that exist when it is frozen and that the freeze takes in."""
-    loaded = is_pretrained(root)
+    loaded = is_pretrained(root) or Initialisation.of(program).loaded(root)
     if root.fact(ModuleFacts).copied:  # a teacher or a momentum encoder: its copy is what is trained
         return []
     return [
@@ -233,12 +238,18 @@ def frozen_norms(root: Instance, freeze: Freeze) -> list[Norms]:
     ]
 
 
-def thawed(norms: Norms, freeze: Freeze, every: list[Freeze]) -> bool:
-    """Something may set `requires_grad` of the norms again, as fine-tuning in two steps does."""
+def thawed(program: Program, norms: Norms, freeze: Freeze, every: list[Freeze], train: Event) -> bool:
+    """Something may set `requires_grad` of the norms again before the frozen net is trained; a thaw after a stage of training
+    comes too late for the statistics."""
+    steps = [step.seq for step in program.events(Backward) if step.entry == train.entry]
     return any(
         other.on is not False
         and other.event.seq > freeze.event.seq
         and other.event.possible
+        and not (
+            other.event.entry == train.entry
+            and any(max(freeze.event.seq, train.seq) < step < other.event.seq for step in steps)
+        )
         and any(holds(root, norms.holder) for root in other.roots)
         and (whole(other.event.subject) or takes_in(other.preds, norms))
         for other in every

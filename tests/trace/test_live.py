@@ -96,11 +96,16 @@ def test_one_rate_for_old_layers_and_a_new_head() -> None:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):  # as training leaves them
-                module.weight.add_(torch.randn(8) / 10)
                 module.running_mean.add_(1.0)  # type: ignore[union-attr]
-    assert "head is new, the layers before it were trained before (backbone.1.weight has moved)" in one(
+    assert "head is new, the layers before it were trained before (backbone.1 has moved)" in one(
         model, SGD(model.parameters(), 0.1), "TRK101"
     )
+    drawn = Net()
+    for module in drawn.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)  # an initialisation, no training
+            nn.init.normal_(module.bias)
+    assert "TRK101" not in codes(drawn, SGD(drawn.parameters(), 0.1))
     gentle = [{"params": model.backbone.parameters(), "lr": 1e-3}, {"params": model.head.parameters()}]
     for optimizer in (SGD(gentle, 0.1), SGD(model.parameters(), 1e-4), SGD(model.head.parameters(), 0.1)):
         assert "TRK101" not in codes(model, optimizer)
@@ -110,6 +115,16 @@ def test_one_rate_for_old_layers_and_a_new_head() -> None:
     with torch.no_grad():
         model.head.bias.fill_(3.0)  # the head was trained too: a run that goes on
     assert "TRK101" not in codes(model, SGD(model.parameters(), 0.1))
+
+
+def test_layers_without_running_statistics_that_were_trained_before() -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+    optimizer = SGD(net.parameters(), 0.1)
+    assert "TRK101" not in codes(net, optimizer)
+    nn.init.normal_(net[1].bias)  # type: ignore[arg-type]
+    assert "TRK101" not in codes(net, optimizer)  # an odd init, perhaps: training moves them all
+    nn.init.normal_(net[4].bias)  # type: ignore[arg-type]
+    assert "(1.bias has moved)" in one(net, optimizer, "TRK101")
 
 
 def test_batch_norms_in_train_mode_among_frozen_layers() -> None:
@@ -154,6 +169,25 @@ def test_zeros_that_learn_are_left_alone() -> None:
             return logits
 
     assert not tricklint.check_model(Block(), select=["TRK504"])
+
+
+def test_a_learnt_mask_of_attention_is_reached() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(8, 24)
+            self.table = nn.Parameter(torch.zeros(4, 4))
+            self.unused = nn.Parameter(torch.zeros(4, 4))
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            query, key, value = self.qkv(x).chunk(3, -1)
+            out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=self.table)
+            logits: torch.Tensor = self.head(out.mean(1))
+            return logits
+
+    (found,) = tricklint.check_model(Attention(), example=torch.randn(2, 4, 8), select=["TRK706"])
+    assert found.details == ("unused",)
 
 
 # -- select, ignore ---------------------------------------------------------------------------------------------------

@@ -335,6 +335,35 @@ def test_an_output_folder_of_the_command_is_the_runs_own(
     assert not place.parent.exists()
 
 
+LONG = {
+    "numbers": " ".join(f"{i / 7:.3f}" for i in range(2700)),
+    "names and numbers": "loss=0.1 " * 1800,
+    "a bar": "\r".join(f"{i}%|###| {i}/100 [00:01<00:02, 3.1it/s, loss=0.3]" for i in range(300)),
+    "brackets": "{" + ", ".join(f"'k{i}': 0.1" for i in range(1200)) + "}",
+    "spaces": " " * 16_000,
+    "one word": "x" * 16_000,
+    "ratios": "1/2" * 5300,
+}
+
+
+@pytest.mark.parametrize("line", LONG)
+def test_a_line_of_16000_characters_costs_nothing(line: str) -> None:
+    """Twice the length takes about twice the time, and both are soon read."""
+    import time
+
+    from tricklint.verify.series import read
+
+    def seconds(text: str) -> float:
+        began = time.process_time()
+        list(read(text))
+        return time.process_time() - began
+
+    short = min(seconds(LONG[line][: len(LONG[line]) // 2] + "\n") for _ in range(3))
+    whole = min(seconds(LONG[line] + "\n") for _ in range(3))
+    assert whole < 0.5
+    assert whole < 3 * short + 0.02
+
+
 TRACKER = """
 calls = []
 def init(*args, mode=None, **kwargs):

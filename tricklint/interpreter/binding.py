@@ -11,6 +11,7 @@ from tricklint.interpreter.attributes import set_attribute
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.narrowing import narrowed_here
 from tricklint.interpreter.values import (
+    MAX_ITEMS,
     UNKNOWN,
     Const,
     Dict,
@@ -19,7 +20,9 @@ from tricklint.interpreter.values import (
     Sequence,
     Unknown,
     Value,
+    bounded,
     first,
+    fit_for,
     join,
     members,
 )
@@ -77,16 +80,25 @@ def set_item(m: Machine, target: Value, node: cst.Subscript, value: Value, state
                 else None
             )
             if isinstance(at, Const):
-                m.write(member.fields, key, value)
-            else:
-                m.write(member.fields, f"<dynamic {len(member.fields)}>", value)
+                m.write(member.fields, key, fit_for(member, value))
+            elif len(member.fields) < MAX_ITEMS:
+                m.write(member.fields, f"<dynamic {len(member.fields)}>", fit_for(member, value))
         elif isinstance(member, Sequence):
-            m.write(member.fields, "items", (*member.items, value))
+            put_in(m, member, value)
             m.write(member.fields, "open", True)
         elif behaviour.of(member).set_item(m, member, index, value, statement):
             pass
         elif isinstance(member, (Instance, Namespace)) and isinstance(at, Const) and isinstance(at.value, str):
             m.write(member.fields, at.value, value)
+
+
+def put_in(m: Machine, target: Sequence, *added: Value) -> None:
+    """`target.append(…)`: as many as are followed, and nothing that holds the list itself."""
+    items = (*target.items, *(fit_for(target, value) for value in added))
+    kept = bounded(items)
+    m.write(target.fields, "items", kept)
+    if len(kept) < len(items):
+        m.write(target.fields, "open", True)
 
 
 def extend(m: Machine, target: Sequence, value: Value) -> None:
@@ -96,18 +108,18 @@ def extend(m: Machine, target: Sequence, value: Value) -> None:
     if isinstance(inner, Sequence):
         added = narrowed_here(m, inner)
         assert isinstance(added, Sequence)
-        m.write(target.fields, "items", (*target.items, *added.items))
+        put_in(m, target, *added.items)
         if inner.open or m.loops:
             m.write(target.fields, "open", True)
     elif elements is not None:
-        m.write(target.fields, "items", (*target.items, narrowed_here(m, elements)))
+        put_in(m, target, narrowed_here(m, elements))
         m.write(target.fields, "open", True)
     else:
         for member in members(value):
             if isinstance(member, Sequence):
-                m.write(target.fields, "items", (*target.items, *member.items))
+                put_in(m, target, *member.items)
             elif isinstance(member, Instance) and member.kind == "module":
-                m.write(target.fields, "items", (*target.items, member))
+                put_in(m, target, member)
             elif isinstance(member, Unknown):
-                m.write(target.fields, "items", (*target.items, UNKNOWN))
+                put_in(m, target, UNKNOWN)
         m.write(target.fields, "open", True)

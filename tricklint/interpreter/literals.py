@@ -10,6 +10,7 @@ from tricklint.interpreter import behaviour
 from tricklint.interpreter.binding import assign
 from tricklint.interpreter.definitions import closure
 from tricklint.interpreter.events import Step
+from tricklint.interpreter.folding import MAX_TEXT, folded
 from tricklint.interpreter.imports import lookup
 from tricklint.interpreter.iteration import rounds
 from tricklint.interpreter.machine import Frame, Machine, evaluates
@@ -30,6 +31,7 @@ from tricklint.interpreter.values import (
     Unknown,
     Value,
     first,
+    fit_for,
     join,
 )
 
@@ -68,7 +70,7 @@ def eval_string(m: Machine, node: cst.SimpleString) -> Value:
 def eval_concatenated(m: Machine, node: cst.ConcatenatedString) -> Value:
     left, right = m.eval(node.left), m.eval(node.right)
     if isinstance(left, Const) and isinstance(right, Const):
-        return Const(left.value + right.value)
+        return folded(lambda: left.value + right.value)
     return UNKNOWN
 
 
@@ -85,6 +87,8 @@ def eval_formatted(m: Machine, node: cst.FormattedString) -> Value:
             if isinstance(value, Const) and part.format_spec is None:
                 text += str(value.value)
                 default = default or value.default
+                if len(text) > MAX_TEXT:
+                    return UNKNOWN
             else:
                 whole = False
                 break
@@ -165,11 +169,11 @@ def eval_dict(m: Machine, node: cst.Dict) -> Value:
             continue
         key = first(m.eval(element.key)) if isinstance(element, cst.DictElement) else UNKNOWN
         if isinstance(key, Const) and hashable(key.value):
-            made.fields[key.value] = value
+            made.fields[key.value] = fit_for(made, value)
         else:
             made.open = True
             if not isinstance(value, Unknown):
-                made.fields[f"<dynamic {len(made.fields)}>"] = value
+                made.fields[f"<dynamic {len(made.fields)}>"] = fit_for(made, value)
     return made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import libcst as cst
 
 from tricklint.interpreter import behaviour
+from tricklint.interpreter.folding import affordable, folded
 from tricklint.interpreter.literals import hashable
 from tricklint.interpreter.machine import Machine, evaluates
 from tricklint.interpreter.truth import truth
@@ -77,23 +78,16 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
             return join(*results)
     a, b = first(left), first(right)
     if isinstance(a, Const) and isinstance(b, Const) and op in _ARITHMETIC:
-        try:
-            result = _ARITHMETIC[op](a.value, b.value)
-        except Exception:
+        if not affordable(op, a.value, b.value):
             return UNKNOWN
-        if isinstance(result, (str, tuple)) and len(result) > 10_000:
-            return UNKNOWN
-        return derived(result, a, b)
+        return folded(lambda: _ARITHMETIC[op](a.value, b.value), a, b)
     if isinstance(b, Unknown) and isinstance(a, Const) and isinstance(a.value, str) and op in ("Add", "Modulo"):
         return Prefixed(a.value if op == "Add" else a.value.partition("%")[0])
     if isinstance(a, Prefixed) and op == "Add":
         return a
     if op == "Power" and isinstance(a, Const) and isinstance(b, Const):
-        try:
-            if abs(b.value) < 64:
-                return derived(a.value**b.value, a, b)
-        except Exception:
-            return UNKNOWN
+        if affordable(op, a.value, b.value):
+            return folded(lambda: a.value**b.value, a, b)
     if isinstance(a, Sequence) and isinstance(b, Sequence) and op == "Add":
         return Sequence(a.kind, a.items + b.items, a.open or b.open, node, m.file)
     if isinstance(a, Sequence) and op == "Multiply" and isinstance(b, Const) and isinstance(b.value, int):

@@ -7,7 +7,7 @@ written through `Interpreter.write`, which keeps a journal so that a branch can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -307,6 +307,10 @@ class CallFacts:
     methods: list[str] = field(default_factory=list)
 
 
+MAX_ITEMS = 2_048  # of one container; what is beyond them is not known
+MAX_WEIGHT = 8_192  # values in a container, those in containers within it counted as often as they stand there
+
+
 class Sequence(Obj):
     """A list, tuple or set. `open` means that it may hold more than `items`."""
 
@@ -315,8 +319,8 @@ class Sequence(Obj):
     def __init__(self, kind: str, items: tuple[Value, ...], open: bool = False, node: Any = None, file: Any = None):
         super().__init__(node, file)
         self.kind = kind
-        self.fields["items"] = items
-        self.fields["open"] = open
+        self.fields["items"] = kept = bounded(items)
+        self.fields["open"] = open or len(kept) < len(items)
 
     @property
     def items(self) -> tuple[Value, ...]:
@@ -397,6 +401,85 @@ class Union(Value):
 
     def __repr__(self) -> str:
         return f"Union{self.values}"
+
+
+def weight(values: Iterable[Any], limit: int = MAX_WEIGHT) -> int:
+    """How many values one meets who walks through these and all they hold; counting ends beyond `limit`, so that a
+    list that holds itself is heavier than anything."""
+    stack = list(values)
+    count = len(stack)
+    while stack and count <= limit:
+        at = stack.pop()
+        held: Iterable[Any] = ()
+        if isinstance(at, Sequence):
+            held = at.items
+        elif isinstance(at, Dict):
+            held = at.fields.values()
+        elif isinstance(at, Union):
+            held = at.values
+        before = len(stack)
+        stack.extend(held)
+        count += len(stack) - before
+    return count
+
+
+def _holds(value: Value) -> bool:
+    return isinstance(value, (Sequence, Dict, Union))
+
+
+def bounded(items: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The items of one container as far as they are followed: no more than can be walked through again and again."""
+    items = items[:MAX_ITEMS]
+    if not any(map(_holds, items)) or weight(items) <= MAX_WEIGHT:
+        return items
+    room = MAX_WEIGHT - len(items)
+    kept: list[Value] = []
+    for item in items:
+        spent = weight((item,), max(0, room)) - 1 if _holds(item) else 0
+        kept.append(item if spent <= room else UNKNOWN)
+        room -= spent if spent <= room else 0
+    return tuple(kept)
+
+
+def fit_for(target: Obj, value: Value) -> Value:
+    """`value` as it may be put into `target`: unknown where it holds `target` itself, or more than can be followed."""
+    if not _holds(value):
+        return value
+    seen: set[int] = set()
+    stack: list[Any] = [value]
+    while stack:
+        at = stack.pop()
+        if at is target:
+            return UNKNOWN
+        if id(at) in seen:
+            continue
+        seen.add(id(at))
+        if isinstance(at, Sequence):
+            stack.extend(at.items)
+        elif isinstance(at, Dict):
+            stack.extend(at.fields.values())
+        elif isinstance(at, Union):
+            stack.extend(at.values)
+    return value if weight((value,)) <= MAX_WEIGHT else UNKNOWN
+
+
+def leaves(value: Value | None, dicts: bool = False) -> Iterator[Value]:
+    """The members of a value; of lists, tuples and sets among them (and, with `dicts`, of dicts) what these hold in
+    turn, each list once."""
+    seen: set[int] = set()
+    stack: list[Value] = list(members(value))[::-1]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, Sequence):
+            if id(at) not in seen:
+                seen.add(id(at))
+                stack += [member for item in reversed(at.items) for member in reversed(members(item))]
+        elif dicts and isinstance(at, Dict):
+            if id(at) not in seen:
+                seen.add(id(at))
+                stack += [member for item in reversed(list(at.fields.values())) for member in reversed(members(item))]
+        else:
+            yield at
 
 
 MAX_UNION = 48

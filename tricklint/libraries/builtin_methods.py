@@ -8,8 +8,9 @@ import libcst as cst
 
 from tricklint.interpreter import behaviour
 from tricklint.interpreter.behaviour import Behaviour, behaves
-from tricklint.interpreter.binding import extend
+from tricklint.interpreter.binding import extend, put_in
 from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.folding import MAX_TEXT, folded, modest
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.narrowing import narrowed_here
 from tricklint.interpreter.values import (
@@ -20,8 +21,8 @@ from tricklint.interpreter.values import (
     Prefixed,
     Sequence,
     Value,
-    derived,
     first,
+    fit_for,
     join,
     members,
 )
@@ -35,7 +36,7 @@ def sequence_method(m: Machine, value: Sequence, name: str, args: CallArgs, node
                 break
         added = narrowed_here(m, added)
         added = behaviour.of(added).starred(m, added) or added
-        m.write(value.fields, "items", (*value.items, added))
+        put_in(m, value, added)
         if m.loops:
             known_loop = m.loops[-1].over
             if not (isinstance(known_loop, Sequence) and not known_loop.open):
@@ -79,18 +80,18 @@ def dict_method(m: Machine, value: Dict, name: str, args: CallArgs, node: cst.CS
         for item in args.positional:
             inner = first(item)
             if isinstance(inner, Dict):
-                for key, v in inner.fields.items():
-                    m.write(value.fields, key, v)
+                for key, v in list(inner.fields.items()):
+                    m.write(value.fields, key, fit_for(value, v))
             else:
                 value.open = True
         for key, v in args.kwargs.items():
-            m.write(value.fields, key, v)
+            m.write(value.fields, key, fit_for(value, v))
         return NONE
     if name == "setdefault" and args.positional:
         at = first(args.positional[0])
         if isinstance(at, Const) and isinstance(at.value, str):
             if at.value not in value.fields:
-                m.write(value.fields, at.value, args.positional[1] if len(args.positional) > 1 else NONE)
+                m.write(value.fields, at.value, fit_for(value, args.positional[1]) if len(args.positional) > 1 else NONE)
             return cast(Value, value.fields[at.value])
     if name == "pop" and args.positional:
         at = first(args.positional[0])
@@ -112,13 +113,18 @@ def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.
             if name == "join" and given and isinstance(given[0], Sequence):
                 items = [first(i) for i in given[0].items]
                 if all(isinstance(i, Const) for i in items) and not given[0].open:
-                    return Const(value.value.join(str(i.value) for i in items), value.default)  # type: ignore[union-attr]
+                    parts = [str(i.value) for i in items if isinstance(i, Const)]
+                    if (len(value.value) + 1) * len(parts) + sum(map(len, parts)) > MAX_TEXT:
+                        return UNKNOWN
+                    return folded(lambda: value.value.join(parts), value)
                 return UNKNOWN
             if all(isinstance(a, Const) for a in given) and not args.kwargs:
+                if not modest(name, value.value, [a.value for a in given if isinstance(a, Const)]):
+                    return UNKNOWN
                 result = getattr(value.value, name)(*(a.value for a in given))  # type: ignore[union-attr]
                 if isinstance(result, list):
                     return Sequence("list", tuple(Const(i, value.default) for i in result), False, node, m.file)
-                return derived(result, value, *given)
+                return folded(lambda: result, value, *given)
         except Exception:
             return UNKNOWN
         if name == "format" and isinstance(value.value, str):

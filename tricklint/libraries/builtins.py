@@ -10,6 +10,7 @@ from tricklint.interpreter.attributes import get_attribute, set_attribute
 from tricklint.interpreter.behaviour import function
 from tricklint.interpreter.binding import spread
 from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.folding import folded
 from tricklint.interpreter.imports import ModuleValue, dynamic_member
 from tricklint.interpreter.iteration import rounds, unrolled
 from tricklint.interpreter.machine import Machine
@@ -33,7 +34,6 @@ from tricklint.interpreter.values import (
     Union,
     Unknown,
     Value,
-    derived,
     first,
     join,
     members,
@@ -52,10 +52,8 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if all(isinstance(a, Const) for a in given):
             func = {"float": float, "int": int, "str": str, "bool": bool, "abs": abs, "round": round, "min": min,
                     "max": max}[name]  # fmt: skip
-            try:
-                return derived(func(*(a.value for a in given)), *given)  # type: ignore[union-attr,operator]
-            except Exception:
-                return UNKNOWN
+            values = [a.value for a in given if isinstance(a, Const)]
+            return folded(lambda: func(*values), *given)  # type: ignore[operator]
     if name in ("float", "int", "round", "max", "min"):
         shares = [a for a in given if isinstance(a, Share)]
         if shares:

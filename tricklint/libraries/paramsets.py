@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from tricklint.interpreter.values import Class, Const, Instance, Pred, Ref, Sequence, Value, first, members
+from tricklint.interpreter.values import Class, Const, Instance, Pred, Ref, Sequence, Value, first, leaves, members
 
 
 @dataclass(slots=True, eq=False)
@@ -87,11 +87,8 @@ def element_of_any(value: Value | None) -> Value | None:
 def type_names(value: Value | None) -> tuple[Any, ...]:
     """Dotted names (and program classes) of the second argument of isinstance."""
     found: list[Any] = []
-    for member in members(value):
-        if isinstance(member, Sequence):
-            for item in member.items:
-                found.extend(type_names(item))
-        elif isinstance(member, Ref):
+    for member in leaves(value):
+        if isinstance(member, Ref):
             found.append(member.name)
         elif isinstance(member, Class):
             found.append(member)
@@ -103,12 +100,9 @@ def type_names(value: Value | None) -> tuple[Any, ...]:
 def roots_of(value: Value | None) -> list[Instance]:
     """Instances that a set of parameters (or a list of them) hangs on."""
     found: list[Instance] = []
-    for member in members(value):
+    for member in leaves(value):
         if isinstance(member, Instance):
             found.append(member)
         elif isinstance(member, ParamSet):
             found.extend(roots_of(member.root))
-        elif isinstance(member, Sequence):
-            for item in member.items:
-                found.extend(roots_of(item))
     return found

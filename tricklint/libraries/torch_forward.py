@@ -9,11 +9,13 @@ from tricklint.interpreter.calls import invoke
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.values import (
     UNKNOWN,
+    Bound,
     Class,
     Const,
     Dict,
     Func,
     Instance,
+    Partial,
     Sequence,
     Union,
     Value,
@@ -50,32 +52,19 @@ def _forward(m: Machine, module: Instance, args: CallArgs, node: cst.CSTNode, ou
         now = m.now(node)
         m.emit(Forward(now, module, inputs, tuple(args.positional), m.forward_depth, m.root_grad, m.mixed > 0, outcome))
     grad = m.grad is not False
-    if isinstance(module.cls, Class):
-        method = module.cls.lookup("forward")
-        if isinstance(method, Func):
-            memo = module.fact(ModuleFacts).output
-            if memo is None and not module.fact(ModuleFacts).running:
-                module.fact(ModuleFacts).running = True
-                m.forward_depth += 1
-                outer_loops = m.loops
-
-                fresh = CallArgs(
-                    [Tensor("input", (v,), None, node, m.file) if not isinstance(v, (Const, Instance, Sequence, Dict))
-                     else v for v in (*inputs[: len(args.positional)],)],
-                    dict(args.kwargs),
-                )  # fmt: skip
-                fresh.open, fresh.open_kwargs = args.open, args.open_kwargs
-                try:
-                    memo = invoke(m, method, module, fresh, node)
-                finally:
-                    m.forward_depth -= 1
-                    m.loops = outer_loops
-                    module.fact(ModuleFacts).running = False
-                module.fact(ModuleFacts).output = memo
-            if memo is not None:
-                return outputs(m, module, memo, inputs, node, grad, is_loss)
-        elif module.cls.libraries() and "torch.nn.Sequential" in module.cls.libraries():
-            return run_children(m, module, inputs, node, grad)
+    known = module.fact(ModuleFacts)
+    own = first(module.fields.get("forward"))  # `net.forward = …`: what an instance was given comes before its class
+    method: Value | None = own if isinstance(own, (Func, Partial)) or (isinstance(own, Bound) and own.func) else None
+    if method is None and isinstance(module.cls, Class) and isinstance(found := module.cls.lookup("forward"), Func):
+        method = Bound(module, found, "forward")
+    if method is not None:
+        memo = known.output
+        if memo is None and not known.running:
+            memo = known.output = _run_once(m, module, method, own is method, args, inputs, node)
+        if memo is not None:
+            return outputs(m, module, memo, inputs, node, grad, is_loss)
+    elif isinstance(module.cls, Class) and "torch.nn.Sequential" in module.cls.libraries():
+        return run_children(m, module, inputs, node, grad)
     if module.library == "torch.nn.Sequential" and "*" not in module.fields:
         return run_children(m, module, inputs, node, grad)
     made = Tensor("loss" if is_loss else "call", inputs, module, node, m.file, grad)
@@ -85,6 +74,34 @@ def _forward(m: Machine, module: Instance, args: CallArgs, node: cst.CSTNode, ou
     if module.library == "torch.nn.MultiheadAttention":
         return Sequence("tuple", (made, Tensor("weights", (made,), module, node, m.file, grad)), False, node, m.file)
     return made
+
+
+def _run_once(
+    m: Machine, module: Instance, method: Value, replaced: bool, args: CallArgs, inputs: tuple[Value, ...],
+    node: cst.CSTNode,
+) -> Value:  # fmt: skip
+    """What a forward gives, on tensors that stand for its inputs; one that was replaced may call the one before it."""
+    known = module.fact(ModuleFacts)
+    fresh = CallArgs(
+        [Tensor("input", (v,), None, node, m.file) if not isinstance(v, (Const, Instance, Sequence, Dict))
+         else v for v in (*inputs[: len(args.positional)],)],
+        dict(args.kwargs),
+    )  # fmt: skip
+    fresh.open, fresh.open_kwargs = args.open, args.open_kwargs
+    outer_loops = m.loops
+    m.forward_depth += 1
+    known.running = not replaced
+    own = module.fields.pop("forward", None) if replaced else None
+    try:
+        if isinstance(method, Bound) and method.func is not None and method.self is module:
+            return invoke(m, method.func, module, fresh, node)
+        return m.call(method, fresh, node)
+    finally:
+        if own is not None:
+            module.fields["forward"] = own
+        m.forward_depth -= 1
+        m.loops = outer_loops
+        known.running = False
 
 
 def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool) -> Value:

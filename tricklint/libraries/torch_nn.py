@@ -334,6 +334,8 @@ def set_module_attribute(m: Machine, member: Instance, name: str, value: Value, 
         initialise(m, member, "assign", [value], node, which=name)
     if name in ("track_running_stats", "momentum") and member.library in layers.BATCH_NORM:
         m.emit(NormStatsSet(m.now(node), member, name, value))
+    if name == "forward":
+        member.fact(ModuleFacts).output = None
     old = member.fields.get(name)
     if isinstance(value, Sequence):
         value = Sequence(value.kind, value.items, value.open, value.node, value.file)

@@ -10,8 +10,8 @@ from tricklint.interpreter.values import (
     Instance,
     Pred,
     Ref,
-    Sequence,
     Value,
+    leaves,
     members,
     number,
 )
@@ -57,14 +57,8 @@ class DecayedGroup:
 
 def param_sets(value: Value | None) -> Iterator[ParamSet | None]:
     """The parameter sets behind a `params` argument; None for a part that is unknown."""
-    for member in members(value):
-        if isinstance(member, ParamSet):
-            yield member
-        elif isinstance(member, Sequence):
-            for item in member.items:
-                yield from param_sets(item)
-        else:
-            yield None
+    for member in leaves(value):
+        yield member if isinstance(member, ParamSet) else None
 
 
 def decayed_groups(optimizer: Instance) -> list[DecayedGroup]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.interpreter.values import (
-    Dict,
     Instance,
     Pred,
     Sequence,
     Union,
     Value,
     first,
+    leaves,
 )
 from tricklint.libraries.events import Froze, GroupAdded, OptimizerBuilt
 from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
@@ -99,15 +99,9 @@ def _is_literal(params: Value) -> bool:
 def _part(optimizer: Instance, group: Group) -> Part:
     decay, _ = effective_decay(optimizer, group)
     part = Part(group, decay=decay, known=not isinstance(group.params, Union))
-    stack: list[Value] = [group.params]
-    while stack:
-        value = stack.pop(0)
+    for value in leaves(group.params, dicts=True):
         if isinstance(value, ParamSet) and value.kind == "param" and not value.names:
             part.sets.append(value)
-        elif isinstance(value, Sequence):
-            stack = [*value.items, *stack]
-        elif isinstance(value, Dict):
-            stack = [*value.fields.values(), *stack]
         else:
             part.known = False
     return part

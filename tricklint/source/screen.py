@@ -151,6 +151,7 @@ def _libcst_reads(text: str, complaint: str) -> bool:
 
 
 _DEEP = 512 * 1024 * 1024  # bytes of address space, not of memory
+_DEEP_CALLS = 20_000
 _T = TypeVar("_T")
 
 
@@ -160,12 +161,13 @@ def with_deep_stack(function: Callable[[], _T]) -> _T:
     outcome: list[tuple[bool, Any]] = []
 
     def call() -> None:
+        sys.setrecursionlimit(max(limit, _DEEP_CALLS))  # which this stack has room for
         try:
             outcome.append((True, function()))
         except BaseException as error:
             outcome.append((False, error))
 
-    before = threading.stack_size()
+    before, limit = threading.stack_size(), sys.getrecursionlimit()
     try:
         threading.stack_size(_DEEP)
         thread = threading.Thread(target=call, name="tricklint", daemon=True)
@@ -174,7 +176,10 @@ def with_deep_stack(function: Callable[[], _T]) -> _T:
         return function()
     finally:
         threading.stack_size(before)
-    thread.join()
+    try:
+        thread.join()
+    finally:
+        sys.setrecursionlimit(limit)
     good, result = outcome[0]
     if not good:
         raise result

@@ -295,7 +295,10 @@ def _norms(model: nn.Module, facts: ModelFacts) -> None:
             own = list(modules[path.rpartition(".")[0]].parameters())
         frozen = bool(own) and not any(p.requires_grad for p in own)
         pinned = PINNED in module.__dict__ or not module.training
-        facts.norms.append(NormFact(path, type(module).__name__, frozen, pinned))
+        mean = module.running_mean
+        assert isinstance(mean, torch.Tensor)
+        moved = not mean.is_meta and mean.numel() > 0 and plain(mean).abs().max().item() > 0
+        facts.norms.append(NormFact(path, type(module).__name__, frozen, pinned, moved))
 
 
 def _unregistered(model: nn.Module, facts: ModelFacts, source: Source) -> None:

@@ -145,6 +145,7 @@ class NormFact(_Record):
     type: str
     frozen: bool  # its own parameters are frozen (or it has none and stands in a frozen parent)
     pinned: bool  # kept in eval mode whatever .train() says, or in eval mode now
+    moved: bool = False  # its running mean is no longer the zeros it was made with
 
 
 @dataclass

@@ -5,7 +5,7 @@ Pure functions on ModelFacts, like those of `judge`; they speak only where the v
 
 from __future__ import annotations
 
-from tricklint.trace.facts import HeadFact, LayerFact, ModelFacts, ParameterFact
+from tricklint.trace.facts import HeadFact, LayerFact, ModelFacts
 from tricklint.trace.judge import FactFinding
 
 _SMALL_RATE = 1e-4  # fine-tuning the whole network at or below this rate is usual
@@ -89,21 +89,26 @@ def one_rate(facts: ModelFacts) -> list[FactFinding]:
     if optimizer is None or optimizer.missing or any(p.frozen for p in facts.parameters):
         return []
     rates = {group.lr for group in optimizer.groups}
-    trained = [p for p in facts.parameters if p.kind == "norm" and _moved(p)]
+    trained = _trained_before(facts)
     if len(rates) != 1 or max(rates) <= _SMALL_RATE or not trained or not facts.heads:
         return []
     layers = {layer.path: layer for layer in facts.layers}
     if not all(_fresh(head, layers.get(head.path)) for head in facts.heads):
         return []
     head = facts.heads[0].path
-    text = f"traced: {head} is new, the layers before it were trained before ({trained[0].name} has moved), and"
+    text = f"traced: {head} is new, the layers before it were trained before ({trained} has moved), and"
     text += f" {optimizer.type} moves all {len(facts.parameters)} tensors at the rate {max(rates):g}"
     return [FactFinding("TRK101", "", text, tells=True, site=optimizer.site)]
 
 
-def _moved(parameter: ParameterFact) -> bool:
-    """A norm's weight and bias start as one number each."""
-    return parameter.constant is None and parameter.std is not None and parameter.size > 1
+def _trained_before(facts: ModelFacts) -> str:
+    """The norm that shows that the layers before the head were trained before, "" when none does. Running statistics
+    show it beyond doubt; where there are none, biases of norms do, if none of them is the one number it was made with."""
+    if facts.norms:
+        return next((norm.path for norm in facts.norms if norm.moved), "")
+    biases = [p for p in facts.parameters if p.kind == "norm" and p.name.rpartition(".")[2] == "bias" and p.size > 1]
+    moved = [p.name for p in biases if p.constant is None and p.std is not None]
+    return moved[0] if moved and len(moved) == len(biases) else ""
 
 
 def _fresh(head: HeadFact, layer: LayerFact | None) -> bool:

@@ -16,13 +16,16 @@ from tricklint.trace.recorder import named_tensors
 
 
 class _FusedAttention(torch.autograd.Function):
-    """What a fused attention kernel keeps: q, k, v, the output and one number a row, not the L × L weights."""
+    """What a fused attention kernel keeps: q, k, v, the mask (which may be learnt), the output and one number a row, not
+    the L × L weights."""
 
     @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
         out = query.new_empty((*query.shape[:-1], value.shape[-1]))
         rows = query.new_empty(query.shape[:-1], dtype=torch.float32)
-        ctx.save_for_backward(query, key, value, out, rows)
+        ctx.save_for_backward(query, key, value, out, rows, *([] if mask is None else [mask]))
         return out
 
     @staticmethod
@@ -54,9 +57,9 @@ class FusedMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention:
-            query, key, value = _named(args, kwargs, ("query", "key", "value"))
+            query, key, value, mask = _named(args, kwargs, ("query", "key", "value", "attn_mask"))
             if query.is_meta and query.shape[-3:-2] == key.shape[-3:-2]:
-                return _FusedAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
+                return _FusedAttention.apply(query, key, value, mask)  # type: ignore[no-untyped-call]
         elif func is functional.batch_norm:
             names = ("input", "running_mean", "running_var", "weight", "bias", "training")
             given, mean, _, weight, bias, training = _named(args, kwargs, names)

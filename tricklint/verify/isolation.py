@@ -107,7 +107,7 @@ def _above(root: Path) -> list[Path]:
     return list(root.parents)[:2]
 
 
-def surroundings(folder: Path, root: Path, most: int = 1000) -> Path:
+def surroundings(folder: Path, root: Path, most: int = 5000) -> Path:
     """Make `folder` look like what lies around `root`, by links, and return where `root`'s copy belongs."""
     above = _above(root)
     place = folder

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tricklint.verify.runner.memory import SavedBytes
-from tricklint.verify.runner.pieces import NotProven, Pieces, out_of_memory
+from tricklint.verify.runner.pieces import NotProven, Pieces, difference, out_of_memory
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 GUARDS = ("accumulate", "koila", "none")
@@ -141,6 +141,6 @@ class Guard:
 
     def _note_koila(self) -> None:
         self.notes = [
-            f"out of memory: run by koila in {self.pieces} pieces; gradients proven equal to PyTorch's (largest "
-            f"difference {self.koila.gap:.1g})"
+            f"out of memory: run by koila in {self.pieces} pieces; gradients proven equal to PyTorch's "
+            f"({difference(self.koila.gap)})"
         ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import random
 import sys
 import threading
@@ -94,8 +95,13 @@ class Pieces:
 
     def note(self) -> str:
         """What was done, for the report."""
-        shown = ", ".join(f"{name} (largest difference {gap:.1g})" for name, gap in self.proven.items())
+        shown = ", ".join(f"{name} ({difference(gap)})" for name, gap in self.proven.items())
         return f"out of memory: run in {self.k} pieces; gradients proven equal to the whole batch's: {shown}"
+
+
+def difference(gap: float) -> str:
+    """How near proven gradients are, in words that are the same for runs that differ by rounding."""
+    return f"largest difference below 1e{math.floor(math.log10(gap)) + 1}" if gap > 0 else "no difference"
 
 
 def out_of_memory(error: BaseException) -> bool:
