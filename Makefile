@@ -18,7 +18,7 @@ test: $(TEST_INSTALLED)
 # The pages, in site/; what is made from the code must be up to date, and a warning is an error.
 docs: $(TEST_INSTALLED)
 	$(BIN)/python docs/make_pages.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
