@@ -320,6 +320,10 @@ def differs(image: Image, stats: InputStats) -> bool:
 
 
 def what(image: Image) -> str:
+    if image.said is not None:
+        mean, std = image.said
+        scale = "[0, 1]" if image.unit else "0 … 255"
+        return f"this pipeline normalises values in {scale} with mean {_show(mean)} and std {_show(std)}"
     if image.mean is not None and image.std is not None:
         return f"this pipeline normalises with mean {_show(image.mean)} and std {_show(image.std)}"
     if image.node is None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tricklint.knowledge.timm_inputs import expected
+
 # Families whose every published variant uses BatchNorm; look-aheads name the exceptions (BiT's resnetv2: GroupNorm).
 _BATCH_NORM = re.compile(
     r"(?:timm-|tu-|tf_|gluon_|legacy_|swsl_|ssl_|ig_|skl?_?|se_?|eca_?|nf_?x?)*"
@@ -51,6 +53,12 @@ KINETICS = InputStats("Kinetics'", (0.43216, 0.394666, 0.37645), (0.22803, 0.221
 
 UNNAMED = InputStats("their own", (), ())  # some mean and std, but which is not known
 
+_TIMM_TAGGED: dict[str, InputStats | None] = {"imagenet": IMAGENET, "half": INCEPTION, "clip": CLIP, "none": None}
+# Names without a tag whose weights are others, with other statistics, from one release to the next
+_TIMM_CHANGED = frozenset(
+    ("vit_small_patch8_224", "efficientnet_b1", "efficientnet_b1_pruned", "efficientnet_b2_pruned", "efficientnet_b3_pruned",
+     "convnext_zepto_rms", "convnext_zepto_rms_ols")
+)  # fmt: skip
 # timm families whose weights all ask for the same statistics
 _TIMM_IMAGENET = re.compile(
     r"(?:resnet\d|resnext|wide_resnet|seresnet|densenet|mobilenetv3_large_100$|mobilenetv2|efficientnet_b|vgg|convnext(?!.*clip)|"
@@ -79,7 +87,10 @@ def input_stats(family: str, name: str) -> InputStats | None:
             return KINETICS if short in ("r3d_18", "mc3_18", "r2plus1d_18") else None
         return None if ".quantization." in name or ".optical_flow." in name else IMAGENET
     if family == "timm":
-        if "." in name or not name:  # a tag of its own: augreg, in21k, clip …
+        name = name.rpartition("/")[2]
+        if "." in name:  # a tag of its own: augreg, in21k, clip …
+            return _TIMM_TAGGED.get(expected(name), UNNAMED)
+        if not name or name in _TIMM_CHANGED:
             return UNNAMED
         if _TIMM_INCEPTION.match(short):
             return INCEPTION

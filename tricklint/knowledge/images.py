@@ -52,6 +52,11 @@ CARRIERS = frozenset((
     "torchvision.transforms.functional.hflip", "torchvision.transforms.functional.crop",
     "torchvision.transforms.functional.pil_to_tensor",
 ))  # fmt: skip
+# Arrays that hold nothing of their own: what is pasted into them is the picture
+CANVASES = frozenset((
+    "numpy.zeros", "numpy.ones", "numpy.empty", "numpy.full", "numpy.zeros_like", "numpy.ones_like", "numpy.empty_like",
+    "numpy.full_like",
+))  # fmt: skip
 METHODS = frozenset((
     "convert", "resize", "crop", "rotate", "transpose", "copy", "astype", "reshape", "thumbnail", "squeeze",
 ))  # fmt: skip
@@ -61,7 +66,7 @@ TENSOR_OPS = frozenset((
     "squeeze", "item", "index", "stack", "cat", "detach", "clone", "repeat", "expand", "flip", "tensor", "from_numpy",
     "as_tensor",
     "interpolate", "type", "copy", "swapaxes", "movedim", "pin_memory", "requires_grad_", "astype", "resize", "input",
-    "FloatTensor",
+    "FloatTensor", "Tensor", "DoubleTensor", "HalfTensor", "ByteTensor",
     "type_as", "flatten", "narrow", "convert", "chunk", "concat", "unbind", "rot90",
 ))  # fmt: skip
 # Attributes under which a network's first layer goes: replaced, the weights no longer see three normalised channels

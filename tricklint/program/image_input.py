@@ -30,7 +30,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import images
 from tricklint.libraries.facts import BatchFacts, LoaderFacts, ModuleFacts
-from tricklint.libraries.images import IMAGE_TRANSFORMS
+from tricklint.libraries.images import IMAGE_TRANSFORMS, PixelFacts
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.tensors import Tensor
 from tricklint.program.program import Program
@@ -47,12 +47,14 @@ _ALBUMENTATIONS_STD = (0.229, 0.224, 0.225)
 class Image:
     """An image on its way to a model: its values' range, and the statistics it was normalised with (None: not at all).
 
-    `node` is what a reader should look at: the pipeline's call, or None when the pixels came without one.
+    `node` is what a reader should look at: the pipeline's call, or None when the pixels came without one. mean and std
+    are those of values in [0, 1] that do the same; `said` are the numbers that the code gives, where those are others.
     """
 
     unit: bool = False  # floats in [0, 1]; else 0 … 255
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    said: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     tensor: bool = False
     node: cst.CSTNode | None = None
     file: FileModule | None = None
@@ -131,6 +133,12 @@ class ImageFlow:
             return self.of(value.fact(CallFacts).of, depth)
         if name == "torchvision.transforms.functional.to_tensor" and value.args:
             return Image(unit=True, tensor=True, node=value.node, file=value.file)
+        if name in ("numpy.divide", "numpy.true_divide") and len(value.args) > 1:
+            return self._scaled(value.args[0], number(value.args[1]), depth)
+        if name in images.CANVASES and value.has(PixelFacts):
+            found = [self.of(pasted, depth) for pasted in value.fact(PixelFacts).pasted]
+            alike = found[0]
+            return alike if alike is not None and all(other == alike for other in found) else None
         return None
 
     # -- transforms ----------------------------------------------------------------------------------------------------
@@ -150,12 +158,16 @@ class ImageFlow:
             if at is None:
                 return None
             image = at
+        if given is not None and image == given:  # geometry and colour alone: what makes values of pixels stands elsewhere
+            return image
         return replace(image, node=pipeline.node, file=pipeline.file)
 
     def _step(self, step: Instance, image: Image) -> Image | None:
         tail = _tail(step)
         if tail == "Normalize":
             return self._normalised(step, image)
+        if tail == "ToPILImage" and image.tensor:  # bytes again: what was normalised before is lost
+            return replace(image, unit=False, mean=None, std=None, said=None, tensor=False)
         if tail == "ToTensor":
             return replace(image, unit=True, tensor=True)
         if tail in images.TO_UNIT:
@@ -178,14 +190,25 @@ class ImageFlow:
             return None
         mean = step.kwargs.get("mean") or (step.args[0] if step.args else None)
         std = step.kwargs.get("std") or (step.args[1] if len(step.args) > 1 else None)
+        by = 1.0
         if step.library.startswith("albumentations."):
-            if step.open_kwargs or "normalization" in step.kwargs or "max_pixel_value" in step.kwargs:
+            if step.open_kwargs or "normalization" in step.kwargs:
                 return None
+            largest = step.kwargs.get("max_pixel_value", step.args[2] if len(step.args) > 2 else None)
+            most = number(largest) if largest is not None else 255.0
+            if not most:
+                return None
+            by = most
             means = numbers(mean) if mean is not None else _ALBUMENTATIONS_MEAN
             stds = numbers(std) if std is not None else _ALBUMENTATIONS_STD
-            return replace(image, mean=means, std=stds, unit=True) if means and stds else None
-        means, stds = numbers(mean), numbers(std)
-        return replace(image, mean=means, std=stds) if means and stds else None
+        else:
+            means, stds = numbers(mean), numbers(std)
+        if not means or not stds:
+            return None
+        by /= 1.0 if image.unit else 255.0
+        said = None if by == 1.0 else (means, stds)
+        means, stds = tuple(each * by for each in means), tuple(each * by for each in stds)
+        return replace(image, mean=means, std=stds, said=said)
 
     # -- data sets -----------------------------------------------------------------------------------------------------
 
