@@ -11,6 +11,7 @@ from tricklint import mend
 from tricklint.baseline import Baseline
 from tricklint.finding import Finding
 from tricklint.inquiry import ask
+from tricklint.memory import Memory
 from tricklint.report import Report
 from tricklint.rule import Rule, RuleError, discover
 from tricklint.selection import idle, select
@@ -83,7 +84,9 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
         return _narrow(report, baseline, options)
 
     screen_universe(universe, raws, rules, known, cache)
-    found = ask(universe, known, rules)
+    memory = Memory(cache, repr(_without_showing(settings)))
+    found = ask(universe, known, rules, memory=memory)
+    memory.store()
     report.findings, report.suppressed = found.findings, found.suppressed
     report.notes += found.notes
     report.spent = found.spent

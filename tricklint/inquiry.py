@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tricklint.crew import side_by_side
 from tricklint.finding import Finding, Location, Severity
+from tricklint.memory import Memory
 from tricklint.rule import Rule
 from tricklint.selection import matches
 from tricklint.source.files import Globs
 from tricklint.source.ignores import may_ignore
 from tricklint.source.text import Problem, Source
+from tricklint.units import Answer, Tidy, Unit, units
 from tricklint.universe import Universe
 from tricklint.unused_ignore import Suppressions, UnusedIgnore
 
@@ -39,12 +42,14 @@ def ask(
     rules: Sequence[Rule],
     sources: Mapping[Path, Source] | None = None,
     prove: bool = False,
+    memory: Memory | None = None,
 ) -> Found:
     """All findings for the files asked for. `sources`: other texts than the universe's own, while files are mended.
-    `prove`: what is known of the program is kept too, so that fixes can be held against it."""
+    `prove`: what is known of the program is kept too, so that fixes can be held against it. `memory` knows what parts of
+    a big project showed before."""
     sources = universe.sources if sources is None else sources
     found = Found()
-    _run_rules(universe, rules, sources, found, prove)
+    _run_rules(universe, rules, sources, found, prove, memory or Memory())
     settings = universe.settings
     found.findings = [
         finding
@@ -57,52 +62,98 @@ def ask(
 
 
 def _run_rules(
-    universe: Universe, rules: Sequence[Rule], sources: Mapping[Path, Source], found: Found, prove: bool = False
+    universe: Universe,
+    rules: Sequence[Rule],
+    sources: Mapping[Path, Source],
+    found: Found,
+    prove: bool,
+    memory: Memory,
 ) -> None:
-    if not universe.roots:
-        return
+    parts = units(universe, sources, whole=prove)
+    if len(parts) == 1:  # what it showed is remembered with the whole run
+        answers = [answer(universe, parts[0], rules, sources, found, prove)]
+    else:
+        answers = _answers(universe, parts, rules, sources, memory)
+    for one in answers:
+        found.findings += one.findings
+        found.problems += one.problems
+        found.spent += one.spent
+    if universe.traced:
+        wanted = {rule.code for rule in rules}
+        judged = universe.traced.judge(found.findings, sources, universe.settings)
+        found.findings = [finding for finding in judged if finding.code in wanted]
+
+
+def _answers(
+    universe: Universe, parts: Sequence[Unit], rules: Sequence[Rule], sources: Mapping[Path, Source], memory: Memory
+) -> list[Answer]:
+    """The answer of each part, remembered or new."""
+    keys = [part.key(sources, universe.asked, rules) for part in parts]
+    new = {key: part for key, part in zip(keys, parts, strict=True) if memory.recall(key) is None}
+    if new:
+        tidy = Tidy()
+        for key, one in side_by_side(universe, new, rules, sources):
+            memory.keep(key, one)
+        for key, part in new.items():
+            if memory.recall(key) is None:
+                memory.keep(key, answer(universe, part, rules, sources))
+                tidy.after(part, sources)
+    memory.only(keys)
+    return [memory.recall(key) or Answer() for key in keys]
+
+
+def answer(
+    universe: Universe,
+    unit: Unit,
+    rules: Sequence[Rule],
+    sources: Mapping[Path, Source],
+    found: Found | None = None,
+    prove: bool = False,
+) -> Answer:
+    """Follow one part and ask every rule. `found` takes the notes of a trace, and what is known of the program where
+    fixes are to be proven: for both the whole is one part."""
     from tricklint.program import Program
 
     settings = universe.settings
+    one = Answer()
+    universe.touched.clear()
     try:
         program = Program(
-            sources,
-            sorted(universe.roots),
+            {path: sources[path] for path in sources if path in unit.files},
+            unit.roots,
             universe.import_roots(),
             universe.load,
             settings=settings,
             read=universe.read,
-            entries=universe.entries,
+            followed=unit.followed,
             watch=universe.watch,
             asked=universe.asked,
         )
-        if settings.trace:
+        if settings.trace and found is not None:
             _trace(program, universe, found)
     except (Exception, SystemExit) as error:
-        found.problems.append(_crash("the interpreter", error))
-        return
+        one.problems.append(_crash("the interpreter", error))
+        return one
     universe.ran = program.ran
-    found.problems += program.problems
-    found.spent = program.spent
+    one.problems += program.problems
+    one.spent = program.spent
     for rule in rules:
         universe.watch()
         try:
             for finding in rule.check(program):
                 wrong = _what_is_wrong(finding)
                 if wrong:
-                    found.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {wrong}"))
+                    one.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {wrong}"))
                     break
-                found.findings.append(finding)
+                one.findings.append(finding)
         except (Exception, SystemExit) as error:
-            found.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
-    if prove:
+            one.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
+    if prove and found is not None:
         from tricklint.fix.proof import facts_of
 
         found.facts = facts_of(program)
-    if universe.traced:
-        wanted = {rule.code for rule in rules}
-        judged = universe.traced.judge(found.findings, sources, settings)
-        found.findings = [finding for finding in judged if finding.code in wanted]
+    one.beyond = universe.digests_of(universe.touched)
+    return one
 
 
 def _trace(program: Program, universe: Universe, found: Found) -> None:

@@ -41,6 +41,7 @@ class Universe:
     watch: Callable[[], None] = lambda: None
     load_until: float | None = None
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
+    touched: set[Path] = field(default_factory=set)  # what `load` and `read` were asked for since it was cleared
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
     _data: dict[Path, Raw | None] = field(default_factory=dict)
 
@@ -48,12 +49,14 @@ class Universe:
         """A file beyond the universe that some import leads to; None when it cannot be read or parsed."""
         if path in self.digests:
             return self.sources.get(path)
+        self.touched.add(path)
         if path not in self._loaded:
             self._loaded[path] = self._load(path)
         return self._loaded[path]
 
     def read(self, path: Path) -> bytes | None:
         """The bytes of a configuration file; None when it cannot be read."""
+        self.touched.add(path)
         if path not in self._data:
             try:
                 self._data[path] = self.shelf.read(path)
@@ -80,8 +83,12 @@ class Universe:
     @property
     def looked_beyond(self) -> dict[Path, str | None]:
         """The files outside the universe that were asked for, with what was found (None: nothing)."""
+        return self.digests_of([*self._loaded, *self._data])
+
+    def digests_of(self, paths: Iterable[Path]) -> dict[Path, str | None]:
+        """Of files that `load` and `read` were asked for."""
         beyond: dict[Path, Source | Raw | None] = {**self._loaded, **self._data}
-        return {path: one.digest if one else None for path, one in beyond.items()}
+        return {path: one.digest if (one := beyond.get(path)) else None for path in paths}
 
     def import_roots(self) -> Sequence[Path]:
         return self.settings.src

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +62,8 @@ class Program:
     """The files of a project, followed from `roots`.
 
     sources: every file in reach, by absolute path. roots: files to start from. import_roots: folders that absolute
-    imports are searched in. load: reads a file that is not in `sources` (None when it cannot). entries: the only roots
-    to follow, if not all. watch: called now and then; it may raise to end the run (no Exception, which would be taken
+    imports are searched in. load: reads a file that is not in `sources` (None when it cannot). followed: the
+    files to follow, where that is known of a larger project. watch: called now and then; it may raise to end the run (no Exception, which would be taken
     for a mistake of the entry). read: the bytes of a configuration file (None when it cannot). asked: the files that
     findings are reported for, all when it is None.
     """
@@ -75,7 +75,7 @@ class Program:
         import_roots: Seq[Path],
         load: Callable[[Path], Source | None],
         settings: Any = None,
-        entries: Set[Path] | None = None,
+        followed: Iterable[Path] | None = None,
         watch: Callable[[], None] = lambda: None,
         read: Reader = from_disk,
         asked: Container[Path] | None = None,
@@ -91,10 +91,7 @@ class Program:
         self.interpreter.watch = watch
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
-        followed = starts.followed(sources, self.roots)
-        if entries is not None:
-            followed = [path for path in followed if path in entries]
-            self.roots = [path for path in self.roots if path in entries]
+        followed = starts.followed(sources, self.roots) if followed is None else list(followed)
         for path in followed:
             self._enter(path, f"run {path}", lambda path=path: self._run_script(path))
         self._run_rest(followed)

@@ -8,7 +8,8 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import Callable
 
-from tricklint.server import wire
+from tricklint import wire
+from tricklint.server import messages
 
 # The path is given, never found: the folder that the editor was started in may hold modules of any name.
 _START = "import sys; sys.path[:] = sys.argv[1:]; from tricklint.server.worker import main; main()"
@@ -26,7 +27,7 @@ class Link:
         self._reader: asyncio.Task[None] | None = None
         self._starts: list[float] = []
         self._busy_since: dict[int, float] = {}  # checks without an answer, by serial
-        self._last: wire.Check | None = None
+        self._last: messages.Check | None = None
         self._closing = False
 
     async def start(self) -> None:
@@ -42,10 +43,10 @@ class Link:
         )
         self._reader = asyncio.ensure_future(self._read(self._process))
 
-    async def send(self, message: wire.Check | wire.Mend) -> None:
+    async def send(self, message: messages.Check | messages.Mend) -> None:
         if self._process is None or self._closing:
             return
-        if isinstance(message, wire.Check):
+        if isinstance(message, messages.Check):
             now = time.monotonic()
             if any(now - since > _PATIENCE for since in self._busy_since.values()):
                 self._process.kill()  # what it reads then is the end, and `_read` starts another
@@ -67,7 +68,7 @@ class Link:
             while True:
                 header = await process.stdout.readexactly(wire.HEADER)
                 message = wire.unpack(await process.stdout.readexactly(wire.length(header)))
-                if isinstance(message, wire.Done):
+                if isinstance(message, messages.Done):
                     self._busy_since = {at: since for at, since in self._busy_since.items() if at > message.serial}
                 self._receive(message)
         except asyncio.IncompleteReadError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types as lsp
 
-from tricklint.server import actions, show, wire
+from tricklint.server import actions, messages, show
 from tricklint.server.documents import Document, Documents, Places, Seen
 from tricklint.server.link import Link
 from tricklint.source.text import Source, SourceError
@@ -36,7 +36,7 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._told: set[str] = set()
         self._waiting: dict[Path, list[asyncio.Future[None]]] = {}
-        self._mending: dict[int, asyncio.Future[wire.Mended]] = {}
+        self._mending: dict[int, asyncio.Future[messages.Mended]] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -88,32 +88,32 @@ class Session:
         newest_first = tuple(reversed(self._changed))
         everything = self._everything is not None
         asked = frozenset(self.documents.by_path)
-        self.spawn(self._link.send(wire.Check(self._serial, open_, newest_first, everything, asked, self.trusted)))
+        self.spawn(self._link.send(messages.Check(self._serial, open_, newest_first, everything, asked, self.trusted)))
 
-    def _open(self) -> dict[Path, wire.Document]:
+    def _open(self) -> dict[Path, messages.Document]:
         workspace = self._server.workspace
-        return {one.path: wire.Document(one.data(workspace), one.version) for one in self.documents}
+        return {one.path: messages.Document(one.data(workspace), one.version) for one in self.documents}
 
     # -- what the worker says ------------------------------------------------------------------------------------------
 
     def _receive(self, message: object) -> None:
-        if isinstance(message, wire.Checked):
+        if isinstance(message, messages.Checked):
             self.pages.update(message.pages)
             document = self.documents.by_path.get(message.path)
             if document is not None and document.version == message.version:
                 self._saw(document, message)
-        elif isinstance(message, wire.Done):
+        elif isinstance(message, messages.Done):
             if not message.stopped:
                 self._changed = {path: at for path, at in self._changed.items() if at > message.serial}
                 if self._everything is not None and self._everything <= message.serial:
                     self._everything = None
-        elif isinstance(message, wire.Mended):
+        elif isinstance(message, messages.Mended):
             if waiting := self._mending.pop(message.serial, None):
                 waiting.set_result(message)
-        elif isinstance(message, wire.Said):
+        elif isinstance(message, messages.Said):
             self.tell(message.message, lsp.MessageType.Error if message.error else lsp.MessageType.Info)
 
-    def _saw(self, document: Document, message: wire.Checked) -> None:
+    def _saw(self, document: Document, message: messages.Checked) -> None:
         try:
             source = document.source(self._server.workspace)
         except SourceError:
@@ -201,7 +201,7 @@ class Session:
         self._serial += 1
         self._mending[self._serial] = future = asyncio.get_running_loop().create_future()
         open_ = self._open()
-        self.spawn(self._link.send(wire.Mend(self._serial, open_, document.path, self.trusted)))
+        self.spawn(self._link.send(messages.Mend(self._serial, open_, document.path, self.trusted)))
         mended = await future
         if mended.data is None or mended.version != document.version:
             return None

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from tricklint import wire
 from tricklint.report import Report
-from tricklint.server import wire
+from tricklint.server import messages
 from tricklint.server.desk import Desk, Scope
 from tricklint.settings import SettingsError
 from tricklint.source.files import skipped
@@ -33,21 +34,21 @@ class Inbox:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._check: wire.Check | None = None
-        self._mends: deque[wire.Mend] = deque()
+        self._check: messages.Check | None = None
+        self._mends: deque[messages.Mend] = deque()
         self._closed = False
 
-    def put(self, message: wire.Check | wire.Mend | None) -> None:
+    def put(self, message: messages.Check | messages.Mend | None) -> None:
         with self._changed:
             if message is None:
                 self._closed = True
-            elif isinstance(message, wire.Mend):
+            elif isinstance(message, messages.Mend):
                 self._mends.append(message)
             else:
                 self._check = message
             self._changed.notify()
 
-    def take(self) -> wire.Check | wire.Mend | None:
+    def take(self) -> messages.Check | messages.Mend | None:
         with self._changed:
             while not (self._closed or self._check or self._mends):
                 self._changed.wait()
@@ -66,7 +67,7 @@ class Inbox:
     def newer_check(self) -> bool:
         return self._closed or self._check is not None
 
-    def put_back(self, check: wire.Check) -> None:
+    def put_back(self, check: messages.Check) -> None:
         """A check that a fix came before, unless a newer one has come meanwhile."""
         with self._changed:
             self._check = self._check or check
@@ -76,7 +77,7 @@ class Worker:
     def __init__(self, send: Callable[[object], None]) -> None:
         self.inbox = Inbox()
         self._send = send
-        self._desk = Desk(lambda message: send(wire.Said(message)))
+        self._desk = Desk(lambda message: send(messages.Said(message)))
         self._sent_pages: set[str] = set()
         self._seen: set[Path] = set()
 
@@ -89,16 +90,16 @@ class Worker:
                 return
             self._desk.trusted = message.trusted
             try:
-                if isinstance(message, wire.Mend):
+                if isinstance(message, messages.Mend):
                     self._mend(message)
                 else:
                     self._check(message)
             except SettingsError as error:
-                self._send(wire.Said(str(error), error=True))
-                self._send(wire.Done(message.serial))
+                self._send(messages.Said(str(error), error=True))
+                self._send(messages.Done(message.serial))
             except Exception as error:  # a bug of ours must not end the worker: its trees would be lost
-                self._send(wire.Said(f"{type(error).__name__}: {error}; please report", error=True))
-                self._send(wire.Done(message.serial))
+                self._send(messages.Said(f"{type(error).__name__}: {error}; please report", error=True))
+                self._send(messages.Done(message.serial))
             self._tidy()
 
     def _tidy(self) -> None:
@@ -109,7 +110,7 @@ class Worker:
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
-    def _check(self, job: wire.Check) -> None:
+    def _check(self, job: messages.Check) -> None:
         def watch() -> None:
             if self.inbox.waiting:
                 raise Stopped
@@ -118,13 +119,13 @@ class Worker:
         try:
             self._lay(job.open)
             self._check_all(job)
-            self._send(wire.Done(job.serial))
+            self._send(messages.Done(job.serial))
         except Stopped:
             if not self.inbox.newer_check:
                 self.inbox.put_back(job)
-            self._send(wire.Done(job.serial, stopped=True))
+            self._send(messages.Done(job.serial, stopped=True))
 
-    def _lay(self, open_: Mapping[Path, wire.Document]) -> None:
+    def _lay(self, open_: Mapping[Path, messages.Document]) -> None:
         sources = {}
         for path, document in open_.items():
             try:
@@ -133,7 +134,7 @@ class Worker:
                 continue  # its own check says so
         self._desk.shelf.lay(sources)
 
-    def _check_all(self, job: wire.Check) -> None:
+    def _check_all(self, job: messages.Check) -> None:
         asked = self._scopes(job, job.asked)
         first = [path for path in job.changed if path in asked] + [
             path for path in asked if path not in job.changed and job.everything
@@ -148,7 +149,7 @@ class Worker:
         covered, rest = self._desk.related(job.changed, [path for path in others if path not in done])
         self._whole(job, dict.fromkeys([*covered, *rest, *(path for path in moved if path not in done)]))
 
-    def _scopes(self, job: wire.Check, paths: Iterable[Path]) -> dict[Path, Scope]:
+    def _scopes(self, job: messages.Check, paths: Iterable[Path]) -> dict[Path, Scope]:
         """The projects of files that are to be checked; the others hear that nothing was found."""
         found: dict[Path, Scope] = {}
         by_folder: dict[Path, Scope] = {}
@@ -158,13 +159,13 @@ class Worker:
                 if not skipped(path, scope.settings):
                     found[path] = scope
                 else:
-                    self._send(wire.Checked(job.serial, path, job.open[path].version))
+                    self._send(messages.Checked(job.serial, path, job.open[path].version))
             except SettingsError as error:
-                self._send(wire.Said(str(error), error=True))
-                self._send(wire.Checked(job.serial, path, job.open[path].version))
+                self._send(messages.Said(str(error), error=True))
+                self._send(messages.Checked(job.serial, path, job.open[path].version))
         return found
 
-    def _whole(self, job: wire.Check, paths: Iterable[Path]) -> list[Path]:
+    def _whole(self, job: messages.Check, paths: Iterable[Path]) -> list[Path]:
         by_scope: dict[int, list[Path]] = {}
         for path in paths:
             by_scope.setdefault(id(self._desk.scope(path)), []).append(path)
@@ -173,7 +174,7 @@ class Worker:
             self._seen.update(group)
         return [path for group in by_scope.values() for path in group]
 
-    def _report(self, job: wire.Check, report: Report, paths: Iterable[Path], *, whole: bool) -> None:
+    def _report(self, job: messages.Check, report: Report, paths: Iterable[Path], *, whole: bool) -> None:
         for path in paths:
             findings = tuple(finding for finding in report.findings if finding.path == path)
             problems = tuple(problem for problem in report.problems if problem.path in (path, None))
@@ -183,11 +184,11 @@ class Worker:
                 if rule is not None and rule.code not in self._sent_pages:
                     pages[rule.code] = rule.page
                     self._sent_pages.add(rule.code)
-            self._send(wire.Checked(job.serial, path, job.open[path].version, findings, problems, whole, pages))
+            self._send(messages.Checked(job.serial, path, job.open[path].version, findings, problems, whole, pages))
 
     # -- fixes ---------------------------------------------------------------------------------------------------------
 
-    def _mend(self, job: wire.Mend) -> None:
+    def _mend(self, job: messages.Mend) -> None:
         def watch() -> None:
             if self.inbox.newer_check:
                 raise Stopped
@@ -200,8 +201,8 @@ class Worker:
         except Stopped:
             pass
         except (SettingsError, SourceError) as error:
-            self._send(wire.Said(str(error), error=True))
-        self._send(wire.Mended(job.serial, job.path, job.open[job.path].version, data))
+            self._send(messages.Said(str(error), error=True))
+        self._send(messages.Mended(job.serial, job.path, job.open[job.path].version, data))
 
 
 def _listen(stream: BinaryIO, inbox: Inbox) -> None:

@@ -20,7 +20,7 @@ from tricklint.rule import Rule
 from tricklint.settings import Settings
 from tricklint.source.entries import finding_of, plain_finding, plain_problem, problem_of
 from tricklint.source.screen import Screened
-from tricklint.source.text import Problem, digest, read_bytes
+from tricklint.source.text import Problem, digest_now
 from tricklint.source.vault import Vault
 
 FOLDER = ".tricklint_cache"
@@ -53,9 +53,19 @@ class Cache:
     def of(cls, settings: Settings, rules: Iterable[Rule], *, enabled: bool) -> Cache:
         if not enabled:
             return cls(None)
+        return cls(cls.folder(settings), tool_digest(rules))
+
+    @staticmethod
+    def folder(settings: Settings) -> Path:
+        """Where the cache of a project is."""
         folder = os.environ.get("TRICKLINT_CACHE_DIR")
         # What the user names may be a link of theirs; what stands in the project must be no link.
-        return cls(Path(os.path.realpath(folder)) if folder else settings.root / FOLDER, tool_digest(rules))
+        return Path(os.path.realpath(folder)) if folder else settings.root / FOLDER
+
+    @classmethod
+    def clear(cls, settings: Settings) -> tuple[int, int]:
+        """Remove all entries of a project's cache; how many were removed, and how many could not be."""
+        return Vault(cls.folder(settings)).clear()
 
     @property
     def refusal(self) -> str:
@@ -95,7 +105,7 @@ class Cache:
         """(findings, problems, suppressed) of an equal run, when the files it looked at beyond are unchanged too."""
         entry = self._read("results", key)
         try:
-            if any(_digest_now(Path(path)) != before for path, before in entry["beyond"].items()):
+            if any(digest_now(Path(path)) != before for path, before in entry["beyond"].items()):
                 return None
             findings = [finding_of(item) for item in entry["findings"]]
             problems = [problem_of(item) for item in entry["problems"]]
@@ -119,6 +129,15 @@ class Cache:
         }
         self._write("results", key, entry)
 
+    # -- parts of big projects, by what their answers hang on ---------------------------------------------------------
+
+    def parts(self, of: str) -> dict[str, Any]:
+        """What `keep_parts` kept last."""
+        return self._read("parts", self._key(of.encode("utf-8", "backslashreplace")))
+
+    def keep_parts(self, of: str, table: Mapping[str, Any]) -> None:
+        self._write("parts", self._key(of.encode("utf-8", "backslashreplace")), table)
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     def _key(self, *parts: bytes) -> str:
@@ -137,10 +156,3 @@ class Cache:
         """A full disk or a read-only folder is no reason to complain."""
         if self._vault:
             self._vault.keep(kind, key, json.dumps(entry).encode(), _KEPT_RESULTS)
-
-
-def _digest_now(path: Path) -> str | None:
-    try:
-        return digest(read_bytes(path)[0])
-    except Exception:
-        return None

@@ -178,6 +178,14 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def digest_now(path: Path) -> str | None:
+    """The digest of a file as the disk holds it, None when it cannot be read."""
+    try:
+        return digest(read_bytes(path)[0])
+    except SourceError:
+        return None
+
+
 def read_bytes(path: Path) -> tuple[bytes, int, int]:
     """(data, mtime in ns, size). Raises SourceError."""
     import stat

@@ -137,6 +137,19 @@ class Vault:
                 folder.write(f"{key}.json", _HEAD + data + b"}")
                 _tidy(folder, most)
 
+    def clear(self) -> tuple[int, int]:
+        """Remove every entry; how many were removed, and how many could not be."""
+        removed = left = 0
+        with suppress(OSError), _Folder.opened(str(self.folder)) as top:
+            for kind in top.names() if _is_ours(top) else ():
+                with suppress(OSError), _Folder.opened(kind, top) as folder:
+                    ours = [name for name in folder.names() if _ENTRY.fullmatch(name) and _begins_as_ours(folder, name)]
+                    for name in ours:
+                        folder.remove(name)
+                    remaining = len(set(ours).intersection(folder.names()))
+                    removed, left = removed + len(ours) - remaining, left + remaining
+        return removed, left
+
     @contextmanager
     def _made(self) -> Iterator[_Folder]:
         if not os.path.lexists(self.folder):

@@ -1,18 +1,13 @@
-"""What the server and its worker say to each other: pickled messages, each behind its length, over private pipes."""
+"""What the server and its worker say to each other."""
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from tricklint.finding import Finding
 from tricklint.source.text import Problem
-
-_LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True)
@@ -83,28 +78,3 @@ class Done:
 
     serial: int
     stopped: bool = False
-
-
-def pack(message: object) -> bytes:
-    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(data)) + data
-
-
-def length(header: bytes) -> int:
-    return int(_LENGTH.unpack(header)[0])
-
-
-HEADER = _LENGTH.size
-
-
-def unpack(data: bytes) -> Any:
-    return pickle.loads(data)
-
-
-def read(stream: BinaryIO) -> Any:
-    """The next message, None when the other side is gone."""
-    header = stream.read(HEADER)
-    if len(header) < HEADER:
-        return None
-    data = stream.read(size := length(header))
-    return unpack(data) if len(data) == size else None

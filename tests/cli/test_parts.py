@@ -1,0 +1,135 @@
+"""Big projects in parts: the same findings however many processes follow them, each part remembered for itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Project
+from tricklint import crew, inquiry, units
+
+TRAIN = """\
+import torch
+from torch import nn
+from helper{n} import mean
+
+model = nn.Linear(8, 2)
+model.requires_grad = False
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in torch.load("batches.pt"):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+print(mean([1, 2]))
+"""
+HELPER = "import torch\n\n\ndef mean(values):\n    return sum(values) / len(values)\n"
+FOLDERS = 6
+
+
+@pytest.fixture
+def big(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """More roots than are followed as one: several parts of two files each."""
+    monkeypatch.setattr(units, "FEW", 3)
+    monkeypatch.setenv(crew.PROCESSES, "1")
+    project.write({"pyproject.toml": "[tool.tricklint]\n"})
+    (project.root / "local_rules/mistake.py").unlink()
+    for n in range(FOLDERS):
+        project.write({f"part{n}/train.py": TRAIN.format(n=n), f"part{n}/helper{n}.py": HELPER})
+    return project
+
+
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first files of the parts that were followed in this process."""
+    seen: list[str] = []
+    real = inquiry.answer
+
+    def answer(universe: Any, unit: units.Unit, *rest: Any) -> units.Answer:
+        seen.append(Path(unit.roots[0]).parent.name)
+        return real(universe, unit, *rest)
+
+    monkeypatch.setattr(inquiry, "answer", answer)
+    return seen
+
+
+def findings(project: Project, *, cache: bool = False) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = project.check("--output-format", "json", cache=cache).json
+    return found
+
+
+def test_parts_find_what_the_whole_finds(big: Project, followed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    in_parts = findings(big)
+    assert followed == [f"part{n}" for n in range(FOLDERS)]
+    assert [one["code"] for one in in_parts].count("TRK107") == FOLDERS
+    monkeypatch.setattr(units, "FEW", 1000)
+    assert findings(big) == in_parts
+
+
+def test_processes_change_nothing(big: Project, followed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = findings(big)
+    followed.clear()
+    monkeypatch.setenv(crew.PROCESSES, "2")
+    monkeypatch.setattr(crew, "WORTH", 1)
+    assert findings(big) == alone
+    assert followed == []
+
+
+def test_what_a_process_does_not_answer_is_followed_here(
+    big: Project, followed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = findings(big)
+    followed.clear()
+    monkeypatch.setenv(crew.PROCESSES, "2")
+    monkeypatch.setattr(crew, "WORTH", 1)
+    monkeypatch.setattr(crew, "_START", "raise SystemExit")
+    assert findings(big) == alone
+    assert len(followed) == FOLDERS
+
+
+def test_one_changed_file_costs_its_part(big: Project, followed: list[str]) -> None:
+    findings(big, cache=True)
+    followed.clear()
+    big.write({"part2/helper2.py": HELPER + "\n# changed\n"})
+    warm = findings(big, cache=True)
+    assert followed == ["part2"]
+    assert warm == findings(big)
+    followed.clear()
+    big.write({"part4/train.py": "import torch\n"})
+    assert [one["code"] for one in findings(big, cache=True)].count("TRK107") == FOLDERS - 1
+    assert followed == ["part4", "part4"]  # which no longer import each other
+
+
+def test_a_new_file_counts_for_those_that_import_it(big: Project, followed: list[str]) -> None:
+    big.write({"part0/train.py": "import extra\n" + TRAIN.format(n=0)})
+    findings(big, cache=True)
+    followed.clear()
+    big.write({"part0/extra.py": "import torch\n"})
+    findings(big, cache=True)
+    assert followed == ["part0"]
+
+
+def test_a_damaged_cache_is_made_anew_in_silence(big: Project, followed: list[str]) -> None:
+    before = findings(big, cache=True)
+    (file,) = (big.root / ".tricklint_cache/parts").iterdir()
+    kept = json.loads(file.read_bytes())
+    for damaged in (b"", b"{", file.read_bytes()[:-50], file.read_bytes().replace(b'"row"', b'"rows"')):
+        file.write_bytes(damaged)
+        big.write({"part0/helper0.py": f"{HELPER}# {len(damaged)}\n"})
+        run = big.check("--output-format", "json", cache=True)
+        assert run.json == before
+        assert "error" not in run.err
+    assert json.loads(file.read_bytes()).keys() == kept.keys()
+
+
+def test_the_cache_is_cleared(big: Project, followed: list[str]) -> None:
+    findings(big, cache=True)
+    run = big.run("cache", "clear")
+    assert run.code == 0
+    assert "entries removed" in run.out
+    assert not list((big.root / ".tricklint_cache").rglob("*.json"))
+    followed.clear()
+    findings(big, cache=True)
+    assert len(followed) == FOLDERS

@@ -1,0 +1,105 @@
+"""A big project in parts that know nothing of each other: followed one by one or side by side, remembered one by one.
+
+Parts are the connected components of who imports whom. How many processes there are changes nothing but the time: a
+part is followed from the same files, and answers come in the order of the parts.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tricklint.finding import Finding
+from tricklint.rule import Rule
+from tricklint.source.imports import Imports, components
+from tricklint.source.text import Problem, Source
+from tricklint.universe import Universe
+
+FEW = 50  # roots: a project of so few is one part
+ROW_METHOD = "def iterrows"  # what a class of this name means in one file counts in all
+COLLECTED = 300_000  # characters of followed text after which what is no longer needed is freed
+
+
+@dataclass(frozen=True)
+class Unit:
+    """`roots`: the files an inquiry starts from; `followed`: those that are followed for their own sake, in order;
+    `files`: all that a run of them may come to."""
+
+    roots: tuple[Path, ...]
+    followed: tuple[Path, ...]
+    files: frozenset[Path]
+
+    def key(self, sources: Mapping[Path, Source], asked: frozenset[Path], rules: Sequence[Rule]) -> str:
+        """Changes with everything in the project that the answer hangs on."""
+        texts = (f"{path}\0{sources[path].digest}\0{path in asked}" for path in sorted(self.files))
+        parts = (
+            "\n".join(rule.code for rule in rules),
+            *map(str, self.roots),
+            "",
+            *map(str, self.followed),
+            "",
+            *texts,
+        )
+        return hashlib.blake2b(os.fsencode("\n".join(parts)), digest_size=16).hexdigest()
+
+    def size(self, sources: Mapping[Path, Source]) -> int:
+        return sum(len(sources[path].text) for path in self.files)
+
+
+@dataclass
+class Answer:
+    """What a unit showed. `beyond`: the files outside the project that were looked at, with their digests."""
+
+    findings: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    spent: list[str] = field(default_factory=list)
+    beyond: dict[Path, str | None] = field(default_factory=dict)
+
+
+def units(universe: Universe, sources: Mapping[Path, Source], *, whole: bool = False) -> list[Unit]:
+    """The parts of a project, in the order of their first files; one where it is small, or the `whole` is asked for."""
+    from tricklint.program import followed
+
+    roots = sorted(universe.roots)
+    start = followed(sources, roots)
+    if universe.entries is not None:
+        roots = [path for path in roots if path in universe.entries]
+        start = [path for path in start if path in universe.entries]
+    whole = whole or universe.settings.trace or universe.entries is not None
+    if len(roots) <= FEW or whole:
+        return [Unit(tuple(roots), tuple(start), frozenset(sources))] if roots else []
+    imports = Imports({path: source.text for path, source in sources.items()}, universe.import_roots())
+    everywhere = {path for path, source in sources.items() if source.ask(_has_rows)}
+    wanted, begun = set(roots), set(start)
+    return [
+        Unit(
+            tuple(path for path in group if path in wanted),
+            tuple(path for path in start if path in begun.intersection(group)),
+            frozenset(imports.reached(group) | everywhere),
+        )
+        for group in components(sorted({*roots, *start}), imports)
+    ]
+
+
+def _has_rows(text: str) -> bool:
+    return ROW_METHOD in text
+
+
+class Tidy:
+    """Frees what followed units leave behind, which are circles of objects, while the collector is off."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        gc.freeze()
+
+    def after(self, unit: Unit, sources: Mapping[Path, Source]) -> None:
+        for path in unit.files:
+            sources[path].let_tree_go()
+        self._size += unit.size(sources)
+        if self._size > COLLECTED:
+            gc.collect()
+            self._size = 0
