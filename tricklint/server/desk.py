@@ -150,9 +150,16 @@ class Desk:
         options = Options(diff=True, stdin=universe.sources.get(path))
         if path in universe.sources:
 
-            def look(now: Mapping[Path, Source]) -> Found:
-                return ask(universe, scope.known, scope.rules, now, prove=True)
+            every = [rule for rule in scope.known if not rule.needs_trace]
+            wanted = {rule.code for rule in scope.rules}
 
-            mend.fix(report, universe, look, scope.kept, options)
+            def look(now: Mapping[Path, Source]) -> Found:
+                """A fix is proven by what every rule says of the mended program, whichever were selected."""
+                return ask(universe, scope.known, every, now, prove=True)
+
+            def kept(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
+                return scope.kept([finding for finding in findings if finding.code in wanted], now)
+
+            mend.fix(report, universe, look, kept, options)
         source: Source | None = report.sources.get(path)
         return source or self.shelf.read(path).source
