@@ -6,10 +6,12 @@ import gc
 import sys
 from pathlib import Path
 
+import libcst as cst
 import pytest
 
 from tricklint.source import Source
 from tricklint.source.screen import Screened, quiet_parsing, screen, trigger_words
+from tricklint.source.tree import walk
 
 WORDS = trigger_words(["optim", "iterrows"])
 
@@ -31,7 +33,8 @@ def test_triggers() -> None:
     [
         ("x = 1\nprint 'optim'\n", 2, "Python 2?"),
         ("try:\n    pass\nexcept A, e:\n    pass\n", 3, "Python 2?"),
-        ("f(async=True)\n", 1, "'async' is a keyword"),
+        ("f(async=True)\nprint 'optim'\n", 2, "Python 2?"),
+        ("f(async=True)\nx = )\n", 2, "cannot be parsed"),
         ("if x:\n\ty = 1\n        z = 2\n", 3, "inconsistent use of tabs"),
         ("def f(:\n    pass\n", 1, "cannot be parsed"),
         ("x = 1 +\n", 1, "cannot be parsed"),
@@ -95,3 +98,22 @@ def test_the_collector_is_on_again_afterwards() -> None:
     with quiet_parsing():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = x.cuda(async=True)\nasync def f():\n    async with a as b:\n        await b\n",
+        "def to(x, async=False):\n    return x.cuda(async=async)  # async=True\n",
+        "s = 'async=True'\r\nf(async = s)\r\n",
+        "\ff(async=True)\n",
+    ],
+)
+def test_an_argument_called_async_is_read_where_it_stands(text: str) -> None:
+    source = Source.from_text(Path("/a.py"), text)
+    with quiet_parsing():
+        assert screen(source, trigger_words([""])).problem is None
+    tree = source.tree
+    calls = [node for node in walk(tree.module) if isinstance(node, cst.Call)]
+    assert calls and all(text.count(tree.code(call)) for call in calls)
+    assert any("async" in tree.code(call) for call in calls)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import io
+import itertools
+import tokenize
 from collections.abc import Iterator
 
 import libcst as cst
+
+_OTHER = "asynk"
 
 
 def catches_a_tuple(module: cst.Module) -> bool:
@@ -20,6 +25,31 @@ def catches_a_tuple(module: cst.Module) -> bool:
         if isinstance(element.value, cst.Name)
     ]
     return set(names) <= {*dir(builtins), *_bound(module)}
+
+
+def without_old_names(text: str) -> str | None:
+    """The text with another word of five letters for each `async` that is a name, as it was before Python 3.7
+    (`x.cuda(async=True)`), so that every position holds; None where there is none, or the text is no Python."""
+    if "async" not in text:
+        return None
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text, newline="").readline))
+    except (tokenize.TokenError, SyntaxError):
+        return None
+    rows = text.splitlines(keepends=True) if "\f" not in text else text.split("\n")
+    ends = "" if "\f" not in text else "\n"
+    found = False
+    for token, after in itertools.pairwise(tokens):
+        if token.string != "async" or token.type in (tokenize.STRING, tokenize.COMMENT):
+            continue
+        if after.type == tokenize.NAME and after.string in ("def", "for", "with"):
+            continue
+        row, column = token.start
+        if rows[row - 1][column : column + 5] != "async":
+            return None
+        rows[row - 1] = f"{rows[row - 1][:column]}{_OTHER}{rows[row - 1][column + 5 :]}"
+        found = True
+    return ends.join(rows) if found else None
 
 
 def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:

@@ -120,6 +120,9 @@ def syntax_error(text: str) -> tuple[int | None, str] | None:
     try:
         _parse(text)
     except SyntaxError as error:
+        renamed = _renamed(text)
+        if renamed is not None:
+            return syntax_error(renamed)
         if isinstance(error, IndentationError) or _SURELY_WRONG.search(error.msg) or not _libcst_reads(text, error.msg):
             return error.lineno, _reason(error)
     except (RecursionError, MemoryError):
@@ -129,13 +132,19 @@ def syntax_error(text: str) -> tuple[int | None, str] | None:
     return None
 
 
+def _renamed(text: str) -> str | None:
+    """The text as it would be today, if it has names that were no keywords once."""
+    if "async" not in text:
+        return None
+    from tricklint.source.grammar import without_old_names
+
+    return without_old_names(text)
+
+
 def _reason(error: SyntaxError) -> str:
     message = error.msg
-    line = (error.text or "").strip()
     if _PYTHON_2.search(message):
         return f"{message} (Python 2?)"
-    if re.search(r"\basync\s*=", line):
-        return f"{message} ('async' is a keyword since Python 3.7)"
     return message
 
 

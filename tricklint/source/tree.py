@@ -132,8 +132,21 @@ def parse(text: str) -> cst.Module:
     """The module of a text. Raises `libcst.ParserSyntaxError`, and RecursionError for nesting beyond its depth.
 
     libcst takes a form feed before a row's code for a part of its indentation, and stumbles over a row that is a lone
-    backslash. Python minds neither, so the text without them is read in its place.
+    backslash. Python minds neither, so the text without them is read in its place. An argument that is called `async`
+    is read under another name of the same length.
     """
+    try:
+        return _parse(text)
+    except cst.ParserSyntaxError:
+        from tricklint.source.grammar import without_old_names
+
+        renamed = without_old_names(text)
+        if renamed is None:
+            raise
+        return _parse(renamed)
+
+
+def _parse(text: str) -> cst.Module:
     if "\f" in text or "\\" in text:
         plain = _FORM_FEED.sub(r"\1", text)
         return cst.parse_module(_LONE_BACKSLASH.sub(lambda match: match[1] or match[2], plain))
@@ -165,7 +178,12 @@ class Tree:
         code = "".join(state.tokens)
         if code == self.text:
             return state.spans
-        alignment = Alignment(code, self.text)
+        from tricklint.source.grammar import without_old_names
+
+        text = without_old_names(self.text) or self.text  # as it was read
+        if code == text:
+            return state.spans
+        alignment = Alignment(code, text)
         return {node: alignment.span(*span) for node, span in state.spans.items()}
 
     @cached_property
