@@ -40,7 +40,8 @@ def initialise(m: Machine, subject: Value, scheme: str, args: Iterable[Value], n
                which: str | None = None, kwargs: dict[str, Value] | None = None) -> None:  # fmt: skip
     """A parameter (or several) is given values; of what was read from a file, it is given its weights."""
     args = tuple(args)
-    source = saved(args[0]) if args and scheme in _COPIES else None
+    filled = scheme in _COPIES or scheme.startswith("load")  # `unit.load_from(weights)` of modules in a loop
+    source = next((file for value in args if (file := saved(value)) is not None), None) if filled else None
     if source is not None:
         for root in roots_of(subject):
             m.emit(WeightsLoaded(m.now(node), root, source))

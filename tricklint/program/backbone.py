@@ -88,17 +88,23 @@ def backbones(program: Program) -> Iterator[Backbone]:
     yield from copied_backbones(program, built, seen)
 
 
+def fills_by_hand(load: WeightsLoaded) -> bool:
+    """Arrays are copied into a layer, or a part is given them by a method of its own, not by `load_state_dict`."""
+    func = load.node.func if isinstance(load.node, cst.Call) else None
+    return not isinstance(func, cst.Attribute) or func.attr.value != "load_state_dict"
+
+
 def copied_backbones(program: Program, built: dict[int, Built], seen: set[int]) -> Iterator[Backbone]:
     """Models of the program whose layers are filled from a file, one by one, but for a new head."""
     copies: dict[int, tuple[Instance, list[WeightsLoaded]]] = {}
     filled: set[int] = set()
     for load in program.events(WeightsLoaded):
-        layer = load.subject
-        if layer_class(layer) not in layers.WEIGHTED or saved(load.weights) is None or not load.sure:
+        part = load.subject
+        if not fills_by_hand(load) or saved(load.weights) is None or not load.sure:
             continue
-        filled.add(id(layer))
+        filled |= {id(child) for _, child in submodules(part)}
         for model, _ in program.trained.values():
-            if isinstance(model.cls, Class) and model is not layer and id(layer) in modules_below(model):
+            if isinstance(model.cls, Class) and model is not part and id(part) in modules_below(model):
                 copies.setdefault(id(model), (model, []))[1].append(load)
     for model, loads in copies.values():
         own = [child for _, child in submodules(model) if layer_class(child) in layers.WEIGHTED]

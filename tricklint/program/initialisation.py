@@ -177,7 +177,11 @@ class Initialisation:
     def _loads(self) -> set[int]:
         """Ids of the modules that a checkpoint is loaded into before they are trained."""
         loads = self.program.events(WeightsLoaded)
-        return {id(event.subject) for event in loads if event.sure and not self._after_training(event)}
+        return {
+            id(event.subject)
+            for event in loads
+            if event.sure and not self._after_training(event) and not _never_called(event)
+        }
 
     def too_late(self, event: Event) -> bool:
         """Whether training is over where `event` gives a model to an optimizer: it is built anew, to be loaded and tested."""

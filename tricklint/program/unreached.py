@@ -223,14 +223,16 @@ def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Ev
 
 
 def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
-    """Whether the entry runs a pretrained net that no optimizer is given: the model is trained on its features."""
+    """Whether the entry runs a net that no optimizer is given and that has weights, or of which no gradient is asked: the
+    model is trained on its features."""
     mine = held(model)
+    init = Initialisation.of(program)
     return any(
         forward.entry == event.entry
         and isinstance(forward.subject, Instance)
         and id(forward.subject) not in mine
         and not program.trained_by(forward.subject)
-        and holds_pretrained(forward.subject)
+        and (forward.grad is False or holds_pretrained(forward.subject) or init.loaded(forward.subject))
         for forward in program.events(Forward)
     )
 
