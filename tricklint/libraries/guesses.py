@@ -6,13 +6,14 @@ import re
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, after, behaves, guesses, method
+from tricklint.interpreter.behaviour import Behaviour, after, behaves, function, guesses, method
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.calls import call_unknown
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import is_statement
 from tricklint.interpreter.truth import truth
 from tricklint.interpreter.values import (
+    NONE,
     UNKNOWN,
     Bound,
     Instance,
@@ -22,8 +23,9 @@ from tricklint.interpreter.values import (
     Value,
     members,
 )
-from tricklint.libraries.events import GradsCleared, ModeSet
+from tricklint.libraries.events import Backward, GradsCleared, ModeSet
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.tensors import with_grad
 from tricklint.libraries.torch_forward import forward
 from tricklint.libraries.torch_optim import step, zero_grad
 
@@ -116,6 +118,20 @@ def may_be_model(method: Value) -> bool:
     """A method of something unknown, or of what `torch.load` gave: a whole model was saved."""
     pickled = isinstance(method, Bound) and isinstance(method.self, Instance) and method.self.kind == "checkpoint"
     return isinstance(method, Unknown) or pickled
+
+
+@guesses
+def guess_backward(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """`engine.backward(loss)` of something unknown: whoever it is, the loss is backpropagated."""
+    named = isinstance(node.func, cst.Attribute) and node.func.attr.value in ("backward", "manual_backward")
+    return Ref("<unknown>.backward") if named and node.args and isinstance(callee, Unknown) else None
+
+
+@function("<unknown>.backward")
+def guessed_backward(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    if args.positional and with_grad(args.positional[0]):
+        m.emit(Backward(m.now(node), args.positional[0]))
+    return NONE
 
 
 @guesses
