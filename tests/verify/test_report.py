@@ -175,6 +175,19 @@ def test_a_metric_that_is_the_same_in_every_run_gives_no_verdict() -> None:
     assert "val_acc is the same number in every run" in outcome.why
 
 
+def test_runs_that_are_lost_alike_are_no_repetition_and_the_others_no_constant() -> None:
+    """Every baseline ends at once with a loss that is no number, every fixed run reaches the same score."""
+    found = runs()
+    for (name, _, _), run in found.items():
+        lost = name == "baseline"
+        run.status, run.losses = ("diverged", [[None] * 20]) if lost else ("ok", run.losses)
+        run.series = {"val_acc": [None if lost else 1.0]}
+    plan = Plan(PLAN.title, PLAN.command, VARIANTS[:2], ("baseline", "TRK501"), 8)
+    outcome = analyse(plan, found, ["val_acc"]).outcome("TRK501")
+    assert outcome is not None and outcome.verdict is Verdict.HELPS
+    assert "runs that end without a score: baseline 8, fixed 0" in outcome.why
+
+
 def test_a_file_that_is_never_executed_is_not_reached_also_where_runs_differ_by_noise() -> None:
     found = runs()
     for (name, seed, _), run in found.items():

@@ -176,7 +176,7 @@ def _repeated(base: Sequence[Run]) -> str:
     """Why the baseline's runs are no replicates; '' where each is another sample."""
     seeds: dict[str, list[int]] = {}
     for run in base:
-        if any(losses for losses in run.losses):
+        if any(loss is not None for losses in run.losses for loss in losses):
             seeds.setdefault(repr(run.losses), []).append(run.seed)
     same = max(seeds.values(), key=len, default=[])
     if len(same) < 2:
@@ -246,7 +246,7 @@ def _unreached(runs: Sequence[Run], variant: Variant) -> str:
 def _never_moves(c: Comparison) -> bool:
     """Whether a metric is one and the same number in every run of both sides."""
     numbers = {score for score in (*c.baseline_scores, *c.scores) if score is not None}
-    return len(numbers) == 1 and sum(score is not None for score in c.baseline_scores) > 1
+    return len(numbers) == 1 and c.paired.n > 1 and not c.paired.lost_baseline and not c.paired.lost_variant
 
 
 def _losses_differ(analysis: Analysis, runs: Sequence[Run]) -> bool:
