@@ -4,15 +4,21 @@
     python bench/verify_aa.py train.py --sessions 10 --metric 'val_acc: ([\\d.]+)'
 
 Every run goes the way of `tricklint verify`: a copy of the project, the runner's seeds, the metric that the plan would
-name, the analysis. "Fixed" is the same code. What changes is only chance: its runs take other seeds than the baseline's,
-so that the two runs of a pair have nothing in common; that is harder than any real session, whose pairs share their
-seeds. Wrong is every verdict but *equivalent* and *inconclusive*; the bar is 5 %.
+name, the analysis. Two fixes change nothing:
+
+* *comment* adds a comment to the script: its pairs share their seeds, as those of every session do;
+* *other seeds* is the same code with seeds that the baseline does not have: the two runs of a pair have nothing in common
+  and differ by chance alone. No real session is as hard.
+
+Wrong is every verdict but *equivalent* and *inconclusive*; the bar is 5 %. Forty sessions say little about a rate of 5 %,
+so for *other seeds* the same runs are also dealt anew to many more sessions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import tempfile
 import time
@@ -32,7 +38,8 @@ from tricklint.verify.replay import Command, ReplayWork
 from tricklint.verify.session import Session
 from tricklint.verify.workspace import Project
 
-SHAM = "sham"
+COMMENT, SHAM = "comment", "other seeds"
+REDEALT = 4000
 PRELOAD = ("torch", "torch._dynamo", "pandas", "sklearn.datasets", "sklearn.model_selection")  # once, before the fork
 GOOD = ("equivalent", "inconclusive")
 
@@ -47,23 +54,45 @@ class ShamWork(ReplayWork):
         return payload
 
 
-def plan_of(seeds: int) -> Plan:
-    """A baseline and a fix that changes nothing."""
-    variants = (Variant(BASELINE, "Baseline", "baseline"), Variant(SHAM, "a fix that changes nothing"))
+def plan_of(seeds: int, script: str = "", text: str = "") -> Plan:
+    """A baseline and two fixes that change nothing."""
+    variants = (
+        Variant(BASELINE, "Baseline", "baseline"),
+        Variant(COMMENT, COMMENT, edits={script: text + "\n# nothing\n"} if script else {}),
+        Variant(SHAM, SHAM),
+    )
     return Plan("A/A", "", variants, (BASELINE,), seeds)
 
 
-def sessions(runs: dict[Any, Run], count: int, seeds: int, metrics: Sequence[str]) -> list[Analysis]:
-    """The runs dealt to `count` sessions of `seeds` pairs each, every one analysed by itself."""
+def sessions(runs: dict[Any, Run], sham: str, dealt: Sequence[Sequence[Any]], metrics: Sequence[str]) -> list[Analysis]:
+    """Each of the `dealt` lists of pairs (keys of the baseline's and the sham's run) is one session, analysed by
+    itself."""
+    plan = plan_of(len(dealt[0]))
+    plan = replace(plan, variants=(plan.variant(BASELINE), plan.variant(sham)))
     found = []
-    for number in range(count):
+    for pairs in dealt:
         mine: dict[Any, Run] = {}
-        for seed in range(seeds):
-            for name in (BASELINE, SHAM):
-                run = replace(runs[(name, number * seeds + seed, 1.0)], seed=seed)
+        for seed, keys in enumerate(pairs):
+            for name, key in zip((BASELINE, sham), keys):
+                run = replace(runs[key], variant=name, seed=seed)
                 mine[run.key] = run
-        found.append(analyse(plan_of(seeds), mine, metrics))
+        found.append(analyse(plan, mine, metrics))
     return found
+
+
+def in_order(sham: str, count: int, seeds: int) -> list[list[Any]]:
+    """The pairs as they were made, session by session."""
+    return [
+        [((BASELINE, first + seed, 1.0), (sham, first + seed, 1.0)) for seed in range(seeds)]
+        for first in range(0, count * seeds, seeds)
+    ]
+
+
+def anew(runs: dict[Any, Run], seeds: int) -> list[list[Any]]:
+    """Runs that differ by chance alone, dealt to pairs and sessions by lot."""
+    keys = sorted(key for key in runs if key[0] in (BASELINE, SHAM))
+    lots = random.Random(0)
+    return [list(zip(*[iter(lots.sample(keys, 2 * seeds))] * 2)) for _ in range(REDEALT)]
 
 
 def wrong(analyses: Sequence[Analysis]) -> tuple[int, Counter[str]]:
@@ -90,7 +119,8 @@ def main() -> None:
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="tricklint-aa-"))
     work = ShamWork(Project.scan(root), Command(script, None, arguments), folder, asked.metric)
     engine = LocalEngine(asked.workers, preload=PRELOAD)
-    session = Session(folder, plan_of(asked.sessions * asked.seeds), work, engine)
+    plan = plan_of(asked.sessions * asked.seeds, script, asked.script.read_text(encoding="utf-8"))
+    session = Session(folder, plan, work, engine)
     done = [len(session.ledger.runs)]
     total = len(session.plan.tasks())
 
@@ -108,18 +138,22 @@ def main() -> None:
     metrics = choose(pilot, asked.metric)
     if not metrics:
         raise SystemExit(f"{asked.script}: no metric can be judged; say --metric")
-    bad, verdicts = wrong(sessions(session.ledger.runs, asked.sessions, asked.seeds, [m.name for m in metrics]))
-    lost = sum(run.status != "ok" for run in session.ledger.runs.values())
+    names, runs = [m.name for m in metrics], session.ledger.runs
     result = {
         "script": " ".join([asked.script.as_posix(), *arguments]),
         "metric": str(metrics[0]),
         "sessions": asked.sessions,
         "pairs": asked.seeds,
-        "verdicts": dict(verdicts),
-        "wrong_share": bad / asked.sessions,
-        "runs_lost": lost,
+        "runs_lost": sum(run.status != "ok" for run in runs.values()),
         "seconds": round(time.perf_counter() - began),
     }
+    for name, sham, dealt in (
+        (COMMENT, COMMENT, in_order(COMMENT, asked.sessions, asked.seeds)),
+        (SHAM, SHAM, in_order(SHAM, asked.sessions, asked.seeds)),
+        (f"{SHAM}, dealt anew to {REDEALT}", SHAM, anew(runs, asked.seeds)),
+    ):
+        bad, verdicts = wrong(sessions(runs, sham, dealt, names))
+        result[name] = {"verdicts": dict(verdicts), "wrong_share": bad / len(dealt)}
     print(json.dumps(result, indent=1))
     if asked.output:
         asked.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
