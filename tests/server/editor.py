@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.subprocess
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -59,6 +60,12 @@ class Editor:
         result = await asyncio.wait_for(self.client.initialize_async(params), WAIT)
         self.client.initialized(lsp.InitializedParams())
         return result
+
+    @property
+    def server_pid(self) -> int:
+        server = self.client._server
+        assert isinstance(server, asyncio.subprocess.Process)
+        return server.pid
 
     def uri(self, name: str) -> str:
         return name if ":" in name else (self.root / name).as_uri()

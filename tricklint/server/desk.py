@@ -149,7 +149,6 @@ class Desk:
         report = self._ask(scope, universe, raws, [path])
         options = Options(diff=True, stdin=universe.sources.get(path))
         if path in universe.sources:
-
             every = [rule for rule in scope.known if not rule.needs_trace]
             wanted = {rule.code for rule in scope.rules}
 

@@ -42,7 +42,7 @@ def diagnostic(finding: Finding, places: Places) -> tuple[str, lsp.Diagnostic]:
         f"{finding.name}: {finding.message}",
         severity=_SEVERITIES[finding.severity],
         code=finding.code,
-        code_description=lsp.CodeDescription(finding.url),
+        code_description=lsp.CodeDescription(finding.url) if finding.url else None,
         source="tricklint",
         related_information=related,
     )
@@ -64,7 +64,8 @@ def hover(finding: Finding, pages: Mapping[str, str], places: Places) -> lsp.Hov
     """The rule's page."""
     _, span = places.find(finding.path, finding.location, finding.end_location)
     page = pages.get(finding.code, "")
-    text = f"**{finding.code} {finding.name}**\n\n{page}\n\n[{finding.url}]({finding.url})"
+    link = f"\n\n[{finding.url}]({finding.url})" if finding.url else ""
+    text = f"**{finding.code} {finding.name}**\n\n{page}{link}"
     return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, text), span)
 
 
