@@ -163,7 +163,9 @@ def main() -> None:
             time.sleep(0.02)
         begun = time.perf_counter()
         _, last, cpu = settle(client, uri, begun)
-        print(f"  {options.flood} fast changes: all findings {last:.2f} s after the last, {before} -> {client.memory()} MB")
+        print(
+            f"  {options.flood} fast changes: all findings {last:.2f} s after the last, {before} -> {client.memory()} MB"
+        )
         print(f"  processes {len(client.processes())}, published after the last change by the server only once settled")
     client.ask(2, "shutdown", None)
     client.send(method="exit", params=None)
