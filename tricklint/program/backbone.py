@@ -18,6 +18,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
+from tricklint.knowledge.pretrained import FLAGS
 from tricklint.libraries.checkpoints import saved
 from tricklint.libraries.events import (
     Backward,
@@ -48,8 +49,29 @@ class Backbone:
 
     @property
     def place(self) -> tuple[cst.CSTNode, FileModule]:
-        """The construction of the pretrained model."""
+        """The construction of the pretrained model; where a flag says whether it is one, the call that sets the flag, the
+        innermost that says so in words."""
+        calls = [(self.built.file, self.built.node), *reversed(self.built.calls)]
+        for file, node in calls:
+            if isinstance(node, cst.Call) and says_pretrained(node):
+                return node, file
         return self.built.node, self.built.file
+
+
+def says_pretrained(node: cst.Call) -> bool:
+    """`pretrained=True`, `weights="…"` written in a call, also on one side of a condition."""
+    return any(arg.keyword is not None and arg.keyword.value in FLAGS and _names_weights(arg.value) for arg in node.args)
+
+
+def _names_weights(value: cst.BaseExpression) -> bool:
+    if isinstance(value, cst.IfExp):
+        return _names_weights(value.body) or _names_weights(value.orelse)
+    if isinstance(value, cst.Name):
+        return value.value == "True"
+    if isinstance(value, cst.Attribute):  # models.ResNet18_Weights.DEFAULT, not self.weights
+        owner = value.value.attr if isinstance(value.value, cst.Attribute) else value.value
+        return isinstance(owner, cst.Name) and owner.value.endswith("Weights")
+    return isinstance(value, cst.SimpleString)
 
 
 def backbones(program: Program) -> Iterator[Backbone]:
@@ -100,9 +122,11 @@ def copied_backbones(program: Program, built: dict[int, Built], seen: set[int]) 
     filled: set[int] = set()
     for load in program.events(WeightsLoaded):
         part = load.subject
-        if not fills_by_hand(load) or saved(load.weights) is None or not load.sure:
+        if not fills_by_hand(load) or saved(load.weights) is None or not load.possible:
             continue
         filled |= {id(child) for _, child in submodules(part)}
+        if not load.sure:
+            continue
         for model, _ in program.trained.values():
             if isinstance(model.cls, Class) and model is not part and id(part) in modules_below(model):
                 copies.setdefault(id(model), (model, []))[1].append(load)
