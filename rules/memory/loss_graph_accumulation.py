@@ -95,6 +95,8 @@ class LossGraphAccumulation(Rule):
             )
             head = total.loop.node.iter if isinstance(total.loop.node, cst.For) else None
             evidence = [program.evidence(total.file, head, "for every round of this loop")]
+            if total.node is not total.event.node:
+                evidence.append(program.evidence(total.event.file, total.event.node, "the graph is kept here"))
             if total.backward is not None:
                 evidence.append(
                     program.evidence(total.backward.file, total.backward.node, "each round is backpropagated here")

@@ -27,6 +27,9 @@ from tricklint.libraries.events import Forward, LossComputed, Outcome
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.tensors import Tensor
 
+# Operations behind which no graph goes on
+_CUTS = frozenset(("detach", "number", "compare", "indices", "parameter"))
+
 
 def forward(m: Machine, module: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
     """Call a module; the event of the call knows what came out of it."""
@@ -61,6 +64,7 @@ def _forward(m: Machine, module: Instance, args: CallArgs, node: cst.CSTNode, ou
         memo = known.output
         if memo is None and not known.running:
             memo = known.output = _run_once(m, module, method, own is method, args, inputs, node)
+            known.unrecorded = m.grad is False
         if memo is not None:
             return outputs(m, module, memo, inputs, node, grad, is_loss)
     elif isinstance(module.cls, Class) and "torch.nn.Sequential" in module.cls.libraries():
@@ -104,6 +108,24 @@ def _run_once(
         known.running = False
 
 
+def passes_on(memo: Tensor) -> bool:
+    """Whether what a module gives was computed from what it was given, and not cut off from it."""
+    stack: list[Value] = [memo]
+    seen: set[int] = set()
+    while stack:
+        at = stack.pop()
+        if not isinstance(at, (Tensor, Union)) or id(at) in seen:
+            continue
+        seen.add(id(at))
+        if isinstance(at, Union):
+            stack.extend(at.values)
+        elif at.op == "input":
+            return True
+        elif at.op not in _CUTS and at.op not in layers.INTEGER_OPS:
+            stack.extend(at.inputs)
+    return False
+
+
 def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool) -> Value:
     at: Value = inputs[0] if inputs else UNKNOWN
     memo = module.fact(ModuleFacts).output
@@ -118,6 +140,7 @@ def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: 
         finally:
             m.forward_depth -= 1
         memo = module.fact(ModuleFacts).output = at
+        module.fact(ModuleFacts).unrecorded = m.grad is False
     return outputs(m, module, memo, inputs, node, grad, False)
 
 
@@ -127,8 +150,8 @@ def outputs(
     alternatives = memo
     memo = memo.values[0] if isinstance(memo, Union) else memo
     if isinstance(memo, Tensor):
-        fed = (member for each in inputs for member in members(each))
-        flows = memo.grad or (loss and any(isinstance(each, Tensor) and each.grad for each in fed))
+        fed = any(isinstance(member, Tensor) and member.grad for each in inputs for member in members(each))
+        flows = memo.grad or module.fact(ModuleFacts).unrecorded or (fed and (loss or passes_on(memo)))
         made = Tensor("loss" if loss else "call", inputs, module, node, m.file, grad and flows)
         made.result = memo
         if isinstance(alternatives, Union):

@@ -10,13 +10,14 @@ import libcst as cst
 
 from tricklint.interpreter.events import Accumulated, Event, Loop
 from tricklint.interpreter.values import (
+    Sequence,
     members,
 )
 from tricklint.libraries.events import Backward, Forward
 from tricklint.libraries.tensors import Tensor
 from tricklint.program.evaluation import evaluations
 from tricklint.program.loaders import loaders_of
-from tricklint.program.loops import contains, flow
+from tricklint.program.loops import contains, flow, happens_with, tensors_in
 from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
     backpropagated as one."""
     backwards = program.events(Backward)
     flows = {id(event): {id(t): t for t in flow(event.subject)} for event in backwards}
+    everything = {each for made in flows.values() for each in made}
     taken = {id(m) for event in program.events(Forward) for v in event.inputs or () for m in members(v)}
-    evaluated = {id(found.event.node) for found in evaluations(program, grad=True)}
+    evaluated = {id(t) for found in evaluations(program, grad=True) for t in tensors_in(found.event.output)}
     seen: set[int] = set()
     for event in program.events(Accumulated):
         tensor = event.subject
@@ -52,40 +54,29 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
             not isinstance(tensor, Tensor)
             or not event.loops
             or not program.complete(event)
-            or in_model(event)
-            or not event.possible
-            or id(event.old) in taken  # a module takes the list: these are the inputs of one pass
+            or (isinstance(event.old, Sequence) and id(event.old) in taken)  # a module takes the list: inputs of one pass
         ):
             continue
         where = _place(event)
         if where is None:
             continue
         file, node, target, value = where
-        loop = _loop_around(event, file, node)
+        mine = {id(t) for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input")}
+        sharing = [back for back in backwards if not mine.isdisjoint(flows[id(back)])]
+        loop, direct = _loop_around(event, file, node, sharing)
         if id(node) in seen or loop is None or not target or assigned_in(file.tree, loop.node, target, node):
             continue
         if _short_lived(event, file, loop, target, node):
             continue
-        mine = {
-            t.node for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input") and t.node is not None
-        }
-        as_one = any(_holds(made, node, event.node) for made in flows.values())
-        direct: Event | None = None
-        later = False
-        for back in backwards:
-            shares = any(t.node in mine for t in flows[id(back)].values())
-            if not shares:
+        if any(_holds(made, node, event.node) for made in flows.values()):
+            continue
+        if direct is None and any(id(tensor) in flows[id(back)] for back in sharing):
+            continue
+        if not carries_graph(tensor, everything):
+            continue
+        if direct is None and not run_by_framework(loop):
+            if in_model(event) or not event.possible or mine.isdisjoint(evaluated):
                 continue
-            if any(each.node is loop.node for each in back.loops):
-                direct = back
-            elif id(tensor) in flows[id(back)]:
-                later = True
-        if as_one or (later and direct is None):
-            continue
-        if not carries_graph(tensor, {t for made in flows.values() for t in made}):
-            continue
-        if direct is None and not any(id(each) in evaluated for each in mine):
-            continue
         seen.add(id(node))
         yield GraphTotal(event, file, node, target, value, loop, direct)
 
@@ -113,6 +104,11 @@ def _short_lived(event: Event, file: FileModule, loop: Loop, target: str, node: 
         return False
     outer = [each for each in event.loops if each.node is not loop.node and contains(each.node, loop.node, file)]
     return any(any(loaders_of(each.over)) and assigned_in(file.tree, each.node, target, node) for each in outer)
+
+
+def run_by_framework(loop: Loop) -> bool:
+    """A trainer calls the function once a batch, and backpropagates what it returns."""
+    return isinstance(loop.node, cst.FunctionDef)
 
 
 def in_model(event: Event) -> bool:
@@ -163,16 +159,33 @@ def _parts(tree: Tree, node: cst.CSTNode) -> tuple[str, cst.BaseExpression | Non
     return "", None
 
 
-def _loop_around(event: Event, file: FileModule, node: cst.CSTNode) -> Loop | None:
+def _loop_around(
+    event: Event, file: FileModule, node: cst.CSTNode, sharing: list[Backward]
+) -> tuple[Loop | None, Backward | None]:
+    """The loop of batches around what is added: the innermost in a round of which what is added is backpropagated, with
+    that backward pass; else the innermost."""
+    found = list(_loops_around(event, file, node))
+    for loop in found:
+        for back in reversed(sharing):
+            if any(each.serial == loop.serial for each in back.loops) and happens_with(event, back):
+                return loop, back
+    return (found[0] if found else None), None
+
+
+def _loops_around(event: Event, file: FileModule, node: cst.CSTNode) -> Iterator[Loop]:
     function = next((up for up in file.tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Lambda))), None)
     for loop in reversed(event.loops):
-        if loop.file is file and contains(loop.node, node, file) and isinstance(loop.node, (cst.For, cst.While)):
-            return loop if function is None or contains(function, loop.node, file) else None
-    return None
+        if not isinstance(loop.node, (cst.For, cst.While, cst.FunctionDef)):
+            continue
+        if loop.file is file and contains(loop.node, node, file):
+            if function is not None and not contains(function, loop.node, file):
+                return
+            yield loop
 
 
 def assigned_in(tree: Tree, loop: cst.CSTNode, target: str, but: cst.CSTNode) -> bool:
-    """Whether the loop's body gives the target (or the name it hangs on) a new value in each round."""
+    """Whether the loop's body gives the target (or the name it hangs on) a new value in each round: not only now and then,
+    on a branch that what is added does not stand on."""
     names = {target}
     for mark in (".", "["):
         names |= {target[:at] for at in range(len(target)) if target[at] == mark}
@@ -197,9 +210,23 @@ def assigned_in(tree: Tree, loop: cst.CSTNode, target: str, but: cst.CSTNode) ->
             parts = [e.value for e in one.elements] if isinstance(one, (cst.Tuple, cst.List)) else [one]
             for part in parts:
                 code = tree.code(part)
-                if code in names or code.startswith(target + "["):
+                if (code in names or code.startswith(target + "[")) and _each_round(tree, loop, each, but):
                     return True
     return False
+
+
+def _each_round(tree: Tree, loop: cst.CSTNode, reset: cst.CSTNode, added: cst.CSTNode) -> bool:
+    """The statement runs whenever the other does: no branch stands round it alone."""
+    around = {id(up) for up in tree.ancestors(added)}
+    below: cst.CSTNode = reset
+    for up in tree.ancestors(reset):
+        if up is loop:
+            break
+        branches = isinstance(up, (cst.If, cst.ExceptHandler, cst.MatchCase))
+        if branches and id(below) not in around:
+            return False
+        below = up
+    return True
 
 
 def all_tensors(event: Accumulated) -> bool:
