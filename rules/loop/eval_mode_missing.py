@@ -80,7 +80,7 @@ from tricklint.libraries.events import Forward
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
 from tricklint.program.loops import Modes, Reach, happens_with, levels
-from tricklint.program.modes import behaves_differently, layer_name, unfollowed_mode_call
+from tricklint.program.modes import behaves_differently, unfollowed_mode_call
 from tricklint.rule import Rule
 
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
@@ -108,17 +108,17 @@ class EvalModeMissing(Rule):
                 continue
             layer = behaves_differently(module)
             mode = modes.last(module, event)
-            if layer is None or (mode is not None and mode.train is not True):
+            if layer is None or (mode is not None and mode.train is not True) or (mode is None and layer.starts_in_eval):
                 continue
             if unfollowed_mode_call(program, event, "eval"):
                 continue
             seen |= {place, id(found.node)}
             name = found.file.tree.code(found.node.func)  # type: ignore[attr-defined]
             message = (
-                f"{name} is evaluated in train mode: its {layer_name(layer)} layers still act as in training; "
+                f"{name} is evaluated in train mode: its {layer.name} layers still act as in training; "
                 f"call {name}.eval() first"
             )
-            evidence = [program.evidence(layer.file, layer.node, f"the {layer_name(layer)} layer")]
+            evidence = [program.evidence(layer.file, layer.node, f"the {layer.name} layer")]
             if mode is not None:
                 evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
             if found.called is not None:
@@ -136,7 +136,7 @@ class EvalModeMissing(Rule):
             if layer is None:
                 continue
             before = modes.last(module, forward)
-            if before is not None and before.train is not True:
+            if (before is not None and before.train is not True) or (before is None and layer.starts_in_eval):
                 continue
             for loop in forward.loops:
                 inside = [
@@ -155,7 +155,7 @@ class EvalModeMissing(Rule):
                 seen.add(id(stop.node))
                 message = (
                     "the model stays in eval mode after this: from the next round of the loop on, it trains with its "
-                    f"{layer_name(layer)} layers switched off; call train() before training goes on"
+                    f"{layer.name} layers switched off; call train() before training goes on"
                 )
                 evidence = [program.evidence(forward.file, forward.node, "trained here in the next round")]
                 file, node = stop.file, stop.node

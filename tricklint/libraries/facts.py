@@ -113,7 +113,7 @@ class ModuleFacts:
     pretrained: it was asked for with weights (None where that is unknown, False where it was not asked). family: the
     library's row it came from. external: a library built it whole. new_head: with a head that no weights were loaded into.
     path: where in a library's model it is a part; parts: those that were asked for. loads: checkpoints it was
-    given. output: what its forward gave; unrecorded: while autograd was off; running: it is under way. loss_class: it serves as a criterion. init_arguments:
+    given. modal: a function that is given its `training`, as name, file and node. output: what its forward gave; unrecorded: while autograd was off; running: it is under way. loss_class: it serves as a criterion. init_arguments:
     saved hyperparameters. optimizers: what `configure_optimizers` gave; fitted: a trainer ran it. flat: its parameters are
     one long vector. reparametrised: the wrapper that gives its weight a scale of its own. open: it may hold more children.
     copied: another model was made from it. peft: adapters train in it. super_args: what its base class was given.
@@ -129,6 +129,7 @@ class ModuleFacts:
     path: str = ""
     parts: list[Instance] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
+    modal: tuple[str, FileModule, cst.CSTNode] | None = None
     output: Value | None = None
     unrecorded: bool = False
     running: bool = False

@@ -18,6 +18,7 @@ from tricklint.interpreter.values import (
     Bound,
     Const,
     Instance,
+    Unknown,
     Value,
     members,
 )
@@ -53,6 +54,16 @@ class Tensor(Value):
 
     def __repr__(self) -> str:
         return f"Tensor({self.op}{', ' + self.module.label if self.module else ''})"
+
+
+class Training(Unknown):
+    """`self.training` of a module: what a function does that is given it depends on the module's mode."""
+
+    __slots__ = ("module",)
+
+    def __init__(self, module: Instance) -> None:
+        super().__init__()
+        self.module = module
 
 
 # Attributes of a tensor that are tensors with the same graph behind them

@@ -22,7 +22,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, LossComputed
 from tricklint.libraries.facts import ModuleFacts
-from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.tensors import Tensor, Training
 
 # Below these, calls make objects, no tensors
 _OBJECTS = (
@@ -84,6 +84,8 @@ def tensor_function(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) ->
     inputs: list[Value] = []
     for value in args.all():
         inner = first(value)
+        if isinstance(inner, Training):
+            inner.module.fact(ModuleFacts).modal = (tail, m.file, node)
         if isinstance(inner, Sequence):
             inputs.extend(inner.items)
             grad = grad or any(isinstance(item, Tensor) and item.grad for item in inner.items)

@@ -51,7 +51,7 @@ from tricklint.libraries.facts import Load, ModuleFacts
 from tricklint.libraries.modules import adopt
 from tricklint.libraries.parameters import compared_for_nothing, freeze
 from tricklint.libraries.paramsets import ParamSet
-from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.tensors import Tensor, Training
 from tricklint.libraries.torch_forward import forward
 from tricklint.libraries.torch_init import initialise
 
@@ -76,7 +76,7 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
     if name in ("module", "_orig_mod"):  # a DataParallel or compile wrapper is its model here
         return value
     if name == "training":
-        return UNKNOWN
+        return Training(value)
     if name == "requires_grad":
         compared_for_nothing(m, value, node)
         return UNKNOWN

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import libcst as cst
 
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
+    Const,
     Instance,
+    first,
 )
-from tricklint.knowledge import layers
+from tricklint.knowledge import dropout, layers
 from tricklint.libraries.events import ModeSet
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
@@ -18,23 +21,49 @@ from tricklint.program.transfer import holds_norms
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
+    from tricklint.interpreter.modules import FileModule
     from tricklint.program.program import Program
 
 
-def behaves_differently(module: Instance) -> Instance | None:
-    """A dropout or batch norm layer below `module`, a library's model that has some, or None."""
+@dataclass(frozen=True)
+class Modal:
+    """What acts differently in training and evaluation: its name, and where it is made or called. `starts_in_eval`: the
+    library hands the model over in eval mode."""
+
+    name: str
+    file: FileModule | None
+    node: cst.CSTNode | None
+    starts_in_eval: bool = False
+
+
+def behaves_differently(module: Instance) -> Modal | None:
+    """A dropout or batch norm below `module`: a layer, a function that is given `self.training`, one of a library's model."""
     whole = None
     for _, at in submodules(module):
         if at.library in layers.DROPOUT or at.library in layers.BATCH_NORM:
-            return at
-        if whole is None and at.part_of is None and holds_norms(at):
-            whole = at
+            return Modal(at.label, at.file, at.node)
+        if not at.has(ModuleFacts):
+            continue
+        known = at.fact(ModuleFacts)
+        if known.modal is not None:
+            return Modal(*known.modal)
+        if whole is None and at.part_of is None:
+            if holds_norms(at):
+                whole = Modal("batch norm", at.file, at.node)
+            elif drops_out(at):
+                whole = Modal("dropout", at.file, at.node, at.library.endswith(".from_pretrained"))
     return whole
 
 
-def layer_name(layer: Instance) -> str:
-    """What to call what `behaves_differently` found."""
-    return "batch norm" if layer.fact(ModuleFacts).family else layer.label
+def drops_out(model: Instance) -> bool:
+    """Whether a model of transformers surely has dropout."""
+    if not model.library.startswith("transformers."):
+        return False
+    names = [model.library.removesuffix(".from_pretrained").rpartition(".")[2]]
+    passed = first(model.args[0]) if model.args else first(model.kwargs.get("pretrained_model_name_or_path"))
+    if isinstance(passed, Const) and isinstance(passed.value, str):
+        names.append(passed.value)
+    return dropout.drops(*names)
 
 
 def unfollowed_mode_call(program: Program, event: Event, name: str) -> bool:
@@ -62,4 +91,4 @@ def _mode_calls(program: Program) -> set[cst.CSTNode]:
     return found
 
 
-__all__ = ["behaves_differently", "layer_name", "unfollowed_mode_call"]
+__all__ = ["Modal", "behaves_differently", "unfollowed_mode_call"]

@@ -29,7 +29,7 @@ _OPTIM = re.compile(r"\boptim\.[A-Z]|[ ,]optim\b")
 _PRETRAINED = re.compile(r"pretrained\s*=\s*True")
 _SPEAKS = (
     ".eval()", "Loss(", "cross_entropy(", "nll_loss(", "requires_grad_(", "kaiming_", "xavier_", "orthogonal_",
-    "calculate_gain",
+    "calculate_gain", "load_state_dict(", "torch.load(", "load_from_checkpoint(",
 )  # fmt: skip
 _PLAIN_CONTAINER = re.compile(
     r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]"
