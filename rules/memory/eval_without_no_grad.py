@@ -101,6 +101,7 @@ class EvalWithoutNoGrad(Rule):
         how = {
             "mode": "in eval mode",
             "name": "only evaluated",
+            "data": "only evaluated",
             "measured": "only measured",
         }[found.why]
         message = (

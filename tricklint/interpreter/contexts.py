@@ -18,6 +18,7 @@ from tricklint.interpreter.values import (
     Func,
     Instance,
     Ref,
+    Unknown,
     Value,
     first,
     members,
@@ -43,6 +44,8 @@ def enter_from(m: Machine, node: cst.With, at: int) -> int:
     if func is not None:
         return run_around(m, node, at, func)
     value = m.eval(item.item)
+    if isinstance(value, Unknown) and m.grad is True:
+        m.grad = None  # it may switch autograd off
     enter(m, value)
     given = enter_own(m, value, node)
     if item.asname is not None:

@@ -9,6 +9,7 @@ import libcst as cst
 from tricklint.interpreter.behaviour import Behaviour, after, behaves, function, guesses, method
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.calls import call_unknown
+from tricklint.interpreter.classes import kind_of_class
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import is_statement
 from tricklint.interpreter.truth import truth
@@ -16,6 +17,7 @@ from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
     Bound,
+    Class,
     Instance,
     Namespace,
     Ref,
@@ -105,6 +107,9 @@ def guessed_method(m: Machine, model: Instance, name: str, args: CallArgs, node:
 def with_weights(m: Machine, result: Value, node: cst.CSTNode) -> Value:
     """What a `from_pretrained` of the program gives: a model with weights, even where it could not be followed."""
     models = [member for member in members(result) if isinstance(member, Instance) and member.kind == "module"]
+    owner = m.eval(node.func.value) if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) else None
+    if not models and isinstance(owner, Class) and owner.knows_bases and not kind_of_class(owner):
+        return result  # a tokenizer, a configuration
     if not models:
         result = made = Instance(Ref("<program>.from_pretrained"), node, m.file)
         made.kind, models = "module", [made]

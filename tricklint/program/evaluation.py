@@ -52,7 +52,7 @@ class Evaluation:
     node (in file): the pass itself; the call that leads to it, where a helper also trains or the pass is a method's of
     the model. region: the loop there, or the function without one, that may go below no_grad as a whole (`whole`). why:
     how the code tells: "mode" (the model is in eval mode, `mode` is the event), "name" (the loop's, function's or data's
-    own name), "measured" (only numbers are taken from it). called: the call or loop that evaluates, where node also
+    own name), "data" (a name in the function says where its data comes from), "measured" (only numbers are taken from it). called: the call or loop that evaluates, where node also
     trains. beside: it stands in a training step.
     """
 
@@ -183,12 +183,14 @@ def _judge(event: Forward, module: Instance, modes: Modes, reach: Reach) -> Eval
     whole = called is None and not _trains_elsewhere(level, reach, event)
     mode = modes.last(module, event)
     evaluating = mode is not None and mode.train is False
-    named = _named(event, found[outer - 1 : top], level, called)
+    named = _named(event, found[outer - 1 : top], called)
+    func = level.activation.func
+    data = not level.loops and func is not None and _names_data(func.node)
     looped = bool(level.loops) or level.depth < top
     if evaluating and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
         return Evaluation(event, level.file, level.node, region, "mode", mode, whole, called)
-    if named and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
-        return Evaluation(event, level.file, level.node, region, "name", None, whole, called)
+    if (named or data) and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
+        return Evaluation(event, level.file, level.node, region, "name" if named else "data", None, whole, called)
     measured: list[str] = []
     if only_detached(level.file.tree, level.node, measured) and measured:
         return Evaluation(event, level.file, level.node, region, "measured", None, whole, called)
@@ -233,7 +235,7 @@ def _beside_training(event: Forward, module: Instance, modes: Modes, level: Leve
     return None
 
 
-def _named(event: Forward, within: list[Level], level: Level, called: tuple[FileModule, cst.CSTNode] | None) -> bool:
+def _named(event: Forward, within: list[Level], called: tuple[FileModule, cst.CSTNode] | None) -> bool:
     """Names say that the pass is meant for evaluation: of the loop it stands in, of what the evaluating call is given, or
     of the function, where the loop does not say that it goes over training data."""
     loops = [loop for each in within for loop in each.loops] or list(event.loops[-1:])
@@ -251,10 +253,8 @@ def _named(event: Forward, within: list[Level], level: Level, called: tuple[File
         each.activation.func.name for each in within if each.activation.func is not None
     ]
     trains = any(speaks_of(TRAINING, word) for word in words | named)
-    if any(speaks_of(EVALUATION, name) for name in functions) and not trains:
-        return True
-    func = level.activation.func
-    return not level.loops and func is not None and _names_data(func.node)
+    # `test(train_loader)`, `train_eval`: names that contradict each other say nothing
+    return any(speaks_of(EVALUATION, name) for name in functions) and not trains
 
 
 def _in_one_function(mode: Event, event: Event) -> bool:
