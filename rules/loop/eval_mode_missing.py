@@ -135,9 +135,6 @@ class EvalModeMissing(Rule):
             layer = behaves_differently(module)
             if layer is None:
                 continue
-            before = modes.last(module, forward)
-            if (before is not None and before.train is not True) or (before is None and layer.starts_in_eval):
-                continue
             for loop in forward.loops:
                 inside = [
                     mode
@@ -145,9 +142,14 @@ class EvalModeMissing(Rule):
                     if modes.covers(mode, module) and happens_with(mode, forward)
                 ]
                 stops = [mode for mode in inside if mode.train is False]
-                if not stops or len(stops) != len(inside) or stops[0].seq < forward.seq:
+                if not stops or len(stops) != len(inside):
                     continue
                 stop = stops[0]
+                before = modes.last(module, stop)
+                if (before is not None and before.train is not True) or (before is None and layer.starts_in_eval):
+                    continue
+                if stop.seq < forward.seq and not evaluated_between(program, module, stop, forward):
+                    continue  # it trains in eval mode on purpose
                 if id(stop.node) in seen or unfollowed_mode_call(program, forward, "train"):
                     continue
                 if copies_models(forward, stop) or not reach.trains(loop.serial, forward):
@@ -164,6 +166,14 @@ class EvalModeMissing(Rule):
                     file, node = level.file, level.node
                     evidence.insert(0, program.evidence(stop.file, stop.node, "the mode is set here"))
                 yield program.finding(self, file, node, message, evidence)
+
+
+def evaluated_between(program: Program, module: Instance, stop: Event, forward: Event) -> bool:
+    """The model was put in eval mode for passes of its own, before the one that trains."""
+    return any(
+        stop.seq < each.seq < forward.seq and each.subject is module and each.grad is False
+        for each in program.events(Forward)
+    )
 
 
 def copies_models(*events: Event) -> bool:

@@ -154,9 +154,7 @@ class SchedulerBeforeOptimizer(Rule):
         if not around:
             return None
         inner, outer = event.loops[-1], around[-1]
-        if inner.one_by_one or not any(
-            step.loops and step.loops[-1].serial == inner.serial and surely_with(event, step) for step in steps
-        ):
+        if not any(step.loops and step.loops[-1].serial == inner.serial and surely_with(event, step) for step in steps):
             return None
         if inner.node is outer.node or not isinstance(inner.node, (cst.For, cst.While)):
             return None

@@ -95,6 +95,7 @@ def carries_graph(tensor: Tensor, backpropagated: set[int], depth: int = 0) -> b
 
 def _holds(made: dict[int, Tensor], *nodes: cst.CSTNode) -> bool:
     """The backpropagated value was computed from the total itself."""
+    nodes += tuple(node.value for node in nodes if isinstance(node, cst.Assign))  # `total = total + loss`
     return any(t.node is node for t in made.values() for node in nodes if not isinstance(node, cst.Call))
 
 
