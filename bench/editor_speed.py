@@ -166,7 +166,7 @@ def main() -> None:
         print(
             f"  {options.flood} fast changes: all findings {last:.2f} s after the last, {before} -> {client.memory()} MB"
         )
-        print(f"  processes {len(client.processes())}, published after the last change by the server only once settled")
+        print(f"  processes {len(client.processes())}")
     client.ask(2, "shutdown", None)
     client.send(method="exit", params=None)
     client.process.wait(20)
