@@ -65,6 +65,7 @@ class Project:
     ) -> None:
         self.sources = dict(sources)
         self.import_roots = tuple(import_roots)
+        self._more_roots: tuple[Path, ...] = ()
         self._load = load
         self._watch = watch
         self._read = read
@@ -164,7 +165,7 @@ class Project:
 
     def _search(self, dotted: str, importer: Path) -> Path | None:
         parts = dotted.split(".")
-        roots = [importer.parent, *self.import_roots]
+        roots = [importer.parent, *self.import_roots, *self._more_roots]
         top = [root for root in self.import_roots if root in importer.parents]
         if top:  # the folders between the file and the outermost import root: a script may be started in any of them
             outermost = min(top, key=lambda root: len(root.parts))
@@ -183,9 +184,16 @@ class Project:
                     return found
         return None
 
+    def add_root(self, folder: Path) -> None:
+        """Absolute imports are searched in that folder of the project too: the program puts it on `sys.path`."""
+        known = (*self.import_roots, *self._more_roots)
+        if folder not in known and any(root in folder.parents for root in self.import_roots) and folder.is_dir():
+            self._more_roots += (folder,)
+            self._found.clear()
+
     def is_namespace(self, dotted: str, importer: Path) -> Path | None:
         """A folder without `__init__.py` that `import dotted` may mean."""
-        for root in (importer.parent, *self.import_roots):
+        for root in (importer.parent, *self.import_roots, *self._more_roots):
             folder = root.joinpath(*dotted.split("."))
             if folder.is_dir() and any(folder.glob("*.py")):
                 return folder

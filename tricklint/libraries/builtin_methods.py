@@ -104,11 +104,17 @@ def dict_method(m: Machine, value: Dict, name: str, args: CallArgs, node: cst.CS
     return UNKNOWN
 
 
+_TEXT = frozenset((
+    "lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace", "split", "rsplit", "partition",
+    "rpartition", "removeprefix", "removesuffix", "format", "join", "title", "capitalize",
+))  # fmt: skip
+
+
 def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if not isinstance(value.value, str):
         return UNKNOWN
     given = [first(a) for a in args.positional]
-    if name in ("lower", "upper", "strip", "startswith", "endswith", "replace", "split", "format", "join", "title"):
+    if name in _TEXT:
         try:
             if name == "join" and given and isinstance(given[0], Sequence):
                 items = [first(i) for i in given[0].items]
@@ -122,8 +128,8 @@ def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.
                 if not modest(name, value.value, [a.value for a in given if isinstance(a, Const)]):
                     return UNKNOWN
                 result = getattr(value.value, name)(*(a.value for a in given))  # type: ignore[union-attr]
-                if isinstance(result, list):
-                    return Sequence("list", tuple(Const(i, value.default) for i in result), False, node, m.file)
+                if isinstance(result, (list, tuple)):
+                    return Sequence("list" if isinstance(result, list) else "tuple", tuple(Const(i, value.default) for i in result), False, node, m.file)
                 return folded(lambda: result, value, *given)
         except Exception:
             return UNKNOWN

@@ -40,6 +40,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.paramsets import Attr, ParamSet, type_names
+from tricklint.libraries.paths import path_text
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_nn import set_module_attribute
 
@@ -54,6 +55,9 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
                     "max": max}[name]  # fmt: skip
             values = [a.value for a in given if isinstance(a, Const)]
             return folded(lambda: func(*values), *given)  # type: ignore[operator]
+    if name == "str" and given and isinstance(given[0], Instance):
+        text = path_text(given[0])
+        return Const(text) if text is not None else UNKNOWN
     if name in ("float", "int", "round", "max", "min"):
         shares = [a for a in given if isinstance(a, Share)]
         if shares:

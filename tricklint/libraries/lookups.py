@@ -1,0 +1,61 @@
+"""Things that a program looks up by name: `eval`, `sys.modules`, and what it adds to the folders of imports."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from tricklint.interpreter.arguments import arguments
+from tricklint.interpreter.behaviour import Behaviour, behaves, function
+from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.imports import ModuleValue, import_module
+from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.values import NONE, UNKNOWN, Const, Ref, Sequence, Unknown, Value, first
+from tricklint.libraries.paths import path_text, places
+from tricklint.source.tree import walk
+
+LONGEST = 300  # characters of an expression in a string
+
+
+@function("builtins.eval", "ast.literal_eval")
+def evaluated(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """`eval(args.arch + "()")`: a name, a call of one with plain arguments, or a literal. It is read, never run."""
+    text = first(args.positional[0]) if args.positional else None
+    if not isinstance(text, Const) or not isinstance(text.value, str) or len(text.value) > LONGEST:
+        return UNKNOWN
+    try:
+        expression = cst.parse_expression(text.value.strip())
+    except Exception:  # libcst raises more than ParserSyntaxError
+        return UNKNOWN
+    call = expression if isinstance(expression, cst.Call) else None
+    parts = [expression] if call is None else [call.func, *(arg.value for arg in call.args)]
+    # what happens within has no place in the file: only the outermost call may do more than name something
+    if any(isinstance(each, (cst.Call, cst.Lambda, cst.NamedExpr, cst.CompFor)) for part in parts for each in walk(part)):
+        return UNKNOWN
+    if call is None:
+        found = m.eval(expression)
+        inner = first(found)
+        return Const(inner.value, inner.default or text.default, inner.place) if isinstance(inner, Const) else found
+    return m.call(m.eval(call.func), arguments(m, call), node)
+
+
+@behaves(Ref)
+class OfLibraries(Behaviour):
+    def item(self, m: Machine, value: Ref, index: Value, node: cst.CSTNode) -> Value | None:
+        """`sys.modules[__name__]`"""
+        if value.name != "sys.modules":
+            return None
+        at = first(index)
+        if isinstance(at, Const) and isinstance(at.value, str) and at.value != "__main__":
+            return import_module(m, at.value)
+        return ModuleValue(m.file) if isinstance(at, (Const, Unknown)) and not m.file.is_package else UNKNOWN
+
+
+@function("sys.path.append", "sys.path.insert", "sys.path.extend", "site.addsitedir")
+def more_folders(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """The program imports from these folders too."""
+    given = first(args.positional[-1]) if args.positional else None
+    for value in given.items if isinstance(given, Sequence) else args.positional[-1:]:
+        text = path_text(value)
+        for folder in places(m, text) if text is not None else ():
+            m.project.add_root(folder)
+    return NONE
