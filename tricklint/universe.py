@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,13 +43,17 @@ class Universe:
     load_until: float | None = None
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
     touched: set[Path] = field(default_factory=set)  # what `load` and `read` were asked for since it was cleared
+    walked: tuple[Path, ...] = ()  # the folders all of whose files are looked at
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
     _data: dict[Path, Raw | None] = field(default_factory=dict)
 
     def load(self, path: Path) -> Source | None:
-        """A file beyond the universe that some import leads to; None when it cannot be read or parsed."""
+        """A file beyond the universe that some import leads to; None when it cannot be read or parsed. That nothing is
+        there is remembered too: a result no longer holds once it appears."""
         if path in self.digests:
             return self.sources.get(path)
+        if any(path.is_relative_to(folder) for folder in self.walked) and not path.exists():
+            return None  # should it appear, it is among the files that were asked for
         self.touched.add(path)
         if path not in self._loaded:
             self._loaded[path] = self._load(path)
@@ -101,11 +106,13 @@ def read_universe(paths: Sequence[Path], settings: Settings, shelf: Shelf) -> tu
     asked, problems = collect([path for path in paths if path not in shelf.open], settings)
     asked += open_
     everything = set(asked)
+    walked = [Path(os.path.abspath(path)) for path in paths if Path(path).is_dir()]
     if open_ or any(not Path(path).is_dir() for path in paths):
         # Only some files were named, as pre-commit does: rules still look across the whole project.
         if settings.config_file or any((settings.root / name).exists() for name in (".git", *PROJECT_FILES)):
             everything.update(collect([settings.root], settings)[0])
-    universe = Universe(frozenset(asked), settings, shelf, problems=problems)
+            walked.append(settings.root)
+    universe = Universe(frozenset(asked), settings, shelf, problems=problems, walked=tuple(walked))
     raws = {}
     for path in sorted(everything):
         try:

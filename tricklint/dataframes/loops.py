@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import libcst as cst
@@ -518,13 +518,12 @@ def _leaks(loop: RowLoop, name: str) -> None:
     tree, scope = loop.tree, scope_of(loop.tree, loop.loop)
     start, end = tree.offsets(loop.target or loop.loop)[0], _end(tree, loop.loop)
     bound_again = False
-    for use in uses(_body(scope), name):
-        at = tree.offsets(use)[0]
-        if scope_of(tree, use) is not scope and not start <= at < end and not is_stored(tree, use):
+    for use, at, within, stored in _uses_of(tree, _body(scope), name):
+        if within is not scope and not start <= at < end and not stored:
             loop.leaks.append(Use(use, f"a function reads `{name}` by its name"))
             continue
         if at < end:
-            if at < start and _same_outer_loop(tree, loop.loop, use) and not is_stored(tree, use):
+            if at < start and not stored and _same_outer_loop(tree, loop.loop, use):
                 earlier = any(
                     is_stored(tree, other) and tree.offsets(other)[0] < at
                     for other in uses(_outer_loop(tree, loop.loop) or scope, name)
@@ -532,11 +531,17 @@ def _leaks(loop: RowLoop, name: str) -> None:
                 if not earlier:
                     loop.leaks.append(Use(use, f"`{name}` is read in the next turn of the outer loop"))
             continue
-        if is_stored(tree, use):
+        if stored:
             bound_again = True
         elif not bound_again:
             loop.leaks.append(Use(use, f"`{name}` is read after the loop"))
             return
+
+
+@lru_cache(maxsize=64)
+def _uses_of(tree: Tree, body: cst.CSTNode, name: str) -> list[tuple[cst.Name, int, cst.CSTNode, bool]]:
+    """The uses of a name with where they begin, the scope they stand in, and whether they store: asked for each loop."""
+    return [(use, tree.offsets(use)[0], scope_of(tree, use), is_stored(tree, use)) for use in uses(body, name)]
 
 
 def _outer_loop(tree: Tree, node: cst.CSTNode) -> cst.For | cst.While | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import libcst as cst
 
@@ -23,6 +24,7 @@ def dotted(node: cst.CSTNode | None) -> str:
     return ""
 
 
+@lru_cache(maxsize=16)
 def imports_of(tree: Tree) -> dict[str, str]:
     """What each imported name of the file stands for, wherever the import is: `osp` -> `os.path`."""
     found: dict[str, str] = {}
@@ -60,23 +62,27 @@ def names_of(target: cst.CSTNode) -> set[str]:
     return set()
 
 
-def binds(node: cst.CSTNode, name: str) -> bool:
-    """Whether a function, lambda or comprehension has a variable of its own called `name`."""
+def bound_by(node: cst.CSTNode) -> frozenset[str]:
+    """The variables of its own that a function, lambda or comprehension has."""
+    bound: set[str] = set()
     if isinstance(node, (cst.FunctionDef, cst.Lambda)):
         params = node.params
-        if any(param.name.value == name for param in (*params.params, *params.kwonly_params, *params.posonly_params)):
-            return True
+        bound = {param.name.value for param in (*params.params, *params.kwonly_params, *params.posonly_params)}
         stars = (params.star_arg, params.star_kwarg)
-        if any(isinstance(star, cst.Param) and star.name.value == name for star in stars):
-            return True
-        return isinstance(node, cst.FunctionDef) and name in _assigned_in(node.body)
-    if isinstance(node, _COMPREHENSIONS):
+        bound |= {star.name.value for star in stars if isinstance(star, cst.Param)}
+        if isinstance(node, cst.FunctionDef):
+            bound |= _assigned_in(node.body)
+    elif isinstance(node, _COMPREHENSIONS):
         each: cst.CompFor | None = node.for_in
         while each is not None:
-            if name in names_of(each.target):
-                return True
+            bound |= names_of(each.target)
             each = each.inner_for_in
-    return False
+    return frozenset(bound)
+
+
+def binds(node: cst.CSTNode, name: str) -> bool:
+    """Whether a function, lambda or comprehension has a variable of its own called `name`."""
+    return name in bound_by(node)
 
 
 def _assigned_in(body: cst.CSTNode) -> set[str]:
@@ -105,33 +111,41 @@ def uses(region: cst.CSTNode, name: str) -> Iterator[cst.Name]:
 
     Attribute names, keyword names and variables of the same name in inner functions and comprehensions are others.
     """
-    if isinstance(region, cst.Name):
-        if region.value == name:
-            yield region
-        return
-    if isinstance(region, cst.Attribute):
-        yield from uses(region.value, name)
-        return
-    if isinstance(region, cst.Arg):
-        yield from uses(region.value, name)
-        return
-    if isinstance(region, (cst.ImportAlias, cst.ImportFrom, cst.Import)):
-        return
-    if isinstance(region, (cst.FunctionDef, cst.Lambda)) and binds(region, name):
-        parts: list[cst.CSTNode] = list(getattr(region, "decorators", ()))
-        parts += [p.default for p in (*region.params.params, *region.params.kwonly_params) if p.default is not None]
-        for part in parts:
-            yield from uses(part, name)
-        return
-    if isinstance(region, _COMPREHENSIONS) and binds(region, name):
-        yield from uses(region.for_in.iter, name)
-        return
-    for child in children(region):
-        if isinstance(region, (cst.FunctionDef, cst.ClassDef)) and child is region.name:
-            continue
-        if isinstance(region, cst.Param) and child is region.name:
-            continue
-        yield from uses(child, name)
+    # Of a whole file or function many names are asked, once for each loop in it: one walk answers them all.
+    found = _uses_in_all(region) if isinstance(region, (cst.Module, cst.FunctionDef)) else _uses(region)
+    return iter(found.get(name, ()))
+
+
+def _uses(region: cst.CSTNode) -> dict[str, list[cst.Name]]:
+    found: dict[str, list[cst.Name]] = {}
+    # Parts of a function or comprehension that see the variables outside it, and which of those are hidden there.
+    outside: dict[int, frozenset[str]] = {}
+    stack: list[tuple[cst.CSTNode, frozenset[str]]] = [(region, frozenset())]
+    while stack:
+        node, hidden = stack.pop()
+        hidden = outside.get(id(node), hidden)
+        if isinstance(node, cst.Name):
+            if node.value not in hidden:
+                found.setdefault(node.value, []).append(node)
+        elif isinstance(node, (cst.Attribute, cst.Arg)):
+            stack.append((node.value, hidden))
+        elif not isinstance(node, (cst.ImportAlias, cst.ImportFrom, cst.Import)):
+            inside = hidden
+            if isinstance(node, (cst.FunctionDef, cst.Lambda)):
+                parts: list[cst.CSTNode] = list(getattr(node, "decorators", ()))
+                given = (*node.params.params, *node.params.kwonly_params)
+                parts += [param.default for param in given if param.default is not None]
+                outside.update((id(part), hidden) for part in parts)
+                inside = hidden | bound_by(node)
+            elif isinstance(node, _COMPREHENSIONS):
+                outside[id(node.for_in.iter)] = hidden
+                inside = hidden | bound_by(node)
+            own = node.name if isinstance(node, (cst.FunctionDef, cst.ClassDef, cst.Param)) else None
+            stack += [(child, inside) for child in reversed(children(node)) if child is not own]
+    return found
+
+
+_uses_in_all = lru_cache(maxsize=16)(_uses)
 
 
 def variables(region: cst.CSTNode) -> set[str]:

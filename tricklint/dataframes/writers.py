@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import libcst as cst
 
@@ -58,11 +59,20 @@ def _is_attribute_call(tree: Tree, call: cst.Call) -> bool:
     )
 
 
+@lru_cache(maxsize=16)
+def _functions(tree: Tree) -> dict[str, cst.FunctionDef]:
+    """The first function of each name in a file."""
+    found: dict[str, cst.FunctionDef] = {}
+    for node in walk(tree.module):
+        if isinstance(node, cst.FunctionDef):
+            found.setdefault(node.name.value, node)
+    return found
+
+
 def _function(tree: Tree, call: cst.Call) -> cst.FunctionDef | None:
     """The function of the file that a call runs: a method of the same class, or a function by its name."""
     if isinstance(call.func, cst.Name):
-        name = call.func.value
-        return next((node for node in walk(tree.module) if isinstance(node, cst.FunctionDef) and node.name.value == name), None)
+        return _functions(tree).get(call.func.value)
     if isinstance(call.func, cst.Attribute) and isinstance(call.func.value, cst.Name) and call.func.value.value == "self":
         holder = next((up for up in tree.ancestors(call) if isinstance(up, cst.ClassDef)), None)
         for statement in holder.body.body if holder is not None else ():

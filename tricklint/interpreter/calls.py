@@ -125,9 +125,10 @@ def call_unknown(m: Machine, args: CallArgs, node: cst.CSTNode, name: str, of: V
 
 
 def invoke(m: Machine, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:
-    running = sum(1 for frame in m.frames if frame.func is not None and frame.func.node is func.node)
+    calls = [frame.func.node for frame in m.frames if frame.func is not None]  # a file that imports another is no call
+    running = sum(1 for each in calls if each is func.node)
     times = m.calls_of[id(func.node)] = m.calls_of.get(id(func.node), 0) + 1
-    deep = len(m.frames) > (m.max_depth if m.spent < ENDLESS else m.depth_when_endless)
+    deep = len(calls) + 1 > (m.max_depth if m.spent < ENDLESS else m.depth_when_endless)
     if deep or running >= 2 or times > MAX_CALLS:
         m.cover(func)
         return call_unknown(m, args, node, func.name)

@@ -147,7 +147,10 @@ class Project:
         return [module for module in self._modules.values() if module is not None]
 
     def _exists(self, path: Path) -> bool:
-        return path in self.sources or path.is_file()
+        if path in self.sources or path.is_file():
+            return True
+        self._load(path)  # that nothing is there counts as long as nothing is
+        return False
 
     def _under(self, root: Path, parts: Sequence[str]) -> Path | None:
         base = root.joinpath(*parts)

@@ -1,0 +1,54 @@
+"""What used to be lost without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from tests.fuzz.oracle import judge
+from tests.hostile.conftest import BAD, Clone
+from tricklint.cli import main
+
+
+def cached(*args: str) -> list[str]:
+    result = CliRunner().invoke(main, ["check", *args, "--output-format", "concise"], catch_exceptions=False)
+    return [line.split()[1] for line in result.stdout.splitlines() if ": TRK" in line]
+
+
+def test_the_cache_notices_a_file_that_appears_outside(clone: Clone) -> None:
+    """`check scripts/`: what its scripts import lies beside the folder, or will."""
+    (clone.root / "train.py").unlink()
+    script = BAD.replace(
+        "net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))", "net = Net()"
+    )
+    clone.write({"scripts/train.py": script.replace("import torch\n", "import torch\nfrom models.net import Net\n")})
+    assert "TRK601" not in cached("scripts")
+    assert "TRK601" not in cached("scripts")
+    net = "from torch import nn\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    net += "        self.a = nn.Linear(4, 4)\n        self.b = nn.BatchNorm1d(4)\n    def forward(self, x):\n        return self.b(self.a(x))\n"
+    clone.write({"models/__init__.py": "", "models/net.py": net})
+    assert "TRK601" in cached("scripts") == cached("scripts", "--no-cache")
+    (clone.root / "models/net.py").unlink()
+    assert "TRK601" not in cached("scripts")
+
+
+def test_a_chain_of_imports(tmp_path: Path) -> None:
+    files = {
+        "m0.py": b"from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))\n"
+    }
+    for number in range(1, 40):
+        files[f"m{number}.py"] = f"from m{number - 1} import make\n".encode()
+    net = BAD.splitlines()[3]
+    files["train.py"] = BAD.replace(net, "from m39 import make\nnet = make()").encode()
+    assert judge(files, fix=False).codes.get("TRK601") == 1
+
+
+def test_code_that_runs_below_a_chain_of_imports() -> None:
+    """A call in a file that is imported by a file that is imported … is as deep as a call in a script."""
+    net = BAD.splitlines()[3]
+    files = {"m0.py": f"from torch import nn\ndef make():\n    {net}\n    return net\nNET = make()\n".encode()}
+    for number in range(1, 40):
+        files[f"m{number}.py"] = f"from m{number - 1} import NET\nNAME = str(NET)\n".encode()
+    files["train.py"] = BAD.replace(net, "from m39 import NET as net").encode()
+    assert judge(files, fix=False).codes.get("TRK601") == 1
