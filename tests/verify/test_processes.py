@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,23 @@ def test_runs_side_by_side_have_ports_of_their_own() -> None:
     assert len(ports) == 59
     assert all(10_000 <= port < 60_000 for port in ports)
     assert own_port(0, 3) == 0
+
+
+MEETING = """
+import os, socket, torch.distributed as dist
+from tricklint.verify.runner.children import _own_ports, own_port
+_own_ports(4)
+os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29519")
+dist.init_process_group("gloo", rank=0, world_size=1)
+
+def open_(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+print(open_(29519), open_(own_port(29519, 4)))
+"""
+
+
+def test_processes_meet_on_the_runs_own_port_and_not_on_the_scripts() -> None:
+    done = subprocess.run([sys.executable, "-c", MEETING], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "True"], done.stderr
