@@ -30,6 +30,13 @@ _TV_MODEL = re.compile(
     r"mobilenetv3|efficientnet|convnext|regnet|vision_transformer|swin_transformer|shufflenetv2|mnasnet|maxvit)\.(\w+)$"
 )
 _CACHE: dict[str, str] = {}
+_SAME: dict[str, str] = {}
+
+
+def same_as(name: str, known: str) -> None:
+    """From now on the dotted `name` means `known`: a package's own base is `torch.nn.Module`, its `adamw` torch's."""
+    _SAME[name] = canonical(known)
+    _CACHE.clear()
 
 
 def canonical(name: str) -> str:
@@ -41,6 +48,8 @@ def canonical(name: str) -> str:
 
 
 def _canonical(name: str) -> str:
+    if name in _SAME:
+        return _SAME[name]
     for prefix, to in _PREFIXES.items():
         if name == prefix or name.startswith(prefix + "."):
             name = to + name[len(prefix) :]
