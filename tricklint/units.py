@@ -70,7 +70,7 @@ def units(universe: Universe, sources: Mapping[Path, Source], *, whole: bool = F
         roots = [path for path in roots if path in universe.entries]
         start = [path for path in start if path in universe.entries]
     whole = whole or universe.settings.trace or universe.entries is not None
-    if len(roots) <= FEW or whole:
+    if min(len(roots), len(start)) <= FEW or whole:  # of a library of models only what trains is followed
         return [Unit(tuple(roots), tuple(start), frozenset(sources))] if roots else []
     imports = Imports({path: source.text for path, source in sources.items()}, universe.import_roots())
     everywhere = {path for path, source in sources.items() if source.ask(_has_rows)}
