@@ -12,6 +12,7 @@ from tricklint.check import known_rules
 from tricklint.crew import Task
 from tricklint.inquiry import answer
 from tricklint.source.screen import with_deep_stack
+from tricklint.source.text import SourceError
 from tricklint.units import Tidy, Unit
 from tricklint.universe import Universe
 
@@ -31,7 +32,10 @@ def _follow(stream: IO[bytes], out: IO[bytes]) -> None:
     universe = Universe(task.asked, task.settings, digests=dict.fromkeys(task.broken))
     tidy = Tidy()
     while isinstance(unit := wire.read(stream), Unit):
-        universe.sources = {path: universe.shelf.read(path).source for path in sorted(unit.files)}
+        try:
+            universe.sources = {path: universe.shelf.read(path).source for path in sorted(unit.files)}
+        except SourceError:  # it changed meanwhile: whoever asked has the texts
+            return
         out.write(wire.pack(answer(universe, unit, rules, universe.sources)))
         out.flush()
         tidy.after(unit, universe.sources)

@@ -98,6 +98,7 @@ def _answers(
             if memory.recall(key) is None:
                 memory.keep(key, answer(universe, part, rules, sources))
                 tidy.after(part, sources)
+        tidy.end()
     memory.only(keys)
     return [memory.recall(key) or Answer() for key in keys]
 

@@ -94,7 +94,13 @@ class Tidy:
 
     def __init__(self) -> None:
         self._size = 0
-        gc.freeze()
+        self._froze = not gc.get_freeze_count()  # what the caller froze is left alone
+        if self._froze:
+            gc.freeze()
+
+    def end(self) -> None:
+        if self._froze:
+            gc.unfreeze()
 
     def after(self, unit: Unit, sources: Mapping[Path, Source]) -> None:
         for path in unit.files:
