@@ -47,7 +47,7 @@ from tricklint.libraries.events import (
     PlainContainer,
     WeightsLoaded,
 )
-from tricklint.libraries.facts import Load, ModuleFacts
+from tricklint.libraries.facts import Load, ModuleFacts, TrainerFacts
 from tricklint.libraries.modules import adopt
 from tricklint.libraries.parameters import compared_for_nothing, freeze
 from tricklint.libraries.paramsets import ParamSet
@@ -84,6 +84,11 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
         made = Namespace(node, m.file)
         made.fields.update(value.fact(ModuleFacts).init_arguments)
         return made
+    if name == "trainer" and isinstance(value.cls, Class) and "lightning.LightningModule" in value.cls.libraries():
+        trainer = Instance(Ref("lightning.Trainer"), node, m.file)
+        trainer.kind = "trainer"
+        trainer.fact(TrainerFacts).framework, trainer.fact(TrainerFacts).model = "lightning", value
+        return trainer
     if name in ("weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias") and is_layer(m, value):
         return ParamSet(value, "param", (Pred("attr", (name,)),), True, node=node)
     if name in _TENSOR_ATTRIBUTES:

@@ -44,6 +44,8 @@ _FILLS = re.compile(
 _IMPORTED = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n#]+)", re.MULTILINE)
 _RUNS = re.compile(r"^(?!def\b|class\b|import\b|from\b|return\b)[\w., ]+(?:=\s*[\w.]+\s*)?\(", re.MULTILINE)
 _WORD = re.compile(r"\w+")
+# What builds objects that a configuration names
+_CONFIGURED = ("hydra.main(", "instantiate(", "LightningCLI(")
 DRIVERS = 40  # scripts beyond the roots that may start a project
 
 
@@ -68,7 +70,8 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
 
 
 def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Path]) -> list[Path]:
-    """Scripts that import a training file and run something: they say with which arguments it trains."""
+    """Scripts that import a training file and run something: they say with which arguments it trains. Or they leave it to
+    a configuration to name what is built."""
     stems = {path.stem for path in training if path.suffix == ".py" and path.stem != "__init__"}
     stems |= {path.parent.name for path in training if path.stem == "__init__"}
     found: list[Path] = []
@@ -83,9 +86,10 @@ def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Pat
             or "test" in path.stem
         ):
             continue
-        if not any(stem in text for stem in stems) or not source.ask(_runs):
+        by_name = any(word in text for word in _CONFIGURED)
+        if not (by_name or any(stem in text for stem in stems)) or not source.ask(_runs):
             continue
-        if stems.intersection(source.ask(_imported)):
+        if by_name or stems.intersection(source.ask(_imported)):
             found.append(path)
             if len(found) == DRIVERS:
                 break
