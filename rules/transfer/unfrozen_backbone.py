@@ -130,16 +130,15 @@ class UnfrozenBackbone(Rule):
         )
 
     @staticmethod
-    def finetuning_callback(program: Program, entries: set[str]) -> bool:
-        """Whether one of these entries makes a callback that freezes and thaws the backbone by itself."""
+    def finetuning_entries(program: Program) -> set[str]:
+        """Entries that make a callback which freezes and thaws the backbone by itself."""
+        found: set[str] = set()
         for event in program.events(Made, Built):
-            if event.entry not in entries:
-                continue
             made = event.subject
             names = (made.library, *(made.cls.libraries() if isinstance(made.cls, Class) else ()))
             if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names):
-                return True
-        return False
+                found.add(event.entry)
+        return found
 
     def trained_whole(self, program: Program, backbone: Backbone) -> Event | None:
         """The event that trains every parameter of the backbone at the head's rate, or None when that is not so."""
@@ -157,7 +156,8 @@ class UnfrozenBackbone(Rule):
             for missed in program.events(FreezeMissed)
         ):
             return None  # it is meant to be frozen: noop-freeze says what is wrong, and its edit mends both
-        if self.finetuning_callback(program, {event.entry for event in training}):
+        callbacks: set[str] = program.remember("finetuning entries", lambda: self.finetuning_entries(program))
+        if any(event.entry in callbacks for event in training):
             return None
         new_head = bool(backbone.heads) or bool(model.fact(ModuleFacts).new_head)
         if not new_head and not any(bb.has_new_layers(container, model) for container in outer):

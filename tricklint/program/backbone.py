@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -127,7 +128,7 @@ def copied_backbones(program: Program, built: dict[int, Built], seen: set[int]) 
         filled |= {id(child) for _, child in submodules(part)}
         if not load.sure:
             continue
-        for model, _ in program.trained.values():
+        for model in containers(program, part):
             if isinstance(model.cls, Class) and model is not part and id(part) in modules_below(model):
                 copies.setdefault(id(model), (model, []))[1].append(load)
     for model, loads in copies.values():
@@ -164,7 +165,17 @@ def trains_something(module: Instance) -> bool:
 
 def containers(program: Program, model: Instance) -> list[Instance]:
     """Trained modules that hold `model` (or a part of it) below them, `model` itself included when it is trained."""
-    return [module for module, _ in program.trained.values() if id(model) in held(module)]
+    around: dict[int, list[Instance]] = program.remember("trained modules around", lambda: _around(program))
+    return around.get(id(model), [])
+
+
+def _around(program: Program) -> dict[int, list[Instance]]:
+    """The trained modules that hold a module (or a part of it), by its id."""
+    found: dict[int, list[Instance]] = defaultdict(list)
+    for module, _ in program.trained.values():
+        for each in held(module):
+            found[each].append(module)
+    return found
 
 
 def has_new_layers(outer: Instance, model: Instance) -> bool:

@@ -45,7 +45,8 @@ def behind(value: Value, seen: set[int] | None = None) -> Iterator[Tensor]:
     """Every tensor in the data flow behind `value`, itself among them."""
     known: set[int] = set() if seen is None else seen
     stack: list[Value] = [value]
-    while stack and len(known) < MOST:
+    before = len(known)
+    while stack and len(known) - before < MOST:
         for member in members(stack.pop()):
             if id(member) in known:
                 continue
