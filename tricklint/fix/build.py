@@ -11,6 +11,7 @@ import builtins
 import keyword
 import sys
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import libcst as cst
 
@@ -299,10 +300,16 @@ def names_in(node: cst.CSTNode) -> set[str]:
     return {each.value for each in walk(node) if isinstance(each, cst.Name)}
 
 
+@lru_cache(maxsize=16)
+def _taken(scope: cst.CSTNode) -> frozenset[str]:
+    """Names that are of no use for something new; asked by every fix in a file."""
+    return frozenset(names_in(scope)) | frozenset(dir(builtins)) | frozenset(keyword.kwlist)
+
+
 def name_for(tree: Tree, scope: cst.CSTNode, *wanted: str) -> str:
     """The first of `wanted` that `scope` (a function, or the whole module) uses for nothing, or the last with a number
     behind. What other functions call their own is of no matter."""
-    taken = names_in(scope) | set(dir(builtins)) | set(keyword.kwlist)
+    taken = _taken(scope)
     for name in wanted:
         if name not in taken:
             return name
