@@ -17,6 +17,7 @@ from tricklint.source.screen import syntax_error
 from tricklint.source.text import Cell, Problem, Source, SourceError, dominant_newline
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_MARKER = re.compile(r"\[cell [0-9]+\](\.*)")
 _DECODER = json.JSONDecoder()
 
 
@@ -142,9 +143,8 @@ class _Reading:
 
 def _read(path: Path, raw_cells: list[_RawCell]) -> _Reading:
     # A marker that no cell holds: dots are added until it is unlike every line of the notebook.
-    dots = ""
-    while any(f"[cell {index}]{dots}" in cell.text for cell in raw_cells for index in range(len(raw_cells))):
-        dots += "."
+    runs = [len(match[1]) for cell in raw_cells for match in _MARKER.finditer(cell.text)]
+    dots = "." * (max(runs) + 1) if runs else ""
     parts: list[str] = []
     cells: list[Cell] = []
     replaced: list[str] = []
