@@ -170,6 +170,8 @@ def test_each_file_has_its_nearest_configuration(project: Project) -> None:
     assert shown.count("# rules that run:") == 3
     assert "# pkg_a/tricklint.toml; project " in shown
     assert 'fail-on = "error"' in shown
+    assert "TRK705" in shown
+    assert "TRK706" not in shown  # it needs --trace
 
 
 def test_a_wrong_configuration_below_is_named(project: Project) -> None:

@@ -44,7 +44,8 @@ def settings(found: Sequence[Group]) -> int:
             click.echo()
         file = group.settings.config_file
         click.echo(f"# {shown_path(file) if file else 'no configuration file'}; project {group.settings.root}")
-        rules = [rule.code for rule in select(known_rules(group.settings), group.settings)]
+        chosen = select(known_rules(group.settings), group.settings)
+        rules = [rule.code for rule in chosen if group.settings.trace or not rule.needs_trace]
         click.echo(f"# rules that run: {' '.join(rules) or 'none'}")
         for line in _lines(group.settings):
             click.echo(line)
