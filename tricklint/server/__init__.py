@@ -12,6 +12,11 @@ import click
 @click.command()
 def server() -> None:
     """Start the language server on standard input and output: diagnostics, and fixes as quick fixes."""
+    import os
+
     from tricklint.server.app import build
 
-    build().start_io()
+    # Nothing that is printed may come between the messages, and the streams that the server closes are its own.
+    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    build().start_io(stdin, stdout)
