@@ -96,6 +96,7 @@ from tricklint.libraries.events import Backward, ModeSet, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
 from tricklint.program.initialisation import Initialisation
+from tricklint.program.loops import surely_with
 from tricklint.program.norm_drift import trained_in_train_mode
 from tricklint.program.transfer import (
     Freeze,
@@ -123,12 +124,13 @@ class FrozenNormDrift(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
         every = list(freezes(program))
-        unsure = {id(event.subject) for event in program.events(Built) if not event.sure}
         for freeze in every:
-            if freeze.on is not False or not freeze.event.sure or id(freeze.event.node) in seen:
+            if freeze.on is not False or id(freeze.event.node) in seen:
                 continue
             for root in freeze.roots:
-                frozen = [norms for norms in frozen_norms(program, root, freeze) if id(norms.holder) not in unsure]
+                frozen = [
+                    norms for norms in frozen_norms(program, root, freeze) if always_frozen(program, freeze.event, norms)
+                ]
                 train = next(
                     (
                         found
@@ -222,6 +224,12 @@ class FrozenNormDrift(Rule):
         reason = "frozen norms no longer follow the new data"
         message = "run the frozen BatchNorm layers in evaluation mode"
         return Fix(FixLevel.RECIPE, message, edits, reason, keeps=Keeps(modes="any"))
+
+
+def always_frozen(program: Program, freeze: Event, norms: Norms) -> bool:
+    """The norms are frozen wherever they exist, be it on a branch that the defaults do not take."""
+    built = [each for each in program.made.get(id(norms.holder.owner), ()) if isinstance(each, Built)]
+    return freeze.sure or any(each.path and surely_with(freeze, each) for each in built)
 
 
 def frozen_norms(program: Program, root: Instance, freeze: Freeze) -> list[Norms]:
