@@ -9,6 +9,7 @@ import libcst as cst
 
 from tricklint.interpreter.events import Event, Loop
 from tricklint.interpreter.values import (
+    Dict,
     Instance,
     Pred,
     Sequence,
@@ -18,8 +19,8 @@ from tricklint.interpreter.values import (
     number,
 )
 from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.libraries.events import Forward, GroupAdded, OptimizerBuilt, Stepped
-from tricklint.libraries.facts import Group, OptimizerFacts
+from tricklint.libraries.events import Forward, GroupAdded, OptimizerBuilt, Stepped, TrainerGiven
+from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
@@ -133,7 +134,8 @@ def related(program: Program, event: OptimizerBuilt | GroupAdded, model: Instanc
     roots = [root for subset, _ in sets for root in roots_of(subset)]
     if any(holds(root, model) or holds(owner, root) or holds(root, owner) for root in roots):
         return True
-    networks = {id(run.subject): run.subject for run in program.events(Forward) if run.entry == event.entry}
+    runs_of = program.events(Forward, TrainerGiven)
+    networks = {id(run.subject): run.subject for run in runs_of if run.entry == event.entry}
     return any(
         isinstance(network, Instance) and holds(network, model) and any(holds(network, root) for root in roots)
         for network in networks.values()
@@ -184,12 +186,28 @@ def covers(optimizer: Instance, model: Instance, at: Event) -> bool | None:
 
 
 def trains_on(program: Program, optimizer: Instance, at: Event) -> bool:
-    """The optimizer steps after `at` (or around it, in the same loop)."""
+    """The optimizer steps after `at` (or around it, in the same loop), or a trainer makes its steps."""
+    if any(event.entry == at.entry and runs(event, optimizer) for event in program.events(TrainerGiven)):
+        return True
     for step in program.events(Stepped):
         if not any(member is optimizer for member in members(step.subject)) or step.entry != at.entry:
             continue
         if step.seq > at.seq or shares_loop(step, at):
             return True
+    return False
+
+
+def runs(event: TrainerGiven, optimizer: Instance) -> bool:
+    """Whether a trainer is given a model that configures this optimizer."""
+    stack = [event.subject.fact(ModuleFacts).optimizers] if event.subject.has(ModuleFacts) else []
+    seen: set[int] = set()
+    while stack:
+        for member in members(stack.pop()):
+            if member is optimizer:
+                return True
+            if isinstance(member, (Sequence, Dict)) and id(member) not in seen:
+                seen.add(id(member))
+                stack.extend(member.items if isinstance(member, Sequence) else member.fields.values())
     return False
 
 
