@@ -66,9 +66,9 @@ def test_a_baseline_is_not_mended(project: Project) -> None:
     project.configure('baseline = "known.json"')
     project.write({"a.py": LINE})
     project.check("--write-baseline")
-    project.write({"a.py": LINE + "x = mistake\n"})
+    project.write({"a.py": LINE + "mistake = 2\n"})
     assert project.check("--fix").code == 0
-    assert project.read("a.py") == LINE + "x = mended\n"
+    assert project.read("a.py") == LINE + "mended = 2\n"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"version": 2}', '{"version": 1, "findings": [{"path": 1}]}', "{}"])
