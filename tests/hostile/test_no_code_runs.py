@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -160,11 +159,16 @@ def test_plugins_of_the_environment_are_loaded(clone: Clone, tmp_path: Path) -> 
 
 
 def test_opening_a_file_in_an_editor_runs_nothing(evil: Clone) -> None:
-    from tricklint import server, settings
+    from tricklint import settings
+    from tricklint.server.desk import Desk
     from tricklint.source.text import Source
 
     evil.write({"tricklint.toml": "\n".join(text for text, _ in KEYS.values()).replace("trace = true\n", "", 1)})
+    said: list[str] = []
+    desk = Desk(said.append)
     source = Source.read(evil.root / "train.py")
-    report = asyncio.run(asyncio.to_thread(server._report, source))
+    desk.shelf.lay({source.path: source})
+    report = desk.alone(source.path)
     assert any(finding.code == "TRK601" for finding in report.findings) and not ran(evil)
+    assert any("rule-paths is refused" in line for line in said)
     assert settings.load([evil.root], trusted=True).trace
