@@ -98,12 +98,11 @@ def default_bias(init: Initialisation, head: Instance) -> bool:
 
 def head_layers(event: LossComputed) -> list[Instance]:
     """Weight layers whose output reaches a loss through shape changes (and a final softmax or sigmoid) alone."""
-    found: list[Instance] = []
-    for value in event.inputs[:1]:
-        for layer in _producers(value):
-            if layer not in found:
-                found.append(layer)
-    return found
+    for value in event.inputs[:2]:  # the second where the two were swapped: what is no model's output is the target
+        found = list(dict.fromkeys(_producers(value)))
+        if found or any(tensor.op == "call" for tensor in leaves(value)):
+            return found
+    return []
 
 
 def _producers(value: Value) -> Iterator[Instance]:
