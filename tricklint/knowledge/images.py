@@ -22,6 +22,11 @@ NEUTRAL = frozenset((
     "OpticalDistortion", "SmallestMaxSize", "LongestMaxSize", "PadIfNeeded", "Perspective", "ToGray", "ChannelShuffle",
     "ImageCompression", "Downscale", "Sharpen", "Emboss", "HueSaturation",
 ))  # fmt: skip
+# Of these, what prepares a picture for the network, in evaluation too
+SIZING = frozenset((
+    "Resize", "Scale", "CenterCrop", "RandomCrop", "RandomResizedCrop", "RandomSizedCrop", "Pad", "SmallestMaxSize",
+    "LongestMaxSize", "PadIfNeeded",
+))  # fmt: skip
 CHOICES = frozenset(("OneOf", "SomeOf", "RandomApply", "RandomChoice", "RandomOrder", "OneOrOther"))
 LISTS = frozenset(("Compose", "Sequential"))
 TO_UNIT = frozenset(("ToTensor", "ConvertImageDtype", "ToFloat"))  # to floats in [0, 1]

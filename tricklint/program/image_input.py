@@ -158,8 +158,8 @@ class ImageFlow:
             if at is None:
                 return None
             image = at
-        if given is not None and image == given:  # geometry and colour alone: what makes values of pixels stands elsewhere
-            return image
+        if given is not None and image == given and not any(_tail(step) in images.SIZING for step in steps):
+            return image  # it augments and no more: it is left out where nothing is trained, and prepares nothing
         return replace(image, node=pipeline.node, file=pipeline.file)
 
     def _step(self, step: Instance, image: Image) -> Image | None:
