@@ -116,6 +116,8 @@ def _true(value: Value | None) -> bool:
 
 def _chosen(name: str, value: Value) -> bool | None:
     at = first(value)
+    if isinstance(at, Instance) and at.library == "torch.cuda.device_count":  # all that there are
+        return True
     if name in ("accelerator", "device"):
         if isinstance(at, Const) and at.value in ("auto", "gpu", "ddp", "cuda"):
             return True
