@@ -526,10 +526,6 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
         return first
     kept: dict[object, Value] = {}
     crowd = 0
-    widened = any(isinstance(value, Widened) for value in (first, *others))
-    if widened and any(not isinstance(member, (Const, Unknown)) for value in (first, *others) for member in members(value)):
-        # what earlier rounds have left there is what this one puts there
-        first, *others = [value for value in (first, *others) if not isinstance(value, Widened)]  # type: ignore[assignment]
     for value in (first, *others):
         for member in members(value):
             key = _key(member)
@@ -540,6 +536,9 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
                 if crowd > MAX_CROWD:
                     continue
             kept[key] = member
+    if len(kept) > 1 and type(kept.get(Unknown)) is Widened:
+        if any(not isinstance(value, (Const, Unknown)) for value in kept.values()):
+            del kept[Unknown]  # what earlier rounds have left there is what this one puts there
     if len(kept) == 1:
         return next(iter(kept.values()))
     return Union(tuple(kept.values())[:MAX_UNION], sure and not (isinstance(first, Union) and not first.sure))
