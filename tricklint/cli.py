@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -48,12 +50,15 @@ class _LazyGroup(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **extra)
-        from tricklint.commands.ending import ended
+        from tricklint.commands.ending import INTERRUPTED, ended
         from tricklint.safe_path import keep_out_working_folder
 
         keep_out_working_folder()
         run = super().main
-        sys.exit(ended(lambda: run(args, standalone_mode=False, **extra)))
+        code = ended(lambda: run(args, standalone_mode=False, **extra))
+        if code == INTERRUPTED and threading.active_count() > 1:
+            os._exit(code)  # the thread that was at work may hold what the interpreter needs to end
+        sys.exit(code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

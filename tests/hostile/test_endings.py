@@ -172,7 +172,10 @@ def test_an_error_nobody_thought_of(clone: Clone, monkeypatch: pytest.MonkeyPatc
 def test_ctrl_c(clone: Clone, wait: float) -> None:
     clone.write({f"train{number}.py": (clone.root / "train.py").read_text() * 3 for number in range(150)})
     process = subprocess.Popen(
-        [sys.executable, "-c", START, "check", "--no-cache", "."], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", START, "check", "--no-cache", "."],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     time.sleep(wait)
     process.send_signal(signal.SIGINT)
