@@ -59,7 +59,10 @@ def test_names_stand_where_they_say(pieces: list[tuple[str, str]]) -> None:
         cst.parse_module(text.lstrip("\f"))
     except (SyntaxError, cst.ParserSyntaxError):
         return
-    names_stand_where_they_say(text)
+    try:
+        names_stand_where_they_say(text)
+    except Misread:  # refused: no position of it is used
+        return
 
 
 def test_another_text_is_refused() -> None:

@@ -238,8 +238,6 @@ def test_strip(text: str, kept: set[str]) -> None:
 
 
 CHOSEN = """
-import os
-
 from torch import nn, optim
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -257,7 +255,7 @@ class Net(nn.Module):
 
 
 def build():
-    return Net(ACTIVATIONS[os.environ.get("ACTIVATION_OF_A_TEST", "tanh")]())
+    return Net(ACTIVATIONS["hnat"[::-1]]())
 
 
 def train(loader, loss):
@@ -278,9 +276,8 @@ def test_the_gain_of_a_fix_is_that_of_the_activation_that_really_follows(project
     (project / "models.py").write_text(CHOSEN)
     (project / "pyproject.toml").write_text(
         '[tool.tricklint.models]\nnet = { factory = "models:build", input = [[2, 64]] }\n'
-        f"[tool.tricklint]\ntrace = {str(trace).lower()}\n"
     )
-    report = run([project], load([project]), Options(cache=False))
+    report = run([project], load([project], options={"trace": trace}), Options(cache=False))
     assert not report.problems
     fix = next(finding.fix for finding in report.findings if finding.code == "TRK501")
     assert fix

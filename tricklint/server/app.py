@@ -56,7 +56,8 @@ def _lifecycle(server: TricklintServer) -> None:
             registration = lsp.Registration("watch", lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, options)
             server.client_register_capability(lsp.RegistrationParams([registration]))
         else:
-            session.spawn(Stamps(session.documents).watch(session.all_changed))
+            session.stamps = Stamps(session.documents)
+            session.spawn(session.stamps.watch(session.all_changed))
 
     @server.feature(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def on_disk(params: lsp.DidChangeWatchedFilesParams) -> None:
@@ -83,6 +84,8 @@ def _documents(server: TricklintServer) -> None:
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:
         item = params.text_document
         if document := session.documents.open(item.uri, server.workspace, language=item.language_id):
+            if session.stamps is not None:
+                session.stamps.opened()
             session.changed([document.path], delay=0)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
@@ -106,6 +109,8 @@ def _notebooks(server: TricklintServer) -> None:
     @server.feature(lsp.NOTEBOOK_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenNotebookDocumentParams) -> None:
         if document := session.documents.open(params.notebook_document.uri, server.workspace):
+            if session.stamps is not None:
+                session.stamps.opened()
             session.changed([document.path], delay=0)
 
     @server.feature(lsp.NOTEBOOK_DOCUMENT_DID_CHANGE)

@@ -12,6 +12,7 @@ from lsprotocol import types as lsp
 from tricklint.server import actions, messages, show
 from tricklint.server.documents import Document, Documents, Places, Seen
 from tricklint.server.link import Link
+from tricklint.server.stamps import Stamps
 from tricklint.source.text import Source, SourceError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Session:
         self._server = server
         self.documents = Documents()
         self.trusted = False
+        self.stamps: Stamps | None = None  # where the editor does not tell of files that change
         self.pages: dict[str, str] = {}
         self._link = Link(self._receive, lambda message: self.tell(message, lsp.MessageType.Error))
         self._serial = 0

@@ -17,25 +17,29 @@ class Stamps:
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
+        self._known: dict[str, dict[str, int]] = {}
 
-    def now(self) -> dict[str, int]:
-        folders = {str(folder) for document in self._documents for folder in document.path.parents}
-        found = {}
-        for folder in folders:
+    def now(self) -> dict[str, dict[str, int]]:
+        """The stamps of the configuration files of each folder that an open document stands in or below."""
+        found: dict[str, dict[str, int]] = {}
+        for folder in {str(folder) for document in self._documents for folder in document.path.parents}:
+            stamps = found[folder] = {}
             for name in CONFIGURATION:
-                path = os.path.join(folder, name)
                 try:
-                    found[path] = os.stat(path).st_mtime_ns
+                    stamps[name] = os.stat(os.path.join(folder, name)).st_mtime_ns
                 except OSError:
                     continue
         return found
 
+    def opened(self) -> None:
+        """A document was opened: what stands above it now is what later looks are held against."""
+        self._known = {**self.now(), **self._known}
+
     async def watch(self, changed: Callable[[], None]) -> None:
-        """For as long as the server runs; documents that come and go are no change."""
-        before, open_before = self.now(), set(self._documents.by_path)
+        """For as long as the server runs."""
         while True:
             await asyncio.sleep(_EVERY)
-            now, open_now = self.now(), set(self._documents.by_path)
-            if now != before and open_now == open_before:
+            now = self.now()
+            if any(self._known[folder] != stamps for folder, stamps in now.items() if folder in self._known):
                 changed()
-            before, open_before = now, open_now
+            self._known = now
