@@ -239,10 +239,11 @@ def test_diagnostics_that_the_editor_asks_for(training: Project) -> None:
 
             async def pulled(uri: str, *codes: str) -> Any:
                 while True:
+                    seen = editor.refreshes  # a refresh may come while the answer is on its way
                     report = await pull(uri)
                     if [one.code for one in report.items] == list(codes):
                         return report
-                    await editor.until(lambda seen=editor.refreshes: editor.refreshes > seen)
+                    await editor.until(lambda seen=seen: editor.refreshes > seen)
 
             report = await pulled(net, "TRK501")
             assert (await pull(net, report.result_id)).kind == "unchanged"
