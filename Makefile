@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	@$(BIN)/tricklint check fixtures/pills --trace || test $$? -eq 1
 
 test: $(TEST_INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # The pages, in site/; what is made from the code must be up to date, and a warning is an error.
 docs: $(TEST_INSTALLED)
