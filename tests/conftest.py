@@ -1,10 +1,15 @@
 """Fixtures that several folders share."""
 
 import pytest
+from hypothesis import settings
 
 from tests.cli.conftest import project
 
 __all__ = ["project"]
+
+# The same examples on every machine, so that a red run is the change's own; `--hypothesis-profile=default` seeks new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

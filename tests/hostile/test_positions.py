@@ -52,6 +52,7 @@ def names_stand_where_they_say(text: str) -> None:
 @example([("x = 1", "\n\f"), ("f(z)", "\n")])
 @example([("x = 1", "\n\\\n"), ("f(z)", "\n")])
 @example([("if a:", "\n\f"), ("    y = 2", "\r")])
+@example([("    \\", "\r"), ("\x0c", "\n"), ("x = 1", "\n")])
 def test_names_stand_where_they_say(pieces: list[tuple[str, str]]) -> None:
     text = "".join(map("".join, pieces))
     try:

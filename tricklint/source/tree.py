@@ -148,8 +148,12 @@ def parse(text: str) -> cst.Module:
 
 def _parse(text: str) -> cst.Module:
     if "\f" in text or "\\" in text:
-        plain = _FORM_FEED.sub(r"\1", text)
-        return cst.parse_module(_LONE_BACKSLASH.sub(lambda match: match[1] or match[2], plain))
+        plain = _LONE_BACKSLASH.sub(lambda match: match[1] or match[2], _FORM_FEED.sub(r"\1", text))
+        try:
+            return cst.parse_module(plain)
+        except cst.ParserSyntaxError:
+            if plain == text:
+                raise
     return cst.parse_module(text)
 
 
