@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+import make_api
+
 from tricklint.rule import Rule, discover
 from tricklint.settings.json_schema import json_schema
 from tricklint.settings.schema import SCHEMA, Key, Table, Tables
@@ -25,6 +27,7 @@ def pages() -> dict[str, str]:
     rules = sorted([UnusedIgnore(), *discover()], key=lambda rule: rule.code)
     made = {f"rules/{rule.name}.md": _rule(rule) for rule in rules}
     made["rules/index.md"] = _rules(rules)
+    made["rule-api.md"] = make_api.page(_MADE)
     made["configuration.md"] = _configuration()
     made["tricklint.schema.json"] = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     return made

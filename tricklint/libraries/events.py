@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OptimizerBuilt(Event):
+    """An optimizer was made; what it was given is in its `OptimizerFacts`."""
+
     subject: Instance
 
     @property
@@ -62,6 +64,8 @@ class GradsCleared(Event):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SchedulerBuilt(Event):
+    """A learning rate scheduler was made; its `SchedulerFacts` name the optimizer."""
+
     subject: Instance
 
     @property
@@ -71,12 +75,16 @@ class SchedulerBuilt(Event):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SchedulerStepped(Event):
+    """`scheduler.step(…)`, also through a framework."""
+
     subject: Instance
     args: CallArgs
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LoaderBuilt(Event):
+    """A `DataLoader` was made; what it was given is in its `LoaderFacts`."""
+
     subject: Instance
 
     @property
@@ -86,6 +94,8 @@ class LoaderBuilt(Event):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SamplerBuilt(Event):
+    """A sampler, also a `DistributedSampler`, was made."""
+
     subject: Instance
 
     @property

@@ -34,20 +34,18 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class OptimizerFacts:
-    """name: the class or factory, dotted. own: a class of the program. factory: it splits the parameters by itself.
-    open: more options may have been given. defaults: what an own class hands to `Optimizer.__init__`. configured: a
-    configuration names its class, and what the call is given goes through a library that takes no groups of tensors."""
+    """What is known of an optimizer."""
 
-    name: str = ""
-    row: OptimizerRow | None = None
-    params: Value | None = None
+    name: str = ""  # the class or factory, dotted
+    row: OptimizerRow | None = None  # what is known of that class
+    params: Value | None = None  # the first argument
     groups: list[Group] = field(default_factory=list)
-    options: dict[str, Value] = field(default_factory=dict)
-    open: bool = False
-    own: bool = False
-    factory: bool = False
-    defaults: Value | None = None
-    configured: bool = False
+    options: dict[str, Value] = field(default_factory=dict)  # beside the parameters
+    open: bool = False  # more options may have been given
+    own: bool = False  # a class of the program
+    factory: bool = False  # it splits the parameters by itself
+    defaults: Value | None = None  # what an own class hands to `Optimizer.__init__`
+    configured: bool = False  # a configuration names its class, through a library that takes no groups of tensors
 
 
 @dataclass(slots=True, eq=False)
@@ -108,47 +106,35 @@ class Load:
 
 @dataclass(slots=True, eq=False)
 class ModuleFacts:
-    """What is known of a module.
+    """What is known of a module."""
 
-    pretrained: it was asked for with weights (None where that is unknown, False where it was not asked). family: the
-    library's row it came from. external: a library built it whole. new_head: with a head that no weights were loaded into.
-    path: where in a library's model it is a part; parts: those that were asked for. loads: checkpoints it was
-    given. modal: a function that is given its `training`, as name, file and node. output: what its forward gave; unrecorded: while autograd was off; running: it is under way. loss_class: it serves as a criterion. init_arguments:
-    saved hyperparameters. optimizers: what `configure_optimizers` gave; fitted: a trainer ran it. flat: its parameters are
-    one long vector. reparametrised: the wrapper that gives its weight a scale of its own. open: it may hold more children.
-    copied: another model was made from it. peft: adapters train in it. super_args: what its base class was given.
-    grown: modules that a loop over its own modules hung on them, by the attribute. adopted: fields that hold modules it
-    was given when it was made. guessed: only its use says that it is a
-    module, nothing tells what is in it. imagined: nobody made it; it stands for an instance that may be. is_pretrained, holds_pretrained: answers that rules have worked out before.
-    """
-
-    pretrained: bool | None = False
-    family: str = ""
-    external: bool = False
-    new_head: bool = False
-    path: str = ""
-    parts: list[Instance] = field(default_factory=list)
-    loads: list[Load] = field(default_factory=list)
-    modal: tuple[str, FileModule, cst.CSTNode] | None = None
-    output: Value | None = None
-    unrecorded: bool = False
-    running: bool = False
-    loss_class: bool = False
-    init_arguments: dict[str, Value] = field(default_factory=dict)
-    optimizers: Value | None = None
-    fitted: bool = False
-    flat: bool = False
-    reparametrised: str = ""
-    open: bool = False
-    copied: bool = False
-    peft: bool = False
-    super_args: CallArgs | None = None
-    grown: dict[str, Value] = field(default_factory=dict)
-    adopted: set[str] = field(default_factory=set)
-    guessed: bool = False
-    imagined: bool = False
-    is_pretrained: bool | None = None
-    holds_pretrained: bool | None = None
+    pretrained: bool | None = False  # asked for with weights; None where that is unknown, False where it was not asked
+    family: str = ""  # the library's row it came from
+    external: bool = False  # a library built it whole
+    new_head: bool = False  # with a head that no weights were loaded into
+    path: str = ""  # where in a library's model it is a part
+    parts: list[Instance] = field(default_factory=list)  # of a library's model: those that were asked for
+    loads: list[Load] = field(default_factory=list)  # checkpoints it was given
+    modal: tuple[str, FileModule, cst.CSTNode] | None = None  # a function that is given its `training`
+    output: Value | None = None  # what its forward gave
+    unrecorded: bool = False  # that forward ran while autograd was off
+    running: bool = False  # its forward is under way
+    loss_class: bool = False  # it serves as a criterion
+    init_arguments: dict[str, Value] = field(default_factory=dict)  # saved hyperparameters
+    optimizers: Value | None = None  # what `configure_optimizers` gave
+    fitted: bool = False  # a trainer ran it
+    flat: bool = False  # its parameters are one long vector
+    reparametrised: str = ""  # the wrapper that gives its weight a scale of its own
+    open: bool = False  # it may hold more children
+    copied: bool = False  # another model was made from it
+    peft: bool = False  # adapters train in it
+    super_args: CallArgs | None = None  # what its base class was given
+    grown: dict[str, Value] = field(default_factory=dict)  # modules that a loop hung on its own modules, by attribute
+    adopted: set[str] = field(default_factory=set)  # fields that hold modules it was given when it was made
+    guessed: bool = False  # only its use says that it is a module, nothing tells what is in it
+    imagined: bool = False  # nobody made it; it stands for an instance that may be
+    is_pretrained: bool | None = None  # an answer that a rule has worked out before
+    holds_pretrained: bool | None = None  # likewise
 
 
 def from_library(module: Instance) -> bool:

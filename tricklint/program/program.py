@@ -63,8 +63,9 @@ class Program:
 
     sources: every file in reach, by absolute path. roots: files to start from. import_roots: folders that absolute
     imports are searched in. load: reads a file that is not in `sources` (None when it cannot). followed: the
-    files to follow, where that is known of a larger project. watch: called now and then; it may raise to end the run (no Exception, which would be taken
-    for a mistake of the entry). read: the bytes of a configuration file (None when it cannot). asked: the files that
+    files to follow, where that is known of a larger project. watch: called now and then; it may raise to end the run
+    (no Exception, which would be taken for a mistake of the entry). read: the bytes of a configuration file (None when
+    it cannot). asked: the files that
     findings are reported for, all when it is None.
     """
 
@@ -342,6 +343,7 @@ class Program:
         return event.entry not in self.interpreter.incomplete
 
     def tree(self, where: FileModule | Path) -> Tree:
+        """The libcst tree of a file of the program, with positions."""
         module = where if isinstance(where, FileModule) else self.project.module(where)
         assert module is not None
         return module.tree
@@ -377,6 +379,7 @@ class Program:
         return found
 
     def trained_by(self, module: Instance) -> list[Event]:
+        """The events by which an optimizer or a trainer was given this module."""
         entry = self.trained.get(id(module))
         return entry[1] if entry is not None else []
 
@@ -427,6 +430,7 @@ class Program:
         )
 
     def evidence(self, file: FileModule | None, node: cst.CSTNode | None, message: str) -> Evidence | None:
+        """A line that supports a finding; None where its place is not known."""
         if file is None or node is None:
             return None
         if isinstance(node, (cst.ClassDef, cst.FunctionDef)):
