@@ -115,7 +115,7 @@ def _doc(node: ast.ClassDef | ast.FunctionDef) -> str:
 def _line(node: ast.FunctionDef) -> str:
     arguments = ast.unparse(node.args).removeprefix("self, ").removeprefix("self")
     returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
-    return f"{node.name}({arguments}){returns}"
+    return f"def {node.name}({arguments}){returns}: ..."
 
 
 def _signature(node: ast.FunctionDef) -> str:

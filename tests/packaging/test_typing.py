@@ -74,3 +74,52 @@ def test_a_users_file(checker: object, tmp_path: Path) -> None:
     first = GOOD.count("\n") + 1
     for row, word in enumerate(BAD.values(), first):
         assert any(f"user.py:{row}" in line and word in line for line in complaints.splitlines()), (row, complaints)
+
+
+RULE = '''
+"""A rule of a laboratory."""
+
+from collections.abc import Iterator
+
+from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
+from tricklint.fix import build
+from tricklint.interpreter.events import Accumulated
+from tricklint.interpreter.values import Const, Instance, first
+from tricklint.libraries.events import Froze, GradsCleared, OptimizerBuilt, Stepped
+from tricklint.libraries.facts import OptimizerFacts
+from tricklint.program import Program
+from tricklint.rule import Rule
+
+
+class Slow(Rule):
+    code = "LAB102"
+    name = "slow"
+    summary = "the learning rate is tiny"
+    severity = Severity.WARNING
+    triggers = ("optim",)
+
+    def check(self, program: Program) -> Iterator[Finding]:
+        stepped = {id(event.subject) for event in program.events(Stepped, GradsCleared)}
+        for event in program.events(OptimizerBuilt):
+            subject: Instance = event.subject
+            rate = first(subject.fact(OptimizerFacts).options.get("lr"))
+            if id(subject) not in stepped or not isinstance(rate, Const) or not event.possible:
+                continue
+            why = program.evidence(event.file, subject.node, "built here")
+            edits = build.replace(event.file.tree, event.node, "optimizer")
+            fix = Fix(FixLevel.UNSAFE, "take another", edits, "trains otherwise", Keeps(optimised="any"))
+            yield program.finding(self, event.file, event.node, f"{rate.value}", [why], fix)
+        for each in program.events(Froze, Accumulated):
+            at: bool | None = each.value if isinstance(each, Froze) else None
+            print(at, each.activation.calls, [loop.serial for loop in each.loops])
+'''
+
+
+@pytest.mark.slow
+def test_a_rule_from_elsewhere_is_strictly_typed(tmp_path: Path) -> None:
+    file = tmp_path / "lab_rule.py"
+    file.write_text(RULE)
+    assert mypy(file) == ""
+    file.write_text(RULE.replace("event.possible", "event.posible").replace("each.value if", "each.vale if"))
+    complaints = mypy(file)
+    assert "posible" in complaints and "vale" in complaints
