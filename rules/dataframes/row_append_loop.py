@@ -66,12 +66,12 @@ from dataclasses import replace
 import libcst as cst
 
 from tricklint.dataframes.growth import FrameGrowth, frame_growths, may_grow, reads_between
-from tricklint.dataframes.scope import dotted, is_stored, names_of, scope_of, uses
+from tricklint.dataframes.scope import is_stored, names_of, scope_of, uses
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.rule import Rule
-from tricklint.source.tree import Tree, walk
+from tricklint.source.tree import Tree, dotted, walk
 
 _HOW = {
     "concat": "concat copies all of its rows in every turn; collect the pieces in a list and concat once",

@@ -87,7 +87,7 @@ from tricklint.program.activations import Activation, following, rescaled
 from tricklint.program.gains import RIGHT_GAIN, Declared, agreement, declared
 from tricklint.program.inits import WeightInit, weight_inits
 from tricklint.rule import Rule
-from tricklint.source.tree import Tree
+from tricklint.source.tree import Tree, dotted
 
 _SPOKEN = {
     "relu": "a ReLU", "leaky_relu": "a leaky ReLU", "tanh": "tanh", "sigmoid": "a sigmoid", "selu": "SELU",
@@ -202,7 +202,7 @@ def _gain(tree: Tree, call: cst.Call, after: Activation) -> build.Edits | None:
     passed = _argument(call, 1, "gain")
     value = passed.value if passed is not None else None
     if isinstance(value, cst.Call) and len(value.args) == 1 and _is_text(value.args[0].value):
-        if build.dotted(value.func).endswith("calculate_gain"):
+        if dotted(value.func).endswith("calculate_gain"):
             return build.replace(tree, value.args[0].value, f'"{_ARGUMENT[after]}"')
     if isinstance(value, (cst.Name, cst.Attribute, cst.Subscript)):
         return None

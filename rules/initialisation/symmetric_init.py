@@ -88,7 +88,7 @@ from tricklint.program.activations import Activation, feeds, following
 from tricklint.program.inits import WeightInit, constant, weight_inits
 from tricklint.program.slots import picks_anywhere, slots
 from tricklint.rule import Rule
-from tricklint.source.tree import Tree
+from tricklint.source.tree import Tree, dotted
 
 _NUMBERS = (cst.Integer, cst.Float, cst.UnaryOperation)
 
@@ -197,7 +197,7 @@ def _random(tree: Tree, call: cst.Call, after: Activation) -> build.Edits | None
     tail = func.attr.value if isinstance(func, cst.Attribute) else ""
     if not isinstance(func, cst.Attribute) or tail not in ("constant_", "zeros_", "ones_", "constant"):
         return None
-    if not build.dotted(func.value).endswith("init") or not call.args or call.args[0].star:
+    if not dotted(func.value).endswith("init") or not call.args or call.args[0].star:
         return None
     if call.args[0].keyword is not None and call.args[0].keyword.value != "tensor":
         return None

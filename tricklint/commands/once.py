@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tricklint import groups
+from tricklint.commands.complaints import complain
 from tricklint.finding import FixLevel
 from tricklint.groups import Configurations, Group
 from tricklint.settings import Settings, SettingsError
@@ -164,22 +165,6 @@ def _verify(report: Report, paths: tuple[Path, ...], settings: Settings, yes: bo
         return verify_findings(report, paths, settings, yes)
     except ModuleNotFoundError as error:
         raise Failure(f"--verify needs {error.name}: pip install 'tricklint[verify]'") from None
-
-
-def complain(report: Report) -> None:
-    """What could not be done, one line each, where it does not mix with the findings."""
-    from tricklint.output.printable import one_line
-    from tricklint.report import shown_path
-
-    for problem in report.problems:
-        place = ""
-        if problem.path is not None:
-            place = shown_path(problem.path)
-            place += f":cell {problem.cell}" if problem.cell is not None else ""
-            place += f":{problem.row}: " if problem.row else ": "
-        click.echo(click.style("error: ", fg="red", bold=True) + one_line(place + problem.message), err=True)
-    for note in report.notes if not report.quiet else ():
-        click.echo(one_line(f"note: {note}"), err=True)
 
 
 def _print(text: str, file: Path | None, end: str = "\n") -> None:

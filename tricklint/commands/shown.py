@@ -17,7 +17,7 @@ from tricklint.settings import Settings
 
 def files(found: Sequence[Group]) -> int:
     """One path a line, sorted; what is wrong with a path goes to standard error, and makes the exit code 2."""
-    from tricklint.commands.once import complain
+    from tricklint.commands.complaints import complain
     from tricklint.report import Report, shown_path
     from tricklint.source.files import collect
 

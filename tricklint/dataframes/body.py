@@ -7,7 +7,8 @@ import enum
 import libcst as cst
 
 from tricklint.dataframes.loops import RowLoop
-from tricklint.dataframes.scope import dotted, names_of, variables
+from tricklint.dataframes.scope import names_of, variables
+from tricklint.source.tree import dotted
 
 _COLLECTING = frozenset("append add extend appendleft update setdefault insert put".split())
 # In a longer body a row with named fields reads better than a loop variable for each column.

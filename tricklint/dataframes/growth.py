@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.dataframes.scope import binds, dotted, imports_of, qualified, scope_of, uses
+from tricklint.dataframes.scope import binds, imports_of, qualified, scope_of, uses
 from tricklint.dataframes.words import FRAME_MAKERS, FRAME_METHODS
-from tricklint.source.tree import Tree, walk
+from tricklint.source.tree import Tree, dotted, walk
 
 Loop = cst.For | cst.While
 # An assignment of what `concat` or `append` gives, or to a row

@@ -16,10 +16,10 @@ from pathlib import Path
 import libcst as cst
 
 from tricklint.dataframes.origin import Origin, origin_of
-from tricklint.dataframes.scope import dotted, imports_of, is_stored, names_of, scope_of, uses
+from tricklint.dataframes.scope import imports_of, is_stored, names_of, scope_of, uses
 from tricklint.dataframes.words import FRAME_LIBRARIES, PASSING_CALLS, SERIES_NAMES
 from tricklint.dataframes.writers import CHANGING, changed_by_calls
-from tricklint.source.tree import Tree, walk
+from tricklint.source.tree import Tree, dotted, walk
 
 METHOD = "iterrows"
 

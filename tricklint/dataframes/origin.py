@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import libcst as cst
 
-from tricklint.dataframes.scope import binds, dotted, is_stored, qualified, scope_of, uses
+from tricklint.dataframes.scope import binds, is_stored, qualified, scope_of, uses
 from tricklint.dataframes.words import PLAIN_READER_ARGUMENTS, READERS, READING_METHODS, SAME_COLUMNS
-from tricklint.source.tree import Tree
+from tricklint.source.tree import Tree, dotted
 
 _TEXT_DTYPES = ("str", "object", "'str'", '"str"', "'object'", '"object"')
 

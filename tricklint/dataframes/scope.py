@@ -7,21 +7,11 @@ from functools import lru_cache
 
 import libcst as cst
 
-from tricklint.source.tree import Tree, children, walk
+from tricklint.source.tree import Tree, children, dotted, walk
 
 Scope = cst.FunctionDef | cst.Lambda | cst.Module | cst.ClassDef
 Comprehension = cst.ListComp | cst.SetComp | cst.DictComp | cst.GeneratorExp
 _COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
-
-
-def dotted(node: cst.CSTNode | None) -> str:
-    """`a.b.c` of a name or an attribute chain; empty for anything else."""
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        left = dotted(node.value)
-        return f"{left}.{node.attr.value}" if left else ""
-    return ""
 
 
 @lru_cache(maxsize=16)

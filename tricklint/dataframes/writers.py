@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import libcst as cst
 
-from tricklint.dataframes.scope import dotted, is_stored
-from tricklint.source.tree import Tree, walk
+from tricklint.dataframes.scope import is_stored
+from tricklint.source.tree import Tree, dotted, walk
 
 # Methods that change a frame in place
 CHANGING = frozenset(("insert", "pop", "update", "set_value", "setdefault"))

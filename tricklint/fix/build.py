@@ -17,7 +17,7 @@ import libcst as cst
 
 from tricklint.finding import Edit
 from tricklint.fix.edits import lines_of
-from tricklint.source.tree import Tree, children, walk
+from tricklint.source.tree import Tree, children, dotted, walk
 
 Edits = tuple[Edit, ...]
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
@@ -409,16 +409,6 @@ def _is_import(node: cst.CSTNode) -> bool:
 def _is_docstring(node: cst.SimpleStatementLine) -> bool:
     first = node.body[0]
     return isinstance(first, cst.Expr) and isinstance(first.value, (cst.SimpleString, cst.ConcatenatedString))
-
-
-def dotted(node: cst.CSTNode | None) -> str:
-    """`a.b.c` of a name or an attribute chain; empty for anything else."""
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        left = dotted(node.value)
-        return f"{left}.{node.attr.value}" if left else ""
-    return ""
 
 
 def _bindings(statement: cst.CSTNode) -> dict[str, str]:

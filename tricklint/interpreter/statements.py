@@ -21,6 +21,7 @@ from tricklint.interpreter.values import (
     Value,
     members,
 )
+from tricklint.source.tree import dotted
 
 _EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "parser.error"))
 
@@ -29,7 +30,7 @@ _EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "parser.error"))
 def run_expr(m: Machine, node: cst.Expr) -> int:
     if not isinstance(node.value, cst.SimpleString):  # a docstring
         m.eval(node.value)
-    if isinstance(node.value, cst.Call) and dotted_name(node.value.func) in _EXITS:
+    if isinstance(node.value, cst.Call) and dotted(node.value.func) in _EXITS:
         return RAISE
     return FALL
 
@@ -46,8 +47,8 @@ def run_assign(m: Machine, node: cst.Assign) -> int:
 
 def note_running_total(m: Machine, node: cst.Assign, added: cst.BinaryOperation, value: Value) -> None:
     """`total = total + loss` says what `total += loss` says."""
-    name = dotted_name(node.targets[0].target)
-    if not name or name not in (dotted_name(added.left), dotted_name(added.right)):
+    name = dotted(node.targets[0].target)
+    if not name or name not in (dotted(added.left), dotted(added.right)):
         return
     note_added(m, value, node.targets[0].target, "=", None, value, node)
 
@@ -111,28 +112,28 @@ def run_return(m: Machine, node: cst.Return) -> int:
 @executes(cst.Import)
 def run_import(m: Machine, node: cst.Import) -> int:
     for alias in node.names:
-        dotted = dotted_name(alias.name)
+        module = dotted(alias.name)
         if alias.asname is not None and isinstance(alias.asname.name, cst.Name):
-            m.bind(alias.asname.name.value, import_module(m, dotted))
+            m.bind(alias.asname.name.value, import_module(m, module))
         else:
-            top = dotted.partition(".")[0]
+            top = module.partition(".")[0]
             m.bind(top, import_module(m, top))
-            if "." in dotted:
-                import_module(m, dotted)
+            if "." in module:
+                import_module(m, module)
     return FALL
 
 
 @executes(cst.ImportFrom)
 def run_importfrom(m: Machine, node: cst.ImportFrom) -> int:
     level = len(node.relative)
-    dotted = dotted_name(node.module) if node.module is not None else ""
+    module = dotted(node.module) if node.module is not None else ""
     if isinstance(node.names, cst.ImportStar):
-        import_star(m, level, dotted)
+        import_star(m, level, module)
         return FALL
     for alias in node.names:
-        name = alias.name.value if isinstance(alias.name, cst.Name) else dotted_name(alias.name)
+        name = alias.name.value if isinstance(alias.name, cst.Name) else dotted(alias.name)
         bound = alias.asname.name.value if alias.asname and isinstance(alias.asname.name, cst.Name) else name
-        m.bind(bound, imported(m, level, dotted, name))
+        m.bind(bound, imported(m, level, module, name))
     return FALL
 
 
@@ -211,7 +212,7 @@ def handler_name(m: Machine, handler: cst.ExceptHandler) -> str:
     found = []
     for kind in types:
         node = kind.value if isinstance(kind, cst.Element) else kind
-        found.append(dotted_name(node))
+        found.append(dotted(node))
     return ",".join(found)
 
 
@@ -232,17 +233,5 @@ def leaves(body: cst.BaseSuite) -> bool:
     if isinstance(last, cst.SimpleStatementLine):
         last = last.body[-1]
     if isinstance(last, cst.Expr):
-        return isinstance(last.value, cst.Call) and dotted_name(last.value.func) in _EXITS
+        return isinstance(last.value, cst.Call) and dotted(last.value.func) in _EXITS
     return isinstance(last, (cst.Return, cst.Raise, cst.Continue, cst.Break))
-
-
-def dotted_name(node: cst.CSTNode | None) -> str:
-    """`a.b.c` of a Name or Attribute; "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, cst.Attribute):
-        parts.append(node.attr.value)
-        node = node.value
-    if not isinstance(node, cst.Name):
-        return ""
-    parts.append(node.value)
-    return ".".join(reversed(parts))

@@ -84,9 +84,7 @@ def _documents(server: TricklintServer) -> None:
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:
         item = params.text_document
         if document := session.documents.open(item.uri, server.workspace, language=item.language_id):
-            if session.stamps is not None:
-                session.stamps.opened()
-            session.changed([document.path], delay=0)
+            session.opened(document.path)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def changed(params: lsp.DidChangeTextDocumentParams) -> None:
@@ -109,9 +107,7 @@ def _notebooks(server: TricklintServer) -> None:
     @server.feature(lsp.NOTEBOOK_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenNotebookDocumentParams) -> None:
         if document := session.documents.open(params.notebook_document.uri, server.workspace):
-            if session.stamps is not None:
-                session.stamps.opened()
-            session.changed([document.path], delay=0)
+            session.opened(document.path)
 
     @server.feature(lsp.NOTEBOOK_DOCUMENT_DID_CHANGE)
     def changed(params: lsp.DidChangeNotebookDocumentParams) -> None:

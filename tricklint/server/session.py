@@ -62,6 +62,12 @@ class Session:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
+    def opened(self, path: Path) -> None:
+        """A document is opened; what is on disk is looked at anew."""
+        if self.stamps is not None:
+            self.stamps.opened()
+        self.changed([path], delay=0)
+
     def changed(self, paths: Iterable[Path], *, delay: float = DELAY) -> None:
         """These files are not what they were."""
         for path in paths:

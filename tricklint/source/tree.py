@@ -71,6 +71,18 @@ def children(node: cst.CSTNode) -> list[cst.CSTNode]:
     return found
 
 
+def dotted(node: cst.CSTNode | None) -> str:
+    """`a.b.c` of a name or an attribute chain; empty for anything else."""
+    parts: list[str] = []
+    while isinstance(node, cst.Attribute):
+        parts.append(node.attr.value)
+        node = node.value
+    if not isinstance(node, cst.Name):
+        return ""
+    parts.append(node.value)
+    return ".".join(reversed(parts))
+
+
 def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     """`node` and all nodes below it, in source order."""
     stack = [node]

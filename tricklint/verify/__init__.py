@@ -10,9 +10,9 @@ from typing import Any
 def verify_findings(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
     """Prove the findings of a `check` that have a fix; `yes` skips the question. Returns the exit status: 0 done, 2 it
     could not be done."""
-    from tricklint.verify.replay import verify_report
+    from tricklint.verify.cli import verify_checked
 
-    return verify_report(report, paths, settings, yes)
+    return verify_checked(report, paths, settings, yes)
 
 
 __all__ = ["verify_findings"]

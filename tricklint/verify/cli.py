@@ -315,7 +315,7 @@ def _script(options: Options) -> None:
         )
     _ask_first(options.yes)
     from tricklint.check import run
-    from tricklint.commands.once import complain
+    from tricklint.commands.complaints import complain
 
     report = run([root], settings)
     complain(report)

@@ -162,10 +162,3 @@ def inserted_lines(before: str, after: str) -> list[tuple[int, int]]:
     none of them: what they draw takes the place of what the old ones drew."""
     matcher = difflib.SequenceMatcher(a=before.splitlines(), b=after.splitlines(), autojunk=False)
     return [(b1 + 1, b2) for kind, _, _, b1, b2 in matcher.get_opcodes() if kind == "insert"]
-
-
-def verify_report(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
-    """`tricklint check … --verify`: prove the report's findings with the project's own training command."""
-    from tricklint.verify.cli import verify_checked
-
-    return verify_checked(report, paths, settings, yes)
