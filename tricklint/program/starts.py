@@ -31,9 +31,11 @@ _SPEAKS = (
     ".eval()", "Loss(", "cross_entropy(", "nll_loss(", "requires_grad_(", "kaiming_", "xavier_", "orthogonal_",
     "calculate_gain", "load_state_dict(", "torch.load(", "load_from_checkpoint(",
 )  # fmt: skip
-_PLAIN_CONTAINER = re.compile(
-    r"self\.\w+\s*=\s*[\[{(]+\s*(?:[\"']\w+[\"']\s*:\s*)?(?:torch\.)?nn\.[A-Z]|self\.\w+\.append\(\s*(?:torch\.)?nn\.[A-Z]"
-)
+# A list or dict that is made, by the name it gets; and what a model's attributes are made of or get from a name
+_CONTAINER = r"[ \t]*(?::[^=\n]+)?=[ \t]*(?:list|dict|tuple|(?:collections\.)?(?:OrderedDict|defaultdict)|(?=[\[{(]))[\[{(]"
+_HELD = re.compile(r"\bself\.\w+" + _CONTAINER)
+_FILLED = re.compile(r"^[ \t]+(\w+)" + _CONTAINER, re.MULTILINE)
+_HANDED_ON = re.compile(r"\bself\.\w+[ \t]*=[ \t]*(\w+)[ \t]*(?:#.*)?$", re.MULTILINE)
 _FREEZES = re.compile(r"\.requires?_grad\s*=[^=]")
 _FILLS = re.compile(
     r"(?:constant_?|zeros_|fill_)\(\s*[\w.]*(?:weight|param)|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
@@ -53,6 +55,7 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
     """The files that are followed for their own sake: those among `roots` that speak of training, in their order, then
     the scripts that only start what those define (`main.py` with its arguments and `Solver(args).train()`)."""
     training, speaking, size = set(), set(), 0
+    keeping, kept = set(), 0
     every = list(roots)
     for path in every:
         source = sources[path]
@@ -63,9 +66,14 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
         elif size <= LIBRARY_SIZE and source.ask(speaks):
             speaking.add(path)
             size += len(source.text)
+        elif size + kept <= LIBRARY_SIZE and source.ask(keeps):
+            keeping.add(path)
+            kept += len(source.text)
     if size > LIBRARY_SIZE:
         return [path for path in every if path in training]
     chosen = training | speaking
+    if size + kept <= LIBRARY_SIZE:
+        chosen |= keeping
     return [path for path in every if path in chosen] + drivers(sources, training, chosen)
 
 
@@ -139,9 +147,17 @@ def _in_code(text: str, word: str) -> bool:
 
 
 def speaks(text: str) -> bool:
-    """A file that evaluates, scores, initialises or freezes, or keeps layers in a plain list: some rule has a word on it alone."""
+    """A file that evaluates, scores, initialises or freezes: some rule has a word on it alone."""
     if any(word in text for word in _SPEAKS) or ("_grad" in text and _FREEZES.search(text) is not None):
         return True
-    if "nn." in text and _PLAIN_CONTAINER.search(text) is not None:
-        return True
     return ("weight" in text or "param" in text) and _FILLS.search(text) is not None
+
+
+def keeps(text: str) -> bool:
+    """A file of models whose attributes may be plain lists or dicts of layers, whoever's layers these are."""
+    if "def forward" not in text and "nn." not in text:
+        return False
+    if _HELD.search(text) is not None:
+        return True
+    filled = set(_FILLED.findall(text))
+    return bool(filled) and not filled.isdisjoint(_HANDED_ON.findall(text))
