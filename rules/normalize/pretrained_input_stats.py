@@ -100,6 +100,7 @@ from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
 from tricklint.program import Program
 from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchanged
+from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.transfer import holds, optimised, published_name
 from tricklint.rule import Rule
 
@@ -207,10 +208,9 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
     """Forwards of pretrained vision models (or of models around one), with the value that reaches its first layer."""
     outer = [event for event in program.events(Forward) if event.depth == 0 and event.possible]
     ran: set[tuple[str, int]] = set()
-    elsewhere = {id(event.subject) for event in program.events(Built) if not event.sure}
     for event in outer:
         model = event.subject
-        for backbone, stats in backbones(program, model, elsewhere):
+        for backbone, stats in backbones(program, model, event):
             ran.add((event.entry, id(backbone)))
             inputs = event.inputs
             if not inputs or not matters(program, event, model, backbone):
@@ -223,10 +223,10 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
         for entry in {one.entry for one in events}:
             trained_in[entry].append(model)
     for built in program.events(OptimizerBuilt):
-        if not built.sure:
+        if not built.possible:
             continue
         trained = trained_in[built.entry]
-        found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model, elsewhere)}
+        found = {id(b): (b, stats) for model in trained for b, stats in backbones(program, model, built)}
         if len(found) != 1:
             continue
         backbone, stats = next(iter(found.values()))
@@ -235,7 +235,7 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
             continue
         for made in program.events(LoaderBuilt):
             loader = made.subject
-            if made.entry == built.entry and made.sure and isinstance(loader, Instance):
+            if made.entry == built.entry and surely_with(made, built) and isinstance(loader, Instance):
                 yield built, backbone, stats, _batch(loader)
 
 
@@ -245,14 +245,14 @@ def _batch(loader: Instance) -> Value:
     return Tensor("data", (), None, loader.node, loader.file, loader=loader, key=0)
 
 
-def backbones(program: Program, model: Instance, elsewhere: set[int]) -> Iterator[tuple[Instance, InputStats]]:
-    """Pretrained vision models in `model` whose first layer is their own, with what their weights expect.
-
-    elsewhere: ids of models that are built only on a branch that the defaults do not take.
-    """
+def backbones(program: Program, model: Instance, at: Event) -> Iterator[tuple[Instance, InputStats]]:
+    """Pretrained vision models in `model` whose first layer is their own, with what their weights expect: those that may
+    be built in a run in which `at` happens."""
     for _, module in submodules(model):
         owner = module.owner
-        if owner.fact(ModuleFacts).pretrained is not True or not owner.fact(ModuleFacts).family or id(owner) in elsewhere:
+        if owner.fact(ModuleFacts).pretrained is not True or not owner.fact(ModuleFacts).family:
+            continue
+        if not all(happens_with(made, at) for made in program.made.get(id(owner), ())):
             continue
         stats = input_stats(
             owner.fact(ModuleFacts).family, published_name(owner) if owner.fact(ModuleFacts).family != "torchvision" else owner.library
