@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
 import libcst as cst
 
@@ -17,9 +18,9 @@ _MEASURES = re.compile(
 _LEARNS = re.compile(r"backward|step|train|optimi[sz]e|learn|minimi[sz]e")
 
 _NUMBERS = frozenset((
-    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "size", "shape", "eq", "ne", "gt", "ge",
-    "lt", "le", "dim", "device", "dtype", "ndim", "topk",
+    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "eq", "ne", "gt", "ge", "lt", "le", "topk",
 ))  # fmt: skip
+_FORM = frozenset(("size", "shape", "dim", "device", "dtype", "ndim"))  # what it looks like, whatever its values are
 _PASSES_ON = (cst.Call, cst.Subscript, cst.BinaryOperation, cst.UnaryOperation, cst.Element, cst.Tuple, cst.List,
               cst.Index, cst.SubscriptElement)  # fmt: skip
 _NUMBER_CALLS = (
@@ -37,9 +38,25 @@ _NUMBER_CALLS = (
 )
 
 
-def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = None, depth: int = 0) -> bool:
+@dataclass
+class Fate:
+    """What became of a value. numbers: how often something was taken that holds no graph. lost: how often it was handed to
+    a call whose result nobody takes, or not used. measures: names of measures that were computed from it."""
+
+    numbers: int = 0
+    lost: int = 0
+    measures: list[str] = field(default_factory=list)
+
+    @property
+    def measured(self) -> bool:
+        """Numbers are all that was wanted."""
+        return bool(self.measures) or (self.numbers > 0 and not self.lost)
+
+
+def only_detached(tree: Tree, node: cst.CSTNode, fate: Fate | None = None, depth: int = 0) -> bool:
     """Whether everything that is taken from an expression leaves its graph behind (`.data`, `.detach()`, `.item()`,
-    `argmax`, comparisons …). Names that hold a measure computed from it are added to `measured`."""
+    `argmax`, comparisons …); `fate` learns what was."""
+    fate = Fate() if fate is None else fate
     if depth > 6:
         return False
     at = node
@@ -47,19 +64,21 @@ def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = No
         parent = tree.parent(at)
         if isinstance(parent, cst.Attribute) and parent.value is at:
             if parent.attr.value in _NUMBERS:
-                _note(tree, parent, measured)
+                _note(tree, parent, fate)
+                return True
+            if parent.attr.value in _FORM:
                 return True
             if _LEARNS.search(parent.attr.value):
                 return False
         elif isinstance(parent, cst.Comparison):
-            _note(tree, parent, measured)
+            _note(tree, parent, fate)
             return True
         elif isinstance(parent, cst.Arg):
             call = tree.parent(parent)
             if not isinstance(call, cst.Call):
                 return False
             if tree.code(call.func).startswith(_NUMBER_CALLS):
-                _note(tree, call, measured)
+                _note(tree, call, fate)
                 return True
             if _LEARNS.search(tree.code(call.func).rpartition(".")[2]):
                 return False
@@ -67,18 +86,18 @@ def only_detached(tree: Tree, node: cst.CSTNode, measured: list[str] | None = No
         elif isinstance(parent, (cst.AssignTarget, cst.Return, cst.AugAssign, cst.Yield, cst.Lambda)):
             return False
         elif isinstance(parent, cst.Expr):
+            fate.lost += 1
             return True
         elif isinstance(parent, cst.Assign):
-            return all(_target_detached(tree, parent, target.target, measured, depth) for target in parent.targets)
+            return all(_target_detached(tree, parent, target.target, fate, depth) for target in parent.targets)
         elif not isinstance(parent, _PASSES_ON):
             return False
         assert parent is not None
         at = parent
 
 
-def _note(tree: Tree, node: cst.CSTNode, measured: list[str] | None) -> None:
-    if measured is None:
-        return
+def _note(tree: Tree, node: cst.CSTNode, fate: Fate) -> None:
+    fate.numbers += 1
     for up in tree.ancestors(node):
         if isinstance(up, cst.Assign):
             names = [each.value for target in up.targets for each in walk(target) if isinstance(each, cst.Name)]
@@ -88,12 +107,12 @@ def _note(tree: Tree, node: cst.CSTNode, measured: list[str] | None) -> None:
             return
         else:
             continue
-        measured.extend(name for name in names if _MEASURES.search(name.lower()) or speaks_of(EVALUATION, name))
+        fate.measures.extend(name for name in names if _MEASURES.search(name.lower()) or speaks_of(EVALUATION, name))
         return
 
 
 def _target_detached(
-    tree: Tree, statement: cst.Assign, target: cst.CSTNode, measured: list[str] | None, depth: int
+    tree: Tree, statement: cst.Assign, target: cst.CSTNode, fate: Fate, depth: int
 ) -> bool:
     if isinstance(target, cst.Subscript):
         target = target.value
@@ -110,9 +129,9 @@ def _target_detached(
                 continue
             if isinstance(parent, cst.Arg) and parent.keyword is each:
                 continue
-            if not only_detached(tree, each, measured, depth + 1):
+            if not only_detached(tree, each, fate, depth + 1):
                 return False
     return True
 
 
-__all__ = ["only_detached"]
+__all__ = ["Fate", "only_detached"]

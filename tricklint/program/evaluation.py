@@ -24,7 +24,7 @@ from tricklint.libraries.facts import from_library
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
-from tricklint.program.detached import only_detached
+from tricklint.program.detached import Fate, only_detached
 from tricklint.program.loops import (
     EVALUATION,
     TRAINING,
@@ -191,8 +191,8 @@ def _judge(event: Forward, module: Instance, modes: Modes, reach: Reach) -> Eval
         return Evaluation(event, level.file, level.node, region, "mode", mode, whole, called)
     if (named or data) and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
         return Evaluation(event, level.file, level.node, region, "name" if named else "data", None, whole, called)
-    measured: list[str] = []
-    if only_detached(level.file.tree, level.node, measured) and measured:
+    fate = Fate()
+    if only_detached(level.file.tree, level.node, fate) and fate.measured:
         return Evaluation(event, level.file, level.node, region, "measured", None, whole, called)
     return None
 
@@ -229,8 +229,8 @@ def _beside_training(event: Forward, module: Instance, modes: Modes, level: Leve
         return Evaluation(event, level.file, level.node, region, "mode", mode, False, beside=True)
     if isinstance(level.node, cst.Call) and any(speaks_of(EVALUATION, name) for name in _argument_names(level.node)):
         return Evaluation(event, level.file, level.node, region, "name", None, False, beside=True)
-    measured: list[str] = []
-    if only_detached(tree, level.node, measured) and measured:
+    fate = Fate()
+    if only_detached(tree, level.node, fate) and fate.measures:
         return Evaluation(event, level.file, level.node, region, "measured", None, False, beside=True)
     return None
 

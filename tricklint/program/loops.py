@@ -254,7 +254,15 @@ def loop_words(loop: Loop) -> set[str]:
 
 
 def names_in(expression: cst.CSTNode) -> set[str]:
-    return {each.value for each in walk(expression) if isinstance(each, cst.Name)}
+    """Names in an expression, those among its keys and literal arguments too: `loaders["val"]`, `batches(data, "test")`."""
+    found = set()
+    for each in walk(expression):
+        if isinstance(each, cst.Name):
+            found.add(each.value)
+        elif isinstance(each, cst.SimpleString) and isinstance(each.evaluated_value, str):
+            if each.evaluated_value.isidentifier():
+                found.add(each.evaluated_value)
+    return found
 
 
 def function_name(event: Event) -> str:
