@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import textwrap
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -54,6 +55,7 @@ PARTS: list[tuple[str, str, ModuleType, list[str] | None]] = [
          "add_import", "name_for", "joined", "edit_at"],
     ),
 ]  # fmt: skip
+WIDTH = 78
 _HEAD = """
 Typed: a rule outside this repository passes `mypy --strict`. How to write one: [a rule of your own](write-a-rule.md). Positions
 are libcst nodes; `event.file.tree` gives their text and place. What stands here may be relied on within a minor version.
@@ -86,25 +88,31 @@ def _class(node: ast.ClassDef, lines: list[str]) -> str:
     for item in node.body:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and not item.target.id.startswith("_"):
             default = f" = {ast.unparse(item.value)}" if isinstance(item.value, ast.Constant) else ""
-            _, mark, comment = lines[item.lineno - 1].partition("  # ")
-            rows.append(f"{item.target.id}: {ast.unparse(item.annotation)}{default}{mark}{comment}")
+            comment = lines[item.lineno - 1].partition("  # ")[2]
+            rows.append(_row(f"{item.target.id}: {ast.unparse(item.annotation)}{default}", comment))
     methods = [item for item in node.body if isinstance(item, ast.FunctionDef) and not item.name.startswith("_")]
     decorated = [(method, {ast.unparse(by) for by in method.decorator_list}) for method in methods]
     for method, by in decorated:
         said_by_its_base = method.name in ("makes", "trains") and node.name != "Event"
         if by & {"property", "cached_property"} and method.returns is not None and not said_by_its_base:
-            rows.append(f"{method.name}: {ast.unparse(method.returns)}" + _said(method))
+            rows.append(_row(f"{method.name}: {ast.unparse(method.returns)}", _said(method)))
     for method, by in decorated:
         if not by & {"property", "cached_property", "overload"}:
-            rows.append(_line(method) + _said(method))
+            rows.append(_row(_line(method), _said(method)))
     base = f" ({ast.unparse(node.bases[0])})" if node.bases and ast.unparse(node.bases[0]) != "Generic" else ""
     code = "```python\n" + "\n".join(rows) + "\n```\n" if rows else ""
     return f"### `{node.name}`{base}\n\n{_doc(node)}{code}"
 
 
 def _said(node: ast.FunctionDef) -> str:
-    text = (ast.get_docstring(node) or "").split("\n\n")[0]
-    return "  # " + " ".join(text.split()) if text else ""
+    return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+
+
+def _row(code: str, comment: str) -> str:
+    """Code with what is said of it: behind it, or above it where the two are too long for a page."""
+    if len(code) + len(comment) <= WIDTH - 4 or not comment:
+        return f"{code}  # {comment}" if comment else code
+    return "\n".join([*textwrap.wrap(comment, WIDTH, initial_indent="# ", subsequent_indent="# "), code])
 
 
 def _doc(node: ast.ClassDef | ast.FunctionDef) -> str:
@@ -115,7 +123,28 @@ def _doc(node: ast.ClassDef | ast.FunctionDef) -> str:
 def _line(node: ast.FunctionDef) -> str:
     arguments = ast.unparse(node.args).removeprefix("self, ").removeprefix("self")
     returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
+    if len(arguments) + len(returns) + len(node.name) > WIDTH:
+        arguments = "\n    " + "\n    ".join(_each(node.args)) + "\n"
     return f"def {node.name}({arguments}){returns}: ..."
+
+
+def _each(arguments: ast.arguments) -> list[str]:
+    """Each argument with its comma, one a line."""
+    defaults = [None] * (len(arguments.args) - len(arguments.defaults)) + list(arguments.defaults)
+    found = [
+        ast.unparse(arg) + (f" = {ast.unparse(default)}" if default is not None else "")
+        for arg, default in zip(arguments.args, defaults, strict=True)
+        if arg.arg != "self"
+    ]
+    if arguments.vararg is not None:
+        found.append(f"*{ast.unparse(arguments.vararg)}")
+    elif arguments.kwonlyargs:
+        found.append("*")
+    for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        found.append(ast.unparse(arg) + (f" = {ast.unparse(default)}" if default is not None else ""))
+    if arguments.kwarg is not None:
+        found.append(f"**{ast.unparse(arguments.kwarg)}")
+    return [f"{each}," for each in found]
 
 
 def _signature(node: ast.FunctionDef) -> str:
