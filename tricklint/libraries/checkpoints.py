@@ -16,6 +16,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.libraries.facts import CheckpointFacts
 from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.unknown_freezes import unknown_freeze
 
 
 @function(
@@ -61,9 +62,14 @@ def saved(value: Value | None) -> Instance | None:
     return None
 
 
+@behaves("checkpoint")
 @behaves_below(*ARRAYS)
-class Arrays(Behaviour):
-    """A file of arrays: each of them is as good as the file."""
+class Saved(Behaviour):
+    """A file of arrays: each of them is as good as the file. Or a whole model was pickled."""
+
+    def set_attribute(self, m: Machine, value: Instance, name: str, new: Value, node: cst.CSTNode) -> bool:
+        unknown_freeze(m, name, new, node)
+        return False
 
     def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
         return value
@@ -72,9 +78,3 @@ class Arrays(Behaviour):
 @method("checkpoint", "get", "items", "pop", "state_dict")
 def same_checkpoint(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
     return value
-
-
-@behaves("checkpoint")
-class CheckpointBehaviour(Behaviour):
-    def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
-        return value

@@ -30,6 +30,7 @@ from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.tensors import with_grad
 from tricklint.libraries.torch_forward import forward
 from tricklint.libraries.torch_optim import step, zero_grad
+from tricklint.libraries.unknown_freezes import unknown_freeze
 
 _OPTIMIZER_NAME = re.compile(r"^(?:self_)?(?:\w+_)?(?:optim|optimizer|optimiser|opt)(?:izer)?(?:_\w+)?$")
 
@@ -161,6 +162,10 @@ def guessed_zero_grad(m: Machine, value: Instance, args: CallArgs, node: cst.CST
 
 @behaves("guessed")
 class GuessedModel(Behaviour):
+    def set_attribute(self, m: Machine, value: Instance, name: str, new: Value, node: cst.CSTNode) -> bool:
+        unknown_freeze(m, name, new, node)
+        return False
+
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return guessed_method(m, value, name, args, node)
 

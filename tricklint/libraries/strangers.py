@@ -28,6 +28,7 @@ from tricklint.libraries.pretrained import asks_for_weights
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_data import batch_of
 from tricklint.libraries.torch_init import initialise
+from tricklint.libraries.unknown_freezes import unknown_freeze
 
 # What is asked of an object says that it is a model: no other library has objects with methods of these names
 _OF_MODELS = frozenset(("parameters", "named_parameters", "eval", "requires_grad_", "load_state_dict", "named_modules"))
@@ -120,6 +121,7 @@ class Stranger(Behaviour):
     """An object of a library of which nothing is known, until its use says that it is a model."""
 
     def set_attribute(self, m: Machine, value: Instance, name: str, new: Value, node: cst.CSTNode) -> bool:
+        unknown_freeze(m, name, new, node)
         if value.fact(StrangerFacts).at is None or not any(True for _ in instances(new, "module")):
             return False
         becomes_model(m, value)  # a part of what came with weights is replaced by a module

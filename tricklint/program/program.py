@@ -149,9 +149,11 @@ class Program:
                 if isinstance(value, Func) and value.file is module and isinstance(value.node, cst.FunctionDef):
                     entries.append((0, path, module, value))
                 elif isinstance(value, Class) and value.file is module:
-                    is_module = kind_of_class(value) == "module"
-                    lightning = "lightning.LightningModule" in value.libraries()
-                    entries.append((1 + is_module + (is_module and not lightning), path, module, value))
+                    inner = [each for each in value.fields.values() if isinstance(each, Class) and each.file is module]
+                    for cls in (value, *inner):
+                        is_module = kind_of_class(cls) == "module"
+                        lightning = "lightning.LightningModule" in cls.libraries()
+                        entries.append((1 + is_module + (is_module and not lightning), path, module, cls))
         for _, path, module, value in sorted(entries, key=lambda entry: entry[0]):
             if left[path] <= 0 or (isinstance(value, Func) and id(value.node) in at.covered):
                 continue

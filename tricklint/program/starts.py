@@ -36,7 +36,8 @@ _CONTAINER = r"[ \t]*(?::[^=\n]+)?=[ \t]*(?:list|dict|tuple|(?:collections\.)?(?
 _HELD = re.compile(r"\bself\.\w+" + _CONTAINER)
 _FILLED = re.compile(r"^[ \t]+(\w+)" + _CONTAINER, re.MULTILINE)
 _HANDED_ON = re.compile(r"\bself\.\w+[ \t]*=[ \t]*(\w+)[ \t]*(?:#.*)?$", re.MULTILINE)
-_FREEZES = re.compile(r"\.requires?_grad\s*=[^=]")
+# A freeze, one with a slip in its name, and one that compares
+_FREEZES = re.compile(r"\.requi\w+_g\w+\s*=[^=]|^\s*[\w.]+\.requires_grad\s*==", re.MULTILINE)
 _FILLS = re.compile(
     r"(?:constant_?|zeros_|fill_)\(\s*[\w.]*(?:weight|param)|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
 )
@@ -148,7 +149,7 @@ def _in_code(text: str, word: str) -> bool:
 
 def speaks(text: str) -> bool:
     """A file that evaluates, scores, initialises or freezes: some rule has a word on it alone."""
-    if any(word in text for word in _SPEAKS) or ("_grad" in text and _FREEZES.search(text) is not None):
+    if any(word in text for word in _SPEAKS) or (".requi" in text and _FREEZES.search(text) is not None):
         return True
     return ("weight" in text or "param" in text) and _FILLS.search(text) is not None
 
