@@ -70,7 +70,7 @@ def _run_rules(
     memory: Memory,
 ) -> None:
     parts = units(universe, sources, whole=prove)
-    if len(parts) == 1:  # what it showed is remembered with the whole run
+    if len(parts) == 1 and (prove or len(parts[0].files) == len(sources)):  # it is remembered with the whole run
         answers = [answer(universe, parts[0], rules, sources, found, prove)]
     else:
         answers = _answers(universe, parts, rules, sources, memory)
@@ -99,7 +99,7 @@ def _answers(
                 memory.keep(key, answer(universe, part, rules, sources))
                 tidy.after(part, sources)
         tidy.end()
-    memory.only(keys)
+    memory.only(keys, every=universe.asked.issuperset(sources))
     return [memory.recall(key) or Answer() for key in keys]
 
 
@@ -120,7 +120,7 @@ def answer(
     universe.touched.clear()
     try:
         program = Program(
-            {path: sources[path] for path in sources if path in unit.files},
+            {path: sources[path] for path in sorted(unit.files)},
             unit.roots,
             universe.import_roots(),
             universe.load,

@@ -11,6 +11,9 @@ from tricklint.source.text import digest_now
 from tricklint.units import Answer
 
 
+_OTHERS = 2_000  # parts that are kept beside those of a run that was asked for some files
+
+
 class Memory:
     """`Memory()` forgets when the process ends. With a cache, `load` and `store` carry it from run to run: `of` is what
     all parts hang on beside their own files."""
@@ -20,29 +23,34 @@ class Memory:
         self._answers: dict[str, Answer] = {}
         self._stored: dict[str, object] = cache.parts(of) if cache else {}
         self._kept: list[str] = []
+        self._all = True
         self._changed = False
 
     def recall(self, key: str) -> Answer | None:
         if key not in self._answers and key in self._stored:
-            answer = _revived(self._stored.pop(key))
+            answer = _revived(self._stored[key])
             if answer is not None:
                 self._answers[key] = answer
+            else:
+                del self._stored[key]
         return self._answers.get(key)
 
     def keep(self, key: str, answer: Answer) -> None:
         self._answers[key] = answer
         self._changed = True
 
-    def only(self, keys: Iterable[str]) -> None:
-        """These are the parts that there are: what is known of others is of an earlier state of the project."""
-        self._kept = list(keys)
+    def only(self, keys: Iterable[str], *, every: bool = True) -> None:
+        """These are the parts that were asked for. When they are `every` part that there is, what is known of others is of
+        an earlier state of the project."""
+        self._kept, self._all = list(keys), every
 
     def store(self) -> None:
         """Remember for the next run what came to an end without a problem of ours."""
         if self._cache and self._changed:
             answers = {key: self._answers[key] for key in self._kept if key in self._answers}
             table = {key: _plain(answer) for key, answer in answers.items() if not answer.problems}
-            self._cache.keep_parts(self._of, table)
+            others = {} if self._all else {key: one for key, one in self._stored.items() if key not in table}
+            self._cache.keep_parts(self._of, {**dict(list(others.items())[-_OTHERS:]), **table})
             self._changed = False
 
 

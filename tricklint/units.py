@@ -20,7 +20,8 @@ from tricklint.source.text import Problem, Source
 from tricklint.universe import Universe
 
 FEW = 50  # roots: a project of so few is one part
-ROW_METHOD = "def iterrows"  # what a class of this name means in one file counts in all
+ROW_WORD = "iterrows"  # what a class that defines this method means in one file counts wherever it is called
+ROW_METHOD = f"def {ROW_WORD}"
 COLLECTED = 300_000  # characters of followed text after which what is no longer needed is freed
 
 
@@ -61,7 +62,8 @@ class Answer:
 
 
 def units(universe: Universe, sources: Mapping[Path, Source], *, whole: bool = False) -> list[Unit]:
-    """The parts of a project, in the order of their first files; one where it is small, or the `whole` is asked for."""
+    """The parts of a project that come to a file that was asked for, in the order of their first files; one where the
+    project is small, or the `whole` of them is asked for."""
     from tricklint.program import followed
 
     roots = sorted(universe.roots)
@@ -69,24 +71,37 @@ def units(universe: Universe, sources: Mapping[Path, Source], *, whole: bool = F
     if universe.entries is not None:
         roots = [path for path in roots if path in universe.entries]
         start = [path for path in start if path in universe.entries]
-    whole = whole or universe.settings.trace or universe.entries is not None
-    if min(len(roots), len(start)) <= FEW or whole:  # of a library of models only what trains is followed
+    few = min(len(roots), len(start)) <= FEW  # of a library of models only what trains is followed
+    everything = whole and universe.asked.issuperset(sources)
+    if few or everything or universe.settings.trace or universe.entries is not None:
         return [Unit(tuple(roots), tuple(start), frozenset(sources))] if roots else []
+    parts = _parts(universe, sources, roots, start)
+    return [_joined(parts, start)] if whole and parts else parts
+
+
+def _parts(
+    universe: Universe, sources: Mapping[Path, Source], roots: Sequence[Path], start: Sequence[Path]
+) -> list[Unit]:
     imports = Imports({path: source.text for path, source in sources.items()}, universe.import_roots())
-    everywhere = {path for path, source in sources.items() if source.ask(_has_rows)}
-    wanted, begun = set(roots), set(start)
-    return [
-        Unit(
-            tuple(path for path in group if path in wanted),
-            tuple(path for path in start if path in begun.intersection(group)),
-            frozenset(imports.reached(group) | everywhere),
-        )
-        for group in components(sorted({*roots, *start}), imports)
-    ]
+    with_rows = {path for path, source in sources.items() if ROW_METHOD in source.text}
+    wanted, turn = set(roots), {path: at for at, path in enumerate(start)}
+    found = []
+    for group in components(sorted({*roots, *start}), imports):
+        files = imports.reached(group)
+        if universe.asked.isdisjoint(files):
+            continue
+        if any(ROW_WORD in sources[path].text for path in group):
+            files |= with_rows
+        begun = sorted((path for path in group if path in turn), key=turn.__getitem__)
+        found.append(Unit(tuple(path for path in group if path in wanted), tuple(begun), frozenset(files)))
+    return found
 
 
-def _has_rows(text: str) -> bool:
-    return ROW_METHOD in text
+def _joined(parts: Sequence[Unit], start: Sequence[Path]) -> Unit:
+    roots = sorted(path for part in parts for path in part.roots)
+    begun = {path for part in parts for path in part.followed}
+    files = frozenset(path for part in parts for path in part.files)
+    return Unit(tuple(roots), tuple(path for path in start if path in begun), files)
 
 
 class Tidy:

@@ -102,6 +102,37 @@ def test_one_changed_file_costs_its_part(big: Project, followed: list[str]) -> N
     assert followed == ["part4", "part4"]  # which no longer import each other
 
 
+def test_one_file_that_was_asked_for_costs_its_part(big: Project, followed: list[str]) -> None:
+    of_all = [one for one in findings(big) if Path(one["filename"]).parent.name == "part3"]
+    followed.clear()
+    assert big.json("part3/helper3.py") == []
+    assert big.json("part3/train.py") == of_all != []
+    assert followed == ["part3", "part3"]
+    followed.clear()
+    big.check("part3/train.py", "--diff")
+    assert set(followed) == {"part3"}
+
+
+def test_what_was_asked_of_one_file_leaves_the_other_parts_known(big: Project, followed: list[str]) -> None:
+    findings(big, cache=True)
+    big.write({"part1/train.py": TRAIN.format(n=1) + "\n# changed\n"})
+    big.check("part1/train.py", cache=True)
+    big.write({"part2/helper2.py": HELPER + "\n# changed\n"})
+    big.check("part1/train.py", cache=True)
+    followed.clear()
+    findings(big, cache=True)
+    assert followed == ["part1", "part2"]  # which were not looked at as they stand, for all that can be found in them
+
+
+def test_a_class_with_rows_counts_where_rows_are_met(big: Project, followed: list[str]) -> None:
+    sheet = "import torch\n\n\nclass Sheet:\n    def iterrows(self):\n        return []\n"
+    big.write({f"sheets/part{n}.py": sheet for n in range(4)})
+    (big.root / "part5/train.py").write_text(
+        "import torch\nfrom lib import Sheet\n\nfor at, row in Sheet().iterrows():\n    print(row['x'])\n"
+    )
+    assert [one["code"] for one in findings(big)].count("TRK401") == 0
+
+
 def test_a_new_file_counts_for_those_that_import_it(big: Project, followed: list[str]) -> None:
     big.write({"part0/train.py": "import extra\n" + TRAIN.format(n=0)})
     findings(big, cache=True)

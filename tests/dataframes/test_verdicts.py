@@ -10,6 +10,7 @@ from tricklint.rules.dataframes.iterrows_loop import judge
 from tricklint.dataframes.loops import RowLoop, foreign_in, frame_loops
 from tricklint.dataframes.origin import Origin
 from tricklint.fix.edits import apply_edits
+from tricklint.source.text import Source
 from tricklint.source.tree import Tree
 
 HEAD = "import os\nimport pandas as pd\n"
@@ -198,7 +199,7 @@ def test_a_class_of_another_file_is_no_frame_but_a_frame_with_the_method_is() ->
         (Path("b.py"), "import pandas as pd\nclass Mine(pd.DataFrame):\n    def iterrows(self): ...\n"),
         (Path("c.py"), "def iterrows(:"),
     ]
-    assert foreign_in(texts) == {"Sheet"}
+    assert foreign_in(Source.from_text(path, text) for path, text in texts) == {"Sheet"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import libcst as cst
 
@@ -20,6 +21,9 @@ from tricklint.dataframes.scope import imports_of, is_stored, names_of, scope_of
 from tricklint.dataframes.words import FRAME_LIBRARIES, PASSING_CALLS, SERIES_NAMES
 from tricklint.dataframes.writers import CHANGING, changed_by_calls
 from tricklint.source.tree import Tree, dotted, walk
+
+if TYPE_CHECKING:
+    from tricklint.source.text import Source
 
 METHOD = "iterrows"
 
@@ -252,16 +256,16 @@ def _body(scope: cst.CSTNode) -> cst.CSTNode:
 # -- receivers that are no data frames -------------------------------------------------------------------------------
 
 
-def foreign_in(texts: Iterable[tuple[Path, str]]) -> set[str]:
-    """Classes that define an `iterrows` of their own, over all files of a project (path, text)."""
-    found: set[str] = set()
-    for path, text in texts:
-        if f"def {METHOD}" in text:
-            try:
-                found |= foreign_classes(Tree(path, text))
-            except cst.ParserSyntaxError:
-                continue
-    return found
+def foreign_in(sources: Iterable[Source]) -> set[str]:
+    """Classes that define an `iterrows` of their own, over all files of a project."""
+    return {name for source in sources if f"def {METHOD}" in source.text for name in source.ask(_foreign_names)}
+
+
+def _foreign_names(text: str) -> frozenset[str]:
+    try:
+        return frozenset(foreign_classes(Tree(Path(), text)))
+    except cst.ParserSyntaxError:
+        return frozenset()
 
 
 def foreign_classes(tree: Tree) -> set[str]:

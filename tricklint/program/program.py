@@ -453,16 +453,14 @@ class Program:
 
     def row_loops(self) -> list[Any]:
         """Loops over `DataFrame.iterrows()` in the files the inquiry starts from."""
-        from tricklint.dataframes.loops import foreign_in, frame_loops
+        from tricklint.dataframes.loops import METHOD, foreign_in, frame_loops
 
-        foreign = foreign_in((path, source.text) for path, source in self.sources.items())
-        found = []
-        for path in self.roots:
-            if "iterrows" in self.sources[path].text:
-                module = self.project.module(path)
-                if module is not None:
-                    found.extend(frame_loops(module.tree, foreign))
-        return found
+        with_rows = [path for path in self.roots if METHOD in self.sources[path].text]
+        if not with_rows:
+            return []
+        foreign = foreign_in(self.sources.values())
+        modules = [self.project.module(path) for path in with_rows]
+        return [loop for module in modules if module is not None for loop in frame_loops(module.tree, foreign)]
 
 
 def takes_nothing(cls: Class) -> bool:
