@@ -10,7 +10,6 @@ from tricklint.source.entries import finding_of, plain_finding, plain_problem, p
 from tricklint.source.text import digest_now
 from tricklint.units import Answer
 
-
 _OTHERS = 2_000  # parts that are kept beside those of a run that was asked for some files
 
 

@@ -455,11 +455,11 @@ class Program:
         """Loops over `DataFrame.iterrows()` in the files the inquiry starts from."""
         from tricklint.dataframes.loops import METHOD, foreign_in, frame_loops
 
-        with_rows = [path for path in self.roots if METHOD in self.sources[path].text]
-        if not with_rows:
+        speak = {path: source for path, source in self.sources.items() if METHOD in source.text}
+        modules = [self.project.module(path) for path in self.roots if path in speak]
+        if not modules:
             return []
-        foreign = foreign_in(self.sources.values())
-        modules = [self.project.module(path) for path in with_rows]
+        foreign = foreign_in(speak.values())
         return [loop for module in modules if module is not None for loop in frame_loops(module.tree, foreign)]
 
 

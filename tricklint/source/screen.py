@@ -67,7 +67,10 @@ _STOP = "from __future__ import _\n"
 _STOPPED = "future feature _ is not defined"
 _LONG_LINE = 2_000  # characters
 _MANY_LINES = 500
-_GOES_ON = frozenset("+-*/|&%^.([{")
+_GOES_ON = b"+-*/|&%^.([{"
+# What an expression that goes on is told by: operators are made one, and all but them and the ends of rows another
+_MARKS = bytes(0x2B if code in _GOES_ON else code if code == 0x0A else 0x78 for code in range(256))
+_SPACE = b" \t"
 
 
 def _may_be_deep(text: str) -> bool:
@@ -77,9 +80,8 @@ def _may_be_deep(text: str) -> bool:
         return True
     if len(lines) < _MANY_LINES:
         return False
-    ends = sum([line[-1:] in _GOES_ON for line in lines])
-    begins = sum([line.lstrip()[:1] in _GOES_ON for line in lines])
-    return max(ends, begins, text.count("elif ")) > _MANY_LINES
+    marks = text.encode("utf-8", "surrogatepass").translate(_MARKS, _SPACE)
+    return max(marks.count(b"+\n"), marks.count(b"\n+"), text.count("elif ")) > _MANY_LINES
 
 
 _DEEPEST = 3_000  # levels, as newer Pythons allow
