@@ -73,6 +73,7 @@ import libcst as cst
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
+from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Instance,
 )
@@ -101,7 +102,8 @@ class DecayOnBiasNorm(Rule):
         for event in program.events(OptimizerBuilt):
             optimizer = event.subject
             assert isinstance(optimizer, Instance)
-            if id(event.node) in seen or (optimizer.fact(OptimizerFacts).factory and not optimizer.fact(OptimizerFacts).groups):
+            at = id(place(event)[1])
+            if at in seen or (optimizer.fact(OptimizerFacts).factory and not optimizer.fact(OptimizerFacts).groups):
                 continue
             if idle(program, event):
                 continue
@@ -109,7 +111,7 @@ class DecayOnBiasNorm(Rule):
             groups = [group for group in groups if any(has_vectors(root) for root in roots(group.sets))]
             if not groups:
                 continue
-            seen.add(id(event.node))
+            seen.add(at)
             yield self.report(program, event, optimizer, groups)
 
     def report(self, program: Program, event: Event, optimizer: Instance, groups: list[DecayedGroup]) -> Finding:
@@ -132,12 +134,14 @@ class DecayOnBiasNorm(Rule):
         ]
         given = group.group.options.get("weight_decay") or optimizer.fact(OptimizerFacts).options.get("weight_decay")
         evidence.append(program.read_from(given, "the decay stands here"))
-        fix = self.mend(program, event, optimizer)
-        return program.finding(self, event.file, event.node, message, evidence, fix)
+        file, node = place(event)
+        if node is not event.node:
+            evidence.append(program.evidence(event.file, event.node, f"{label} is built here"))
+        fix = self.mend(program, file, node, optimizer)
+        return program.finding(self, file, node, message, evidence, fix)
 
-    def mend(self, program: Program, event: Event, optimizer: Instance) -> Fix | None:
-        tree = event.file.tree
-        call = event.node
+    def mend(self, program: Program, file: FileModule, call: cst.CSTNode, optimizer: Instance) -> Fix | None:
+        tree = file.tree
         known = optimizer.fact(OptimizerFacts)
         if not isinstance(call, cst.Call) or known.own or known.factory or known.configured:
             return None
@@ -186,6 +190,15 @@ class DecayOnBiasNorm(Rule):
             (*before, *build.replace(tree, argument.value, groups)),
             reason,
         )
+
+
+def place(event: Event) -> tuple[FileModule, cst.CSTNode]:
+    """The call that builds the optimizer; where a helper builds whatever it is told to and passes all arguments on
+    (`cls(**kwargs)`), the call that hands the parameters to the helper."""
+    for file, node in ((event.file, event.node), *reversed(event.calls)):
+        if not isinstance(node, cst.Call) or not node.args or not all(arg.star for arg in node.args):
+            return file, node
+    return event.file, event.node
 
 
 def thawed(program: Program, optimizer: Instance) -> bool:

@@ -165,6 +165,7 @@ class MissingInit(Rule):
         shown = [
             program.evidence(module.file, module.node, f"{module.label} is built here") if built else None,
             program.evidence(event.file, event.node, trained),
+            *part_of(program, found),
         ]
         for owner in found.owners:
             cls = owner.module.cls
@@ -260,6 +261,14 @@ class MissingInit(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
+
+
+def part_of(program: Program, found: Unreached) -> Iterator[Evidence | None]:
+    """The trained models that the finding's module is a part of, where these are classes of their own."""
+    classes = {id(whole.cls): whole.cls for whole in found.wholes if isinstance(whole.cls, Class)}
+    for cls in classes.values():
+        if cls is not found.place.cls:
+            yield program.evidence(cls.file, cls.node, f"it is trained as a part of {cls.name}")
 
 
 def foreign_parts(module: Instance) -> list[str]:

@@ -93,6 +93,7 @@ from tricklint.libraries.facts import ModuleFacts, OptimizerFacts, SchedulerFact
 from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
+from tricklint.program.idle import idle
 from tricklint.rule import Rule
 
 TRANSFORMER_LR = 1e-4
@@ -147,7 +148,10 @@ class UnfrozenBackbone(Rule):
         if not outer or model.fact(ModuleFacts).peft or any(container.fact(ModuleFacts).peft for container in outer):
             return None
         training = [
-            event for container in outer for event in program.trained_by(container) if program.complete(event)
+            event
+            for container in outer
+            for event in program.trained_by(container)
+            if program.complete(event) and not (isinstance(event, OptimizerBuilt) and idle(program, event))
         ]
         if not training or not program.complete(backbone.built):
             return None
@@ -194,7 +198,8 @@ class UnfrozenBackbone(Rule):
 
         optimizer = event.subject
         assert isinstance(optimizer, Instance)
-        for pset in param_sets(optimizer.fact(OptimizerFacts).params):
+        given = (pset for group in optimizer.fact(OptimizerFacts).groups for pset in param_sets(group.params))
+        for pset in given:
             if pset is None or pset.names or any(pred.op not in ("requires_grad", "within") for pred in pset.preds):
                 continue
             for root in roots_of(pset):
@@ -211,7 +216,7 @@ class UnfrozenBackbone(Rule):
             at = " at the head's learning rate"
         else:
             at = f" at the head's learning rate {rate:g}"
-        name = backbone.model.label
+        name = backbone.model.label if backbone.whole is None else f"part of {backbone.whole.label}"
         message = f"the pretrained {name} is fine-tuned whole{at} from the first step, its new head still random"
         advice = self.advice(program)
         if advice:

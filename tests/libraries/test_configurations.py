@@ -95,6 +95,32 @@ store = ConfigStore.instance()
 store.store(group="optim", name="sgd", node=Sgd)
 store.store(name="base", node=Config)
 """
+HELPER = """
+from importlib import import_module
+
+
+def build(spec, **given):
+    {found}
+    made = {{**given}}
+    for key in spec["args"]:
+        value = spec["args"][key]
+        made[key] = build(value) if type(value) is dict else value
+    return cls(**made)
+"""
+OUTSIDE = PARSER + 'parser.add_argument("--config", required=True)\nmain(parser.parse_args())'
+
+
+def helper(found: str) -> Case:
+    """A helper finds a class that a file names, and makes it of what the file says and of what it is handed."""
+    files = {
+        "tools.py": HELPER.format(found=found),
+        "run.json": '{"optim": {"class": "torch.optim.SGD", "args": {\n "weight_decay": 0.01, "lr": 0.1}}}',
+    }
+    return Case(
+        imports="import json\nfrom tools import build", load='config = json.load(open("run.json"))', place="run.json:2",
+        files=files, optimizer='build(config["optim"], params=model.parameters())')  # fmt: skip
+
+
 CASES = {
     # Hydra
     "an experiment overrides a group": experiment("decayed", "configs/optim/decayed.yaml:1"),
@@ -201,6 +227,33 @@ CASES = {
         before='USAGE = """Train.\n\nUsage: train.py [--wd=<wd>]\n\nOptions:\n  --wd=<wd>  Decay of the weights [default: 0.05].\n"""'),
     "sacred": Case("wd", "import sacred", "wd", before="ex = sacred.Experiment()\n\n@ex.config\ndef config():\n    lr = 0.1\n    wd = lr * 0.1\n",
                    decorator="@ex.automain", start="pass"),
+    # what the program takes where nobody tells it otherwise
+    "no argument is given": Case(
+        'config["wd"]', "import json\nimport sys", files={"base.json": '{"wd": 0.01}'}, place="base.json:1",
+        load='name = "base"\nif len(sys.argv) > 1:\n    name = sys.argv[1]\nconfig = json.load(open(f"{name}.json"))'),
+    "no argument is given, in one expression": Case(
+        'config["wd"]', "import yaml\nfrom sys import argv", files={"a.yaml": "wd: 0.01\n"}, place="a.yaml:1",
+        load='path = argv[1] if len(argv) == 2 else "a.yaml"\nwith open(path) as file:\n    config = yaml.safe_load(file)'),
+    "an argument must be given": Case(
+        'config["wd"]', "import json\nimport sys", files={"base.json": '{"wd": 0.01}'}, place="-",
+        load='if len(sys.argv) < 2:\n    sys.exit("usage: train.py NAME")\nconfig = json.load(open(sys.argv[1]))'),
+    "beside the key": Case('config.get("wd", 0.01)', "import argparse\nimport json", "args", load="config = json.load(open(args.config))", start=OUTSIDE),
+    "beside the key, below another": Case(
+        'float(config["optim"].pop("wd", 0.01))', "import argparse\nimport yaml", "args", load="config = yaml.safe_load(open(args.config))", start=OUTSIDE),
+    "beside the key, none": Case('config.get("wd", 0.0)', "import argparse\nimport json", "args", place="-", load="config = json.load(open(args.config))", start=OUTSIDE),
+    "nothing beside the key": Case('config.get("wd")', "import argparse\nimport json", "args", place="-", load="config = json.load(open(args.config))", start=OUTSIDE),
+    "the file beside the code, where there is none in the folder": Case(
+        'config["wd"]', "import argparse\nimport yaml\nfrom pathlib import Path", "args", script="src/train.py",
+        load='path = Path(args.config)\nif not path.is_absolute():\n    here = (Path.cwd() / path).resolve()\n    path = here if here.exists() else (ROOT / path).resolve()\n'
+        "config = yaml.safe_load(path.read_text())", before="ROOT = Path(__file__).resolve().parents[1]\n",
+        start=PARSER + 'parser.add_argument("--config", default=str(ROOT / "conf" / "a.yaml"))\nmain(parser.parse_args())',
+        files={"conf/a.yaml": "wd: 0.01\n"}, place="conf/a.yaml:1"),
+    "a file that must be there": Case(
+        'config["wd"]', "import json\nimport os", files={"a.json": '{"wd": 0.01}'}, place="a.json:1",
+        load='config = {}\nif os.path.isfile("a.json"):\n    config = json.load(open("a.json"))\nelse:\n    config["wd"] = 0.0'),
+    "a class that a file names": helper('module, _, name = spec["class"].rpartition(".")\n    cls = getattr(import_module(module), name)'),
+    "a class that a file names, cut by hand": helper(
+        'dotted = spec["class"]\n    cls = getattr(import_module(dotted[: dotted.rfind(".")]), dotted[dotted.rfind(".") + 1 :])'),
     # elsewhere
     "wandb": Case("wandb.config.wd", "import wandb", load='wandb.init(project="p", config={"wd": 0.01})'),
     "a sweep of one value": Case(

@@ -82,6 +82,10 @@ class Behaviour:
         """`a, b = value`. An empty list: this alternative cannot be unpacked."""
         return None
 
+    def length(self, m: Machine, value: Any) -> Value | None:
+        """`len(value)`."""
+        return None
+
     def starred(self, m: Machine, value: Any) -> Value | None:
         """What stands for the elements in `[*value]` or `f(*value)`."""
         return None

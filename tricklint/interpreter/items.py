@@ -98,17 +98,23 @@ def _dict_item(value: Dict, at: Value | None) -> Value:
     return narrow(found, [Pred("unknown", ("key",))]) if isinstance(at, Unknown) else found
 
 
-def slice_of(m: Machine, value: Sequence, sliced: cst.Slice, node: cst.CSTNode) -> Value:
-    bounds: list[int | None] = []
+def bounds_of(m: Machine, sliced: cst.Slice) -> list[Const] | None:
+    """The bounds and the step of a slice, None where one of them is not known."""
+    bounds: list[Const] = []
     for part in (sliced.lower, sliced.upper, sliced.step):
         at = first(m.eval(part)) if part is not None else NONE
         if not isinstance(at, Const) or not (at.value is None or isinstance(at.value, int)):
-            return Sequence(value.kind, value.items, True, node, m.file)
-        bounds.append(at.value)
-    if value.open:
+            return None
+        bounds.append(at)
+    return bounds
+
+
+def slice_of(m: Machine, value: Sequence, sliced: cst.Slice, node: cst.CSTNode) -> Value:
+    bounds = bounds_of(m, sliced)
+    if bounds is None or value.open:
         return Sequence(value.kind, value.items, True, node, m.file)
     try:
-        return Sequence(value.kind, value.items[slice(*bounds)], False, node, m.file)
+        return Sequence(value.kind, value.items[slice(*(each.value for each in bounds))], False, node, m.file)
     except ValueError:
         return UNKNOWN
 

@@ -79,20 +79,23 @@ def eval_formatted(m: Machine, node: cst.FormattedString) -> Value:
     text = ""
     default = False
     whole = True
+    stem = 0
     for part in node.parts:
         if isinstance(part, cst.FormattedStringText):
             text += part.value
         elif isinstance(part, cst.FormattedStringExpression):
-            value = m.eval(part.expression)
+            several = m.eval(part.expression)
+            value = first(several)
             if isinstance(value, Const) and part.format_spec is None:
+                if (value.default or value is not several) and not default:
+                    default, stem = True, len(text) + value.stem
                 text += str(value.value)
-                default = default or value.default
                 if len(text) > MAX_TEXT:
                     return UNKNOWN
             else:
                 whole = False
                 break
-    return Const(text, default) if whole else Prefixed(text) if text else UNKNOWN
+    return Const(text, default, stem=stem) if whole else Prefixed(text) if text else UNKNOWN
 
 
 @evaluates(cst.IfExp)

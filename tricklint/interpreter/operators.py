@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import libcst as cst
@@ -80,7 +81,10 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
     if isinstance(a, Const) and isinstance(b, Const) and op in _ARITHMETIC:
         if not affordable(op, a.value, b.value):
             return UNKNOWN
-        return folded(lambda: _ARITHMETIC[op](a.value, b.value), a, b)
+        made = folded(lambda: _ARITHMETIC[op](a.value, b.value), a, b)
+        if op == "Add" and isinstance(made, Const) and isinstance(made.value, str) and made.default:
+            return replace(made, stem=a.stem if a.default else len(a.value) + b.stem)
+        return made
     if isinstance(b, Unknown) and isinstance(a, Const) and isinstance(a.value, str) and op in ("Add", "Modulo"):
         return Prefixed(a.value if op == "Add" else a.value.partition("%")[0])
     if isinstance(a, Prefixed) and op == "Add":

@@ -88,13 +88,20 @@ class Place:
 class Const(Value):
     """A Python constant. `default` marks one that the user may override (a command line default, a parameter's).
     `place`: the configuration file that it was read from. `given`: in this call, or this round of a loop, it can be nothing
-    else: a literal argument, an item of a literal list.
+    else: a literal argument, an item of a literal list. `stem`: so many characters at the beginning of a text are literal.
     """
 
     value: Any
     default: bool = False
     place: Place | None = field(default=None, compare=False)
     given: bool = field(default=False, compare=False)
+    stem: int = field(default=0, compare=False)
+
+
+def part_of_text(whole: Const, start: int, stop: int) -> Const:
+    """The text between two places: no default where all of it is literal."""
+    default = whole.default and stop > whole.stem
+    return Const(whole.value[start:stop], default, whole.place, stem=max(0, min(stop, whole.stem) - start))
 
 
 def derived(value: Any, *operands: Value | None) -> Const:
@@ -280,8 +287,8 @@ class Instance(Obj):
         if isinstance(self.cls, Class):
             return self.cls.name
         tail = self.library.removesuffix(".from_pretrained").rpartition(".")[2]
-        if tail in ("create_model", "load", "get_model"):  # timm, torch.hub, torchvision: the model's name is given
-            given = (self.kwargs.get("model_name"), self.kwargs.get("model"), *self.args[tail == "load" :][:1])
+        if tail in ("create_model", "load", "get_model", "get_encoder"):  # the model's name is given
+            given = (*(self.kwargs.get(name) for name in ("model_name", "model", "name")), *self.args[tail == "load" :][:1])
             name = next((value for value in map(first, given) if isinstance(value, Const)), None)
             return str(name.value) if name is not None else tail
         return tail

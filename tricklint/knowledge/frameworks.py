@@ -28,6 +28,7 @@ KNOWN_BY_NAME = {
     "lightning": "pytorch/__init__.py",
     "accelerate": "accelerator.py",
     "fastai": "learner.py",
+    "segmentation_models_pytorch": "encoders/_preprocessing.py",
 }
 # Packages whose capitalised names are nn.Modules
 MODULE_PACKAGES = (

@@ -68,6 +68,9 @@ SCHEDULER_PREFIXES = (
     "transformers.get_",
     "timm.scheduler.",
     "torch.optim.swa_utils.SWALR",
+    "warmup_scheduler.",
+    "cosine_annealing_warmup.",
+    "pl_bolts.optimizers.lr_scheduler.",
 )
 # one step per optimizer step, by their documentation
 PER_BATCH_SCHEDULERS = frozenset(("torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR"))

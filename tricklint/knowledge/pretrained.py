@@ -24,7 +24,8 @@ class PretrainedRow:
 
 FLAGS = ("pretrained", "weights", "encoder_weights")  # what asks for weights, whatever the library
 TORCHVISION_TASKS = ("torchvision.models.segmentation.", "torchvision.models.detection.")
-_TABLE: tuple[tuple[str, PretrainedRow], ...] = (
+# A row of None: what stands below that name is no model
+_TABLE: tuple[tuple[str, PretrainedRow | None], ...] = (
     ("torchvision.models.segmentation.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=())),
     ("torchvision.models.detection.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=(), vision=False)),
     ("torchvision.models.video.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision")),
@@ -34,6 +35,8 @@ _TABLE: tuple[tuple[str, PretrainedRow], ...] = (
     ("timm.models.factory.create_model", PretrainedRow(("pretrained",), 1, family="timm", head=("num_classes",))),
     ("timm.models.", PretrainedRow(("pretrained",), 0, family="timm", head=("num_classes",))),
     ("torch.hub.load", PretrainedRow(("pretrained", "weights"), None, family="hub")),
+    ("segmentation_models_pytorch.encoders.get_encoder", PretrainedRow(("weights",), 3, family="smp encoder")),
+    *((f"segmentation_models_pytorch.{package}.", None) for package in ("encoders", "base", "losses", "utils", "metrics", "datasets")),
     ("segmentation_models_pytorch.", PretrainedRow(
         ("encoder_weights",), None, family="smp", head=("classes", "encoder_name"), default_on=True)),
     ("efficientnet_pytorch.EfficientNet.from_pretrained", PretrainedRow(
@@ -57,6 +60,7 @@ _NOT_MODELS = (
     "load_checkpoint",
     "is_model",
     "list_pretrained",
+    ".decoder.",
 )
 TASK_AUTO = "transformers."
 
@@ -77,7 +81,10 @@ def row_of(name: str) -> PretrainedRow | None:
 
 def _by_prefix(name: str) -> PretrainedRow | None:
     for prefix, row in _TABLE:
-        if name == prefix or (prefix.endswith(".") and name.startswith(prefix) and len(name) > len(prefix)):
+        if row is None:
+            if name.startswith(prefix):
+                return None
+        elif name == prefix or (prefix.endswith(".") and name.startswith(prefix) and len(name) > len(prefix)):
             tail = name[len(prefix) :]
             if prefix.endswith(".") and "." in tail and not tail.split(".")[-1][:1].isalpha():
                 return None

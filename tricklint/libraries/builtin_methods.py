@@ -11,6 +11,7 @@ from tricklint.interpreter.behaviour import Behaviour, behaves
 from tricklint.interpreter.binding import extend, put_in
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.folding import MAX_TEXT, folded, modest
+from tricklint.interpreter.items import bounds_of
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.narrowing import narrowed_here
 from tricklint.interpreter.values import (
@@ -25,6 +26,7 @@ from tricklint.interpreter.values import (
     fit_for,
     join,
     members,
+    part_of_text,
 )
 
 
@@ -106,7 +108,8 @@ def dict_method(m: Machine, value: Dict, name: str, args: CallArgs, node: cst.CS
 
 _TEXT = frozenset((
     "lower", "upper", "strip", "lstrip", "rstrip", "startswith", "endswith", "replace", "split", "rsplit", "partition",
-    "rpartition", "removeprefix", "removesuffix", "format", "join", "title", "capitalize",
+    "rpartition", "removeprefix", "removesuffix", "format", "join", "title", "capitalize", "find", "rfind", "index",
+    "rindex", "count", "splitlines", "isdigit", "isnumeric",
 ))  # fmt: skip
 
 
@@ -129,7 +132,7 @@ def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.
                     return UNKNOWN
                 result = getattr(value.value, name)(*(a.value for a in given))  # type: ignore[union-attr]
                 if isinstance(result, (list, tuple)):
-                    return Sequence("list" if isinstance(result, list) else "tuple", tuple(Const(i, value.default) for i in result), False, node, m.file)
+                    return pieces(m, value, result, node)
                 return folded(lambda: result, value, *given)
         except Exception:
             return UNKNOWN
@@ -150,7 +153,31 @@ class DictBehaviour(Behaviour):
         return dict_method(m, value, name, args, node)
 
 
+def pieces(m: Machine, whole: Const, parts: list[str] | tuple[str, ...], node: cst.CSTNode) -> Sequence:
+    """What `split`, `partition` and the like make of a text, in the order in which it stands there."""
+    items: list[Value] = []
+    at = 0
+    for part in parts:
+        start = max(whole.value.find(part, at), 0)
+        at = start + len(part)
+        items.append(part_of_text(whole, start, at))
+    return Sequence("list" if isinstance(parts, list) else "tuple", tuple(items), False, node, m.file)
+
+
 @behaves(Const)
 class ConstBehaviour(Behaviour):
+    def item(self, m: Machine, value: Const, index: Value, node: cst.CSTNode) -> Value | None:
+        at = first(index)
+        known = isinstance(at, Const) and isinstance(at.value, int) and isinstance(value.value, (str, bytes, tuple))
+        return folded(lambda: value.value[at.value], value, at) if known and isinstance(at, Const) else None
+
+    def sliced(self, m: Machine, value: Const, node: cst.CSTNode) -> Value | None:
+        at = node.slice[0].slice if isinstance(node, cst.Subscript) else None
+        found = bounds_of(m, at) if isinstance(at, cst.Slice) else None
+        if found is None or not isinstance(value.value, str):
+            return None
+        start, stop, step = slice(*(each.value for each in found)).indices(len(value.value))
+        return part_of_text(value, start, max(start, stop)) if step == 1 else None
+
     def method(self, m: Machine, value: Const, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return const_method(m, value, name, args, node)

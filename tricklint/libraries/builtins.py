@@ -6,6 +6,7 @@ from typing import Any
 
 import libcst as cst
 
+from tricklint.interpreter import behaviour
 from tricklint.interpreter.attributes import get_attribute, set_attribute
 from tricklint.interpreter.behaviour import function
 from tricklint.interpreter.binding import spread
@@ -64,6 +65,8 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
             return shares[0]
     if name == "len" and given:
         inner = given[0]
+        if inner is not None and (known := behaviour.of(inner).length(m, inner)) is not None:
+            return known
         if isinstance(inner, Sequence) and not inner.open:
             return Const(len(inner.items))
         if isinstance(inner, Dict) and not inner.open:
@@ -73,11 +76,10 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if isinstance(inner, Const) and isinstance(inner.value, str):
             return Const(len(inner.value))
     if name == "sum" and given:
-        inner = given[0]
-        if isinstance(inner, Sequence) and inner.items:
-            tensors = [i for i in inner.items if isinstance(i, Tensor)]
-            if tensors:
-                return Tensor("sum", tuple(tensors), None, node, m.file, any(t.grad for t in tensors))
+        held = [item for each in members(args.positional[0]) if isinstance(each, Sequence) for item in each.items]
+        tensors = [member for item in held for member in members(item) if isinstance(member, Tensor)]
+        if tensors:
+            return Tensor("sum", tuple(tensors), None, node, m.file, any(t.grad for t in tensors))
     if name in ("float", "int") and given and isinstance(given[0], Tensor):
         return Tensor("number", (given[0],), None, node, m.file, False)
     return UNKNOWN
@@ -221,6 +223,9 @@ def get_by_name(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
     found: Value = UNKNOWN
     if isinstance(target, ModuleValue):
         return dynamic_member(m, target, args.positional[1])
+    if isinstance(target, Union) and any(isinstance(each, ModuleValue) for each in target.values):
+        every = (get_by_name(m, name, CallArgs([each, *args.positional[1:]]), node) for each in target.values)
+        return join(*every, sure=target.sure)
     if isinstance(key, Const) and isinstance(key.value, str):
         found = UNKNOWN
         for part in key.value.split("."):
@@ -372,6 +377,8 @@ def type_of(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     value = first(args.positional[0]) if args.positional else UNKNOWN
     if isinstance(value, ParamSet):
         return Attr(value, "class")
+    if isinstance(value, Const) and value.value is not None:
+        return Ref(f"builtins.{type(value.value).__name__}")
     return value.cls if isinstance(value, Instance) else UNKNOWN
 
 

@@ -9,8 +9,12 @@ from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
+    NONE,
+    UNKNOWN,
     CallFacts,
+    Dict,
     Instance,
+    Sequence,
     Value,
     members,
 )
@@ -75,6 +79,55 @@ class Saved(Behaviour):
         return value
 
 
-@method("checkpoint", "get", "items", "pop", "state_dict")
+@method("checkpoint", "items")
+def pairs(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    """Names, and what was saved under them."""
+    pair = Sequence("tuple", (UNKNOWN, value), False, node, m.file)
+    return Sequence("list", (pair,), True, node, m.file)
+
+
+@method("checkpoint", "values")
+def contents(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    return Sequence("list", (value,), True, node, m.file)
+
+
+@method("checkpoint", "get", "pop", "state_dict", "copy")
 def same_checkpoint(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
     return value
+
+
+UPDATED = "<updated>"
+
+
+@behaves("state_dict")
+class StateDict(Behaviour):
+    """A module's own weights, by their names: some of them may be replaced by those of a checkpoint."""
+
+    def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if name != "update":
+            return None
+        for given in args.positional:
+            self.set_item(m, value, UNKNOWN, given, node)
+        return NONE
+
+    def set_item(self, m: Machine, value: Instance, index: Value, new: Value, node: cst.CSTNode) -> bool:
+        if (source := checkpoint_in(new)) is not None:
+            m.write(value.fields, UPDATED, source)
+        return True
+
+
+def checkpoint_in(weights: Value | None) -> Instance | None:
+    """The checkpoint that weights come from, also where they were put into another dict name by name."""
+    for member in members(weights):
+        if isinstance(member, Instance) and member.kind == "checkpoint":
+            return member
+        held: list[Value] = []
+        if isinstance(member, Dict):
+            held = list(member.fields.values())
+        elif isinstance(member, Instance) and member.kind == "state_dict":
+            held = [value for key, value in member.fields.items() if key == UPDATED]
+        for value in held:
+            for each in members(value):
+                if isinstance(each, Instance) and each.kind == "checkpoint":
+                    return each
+    return None

@@ -1,13 +1,31 @@
-"""The environment: a variable that is asked for with a default has that value."""
+"""The environment: a variable that is asked for with a default has that value, and by default a program is run without
+arguments."""
 
 from __future__ import annotations
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import function
+from tricklint.interpreter.behaviour import Behaviour, behaves, function, named
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
-from tricklint.interpreter.values import UNKNOWN, Const, Value, first
+from tricklint.interpreter.values import UNKNOWN, Const, Unknown, Value, first
+
+
+class Argv(Unknown):
+    """`sys.argv`: what stands in it is not known, only that the script's name alone does where no more is given."""
+
+    __slots__ = ()
+
+
+@named("sys.argv")
+def argv(m: Machine) -> Value:
+    return Argv()
+
+
+@behaves(Argv)
+class ArgvBehaviour(Behaviour):
+    def length(self, m: Machine, value: Argv) -> Value | None:
+        return Const(1, True)
 
 
 @function("os.getenv", "os.environ.get", "decouple.config", "environ.Env")

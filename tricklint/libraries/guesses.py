@@ -18,11 +18,13 @@ from tricklint.interpreter.values import (
     UNKNOWN,
     Bound,
     Class,
+    Const,
     Instance,
     Namespace,
     Ref,
     Unknown,
     Value,
+    first,
     members,
 )
 from tricklint.libraries.events import Backward, GradsCleared, ModeSet
@@ -66,6 +68,48 @@ def guess_optimizer(m: Machine, node: cst.Call, callee: Value) -> Value | None:
     made = Instance(Ref("<unknown>.Optimizer"), func, m.file)
     made.kind = "guessed_optimizer"
     return Bound(made, None, func.attr.value) if place_guess(m, func.value, made) else None
+
+
+@guesses
+def guess_optimizer_class(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """`cls(model.parameters(), lr=…)` of something unknown: what is made of parameters and a learning rate."""
+    if not isinstance(callee, Unknown) or not node.args or is_statement(m, node):
+        return None
+    given = next((arg.value for arg in node.args if arg.keyword is not None and arg.keyword.value == "params"), node.args[0].value)
+    ends = given.func.attr.value if isinstance(given, cst.Call) and isinstance(given.func, cst.Attribute) else ""
+    named = {arg.keyword.value for arg in node.args if arg.keyword is not None}
+    if ends not in ("parameters", "trainable_parameters") or not ({"lr", "learning_rate"} & named or _becomes_optimizer(m, node)):
+        return None
+    return Ref("<unknown>.Optimizer")
+
+
+def _becomes_optimizer(m: Machine, node: cst.Call) -> bool:
+    """The result is called an optimizer."""
+    statement = m.file.tree.parent(node)
+    if not isinstance(statement, cst.Assign) or len(statement.targets) != 1:
+        return False
+    target = statement.targets[0].target
+    name = target.attr if isinstance(target, cst.Attribute) else target
+    return isinstance(name, cst.Name) and _OPTIMIZER_NAME.search(name.value.lower()) is not None
+
+
+@guesses
+def guess_setting(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """`settings.get("lr", 1e-3)` of something unknown, which is read from outside: the number that stands beside the key is
+    what the code takes where nobody says otherwise."""
+    func = node.func
+    if not isinstance(callee, Unknown) or not isinstance(func, cst.Attribute) or func.attr.value not in ("get", "pop"):
+        return None
+    given = [arg.value for arg in node.args if not arg.star and (arg.keyword is None or arg.keyword.value == "default")]
+    if len(given) != 2 or len(node.args) != 2 or not isinstance(given[0], cst.SimpleString):
+        return None
+    return Ref("<unknown>.setting")
+
+
+@function("<unknown>.setting")
+def setting(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    at = first(args.get(1, "default"))
+    return Const(at.value, True) if isinstance(at, Const) and at.value is not None else UNKNOWN
 
 
 def place_guess(m: Machine, node: cst.CSTNode, made: Value) -> bool:

@@ -78,6 +78,18 @@ def text_at(m: Machine, value: Value | None) -> str | None:
     return found[0].decode("utf-8", "replace") if len(found) == 1 else None
 
 
+def there(m: Machine, text: str) -> Value:
+    """Whether a file exists: a configuration file of the project does, of others that is not known."""
+    return Const(True, True) if any(m.project.data(place) is not None for place in places(m, text)) else UNKNOWN
+
+
+@function("os.path.exists", "os.path.isfile", "os.path.isabs")
+def asked_of_path(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    text = path_text(args.get(0, "path"))
+    known = UNKNOWN if text is None else Const(posixpath.isabs(text)) if name.endswith("isabs") else there(m, text)
+    return plain(m, name, args, node) if known is UNKNOWN else known
+
+
 @function("os.path.join", "posixpath.join")
 def joined(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     parts = [path_text(value) for value in args.positional]
@@ -147,6 +159,10 @@ class PathBehaviour(Behaviour):
         text = value.fact(PathFacts).text
         if name in ("resolve", "absolute", "expanduser"):
             return path_value(m, posixpath.normpath(text) if text else text, node)
+        if name == "is_absolute":
+            return Const(posixpath.isabs(text))
+        if name in ("exists", "is_file"):
+            return there(m, text)
         if name == "as_posix":
             return Const(text)
         if name == "joinpath":

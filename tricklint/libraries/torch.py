@@ -10,6 +10,7 @@ from tricklint.interpreter.contexts import enter
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import is_statement, plain
 from tricklint.interpreter.values import (
+    FALSE,
     NONE,
     UNKNOWN,
     Instance,
@@ -45,6 +46,12 @@ def wrapped(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         elif isinstance(member, Instance) and name.endswith("FullyShardedDataParallel"):
             member.fact(ModuleFacts).flat = True  # its parameters are one long vector
     return args.positional[0] if args.positional else args.kwargs.get("module", UNKNOWN)
+
+
+@function("torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export", "torch._C._get_tracing_state")
+def compiled(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """Training runs the code as it stands."""
+    return FALSE
 
 
 @function("torch.autograd.Variable")

@@ -14,6 +14,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.knowledge.names import canonical
+from tricklint.knowledge.optimizers import SCHEDULER_PREFIXES
 from tricklint.source.tree import walk
 
 MODULE_BASES = frozenset(
@@ -43,7 +44,7 @@ def kind_of_class(cls: Class) -> str:
             return "module"
         if name.startswith("torch.optim.") and name[12:13].isupper():
             return "optimizer"
-        if name.startswith("torch.optim.lr_scheduler."):
+        if name.startswith(SCHEDULER_PREFIXES):
             return "scheduler"
         if name in ("torch.utils.data.Dataset", "torch.utils.data.IterableDataset") or name.startswith(
             "torchvision.datasets."

@@ -20,6 +20,7 @@ from tricklint.interpreter.values import (
     Union,
     Value,
     first,
+    join,
     members,
 )
 from tricklint.knowledge import layers
@@ -147,6 +148,9 @@ def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: 
 def outputs(
     m: Machine, module: Instance, memo: Value, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool, loss: bool
 ) -> Value:
+    if isinstance(memo, Union) and any(isinstance(each, (Sequence, Dict)) for each in memo.values):
+        every = (outputs(m, module, each, inputs, node, grad, loss) for each in memo.values)
+        return join(*every, sure=memo.sure)
     alternatives = memo
     memo = memo.values[0] if isinstance(memo, Union) else memo
     if isinstance(memo, Tensor):
@@ -158,16 +162,15 @@ def outputs(
             made.attrs["alternatives"] = alternatives
         return made
     if isinstance(memo, Sequence):
-        return Sequence(
-            memo.kind,
-            tuple(outputs(m, module, item, inputs, node, grad, loss) for item in memo.items),
-            memo.open,
-            node,
-            m.file,
-        )
+        items = [outputs(m, module, item, inputs, node, grad, loss) for item in memo.items]
+        if memo.open and not items:
+            items.append(Tensor("call", inputs, module, node, m.file, grad))
+        return Sequence(memo.kind, tuple(items), memo.open, node, m.file)
     if isinstance(memo, Dict):
         made_dict = Dict(node, m.file, memo.open)
         for key, item in memo.fields.items():
             made_dict.fields[key] = outputs(m, module, item, inputs, node, grad, loss)
+        if memo.open and not made_dict.fields:  # whatever else it computed
+            made_dict.fields["<dynamic 0>"] = Tensor("call", inputs, module, node, m.file, grad)
         return made_dict
     return Tensor("loss" if loss else "call", inputs, module, node, m.file, grad)

@@ -13,6 +13,7 @@ from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.truth import truth
 from tricklint.interpreter.values import (
+    FALSE,
     NONE,
     UNKNOWN,
     Bound,
@@ -33,7 +34,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.knowledge.slips import meant_as_requires_grad
-from tricklint.libraries.checkpoints import saved
+from tricklint.libraries.checkpoints import checkpoint_in, saved
 from tricklint.libraries.events import (
     Backward,
     FreezeMissed,
@@ -173,11 +174,13 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         m.emit(GradsCleared(m.now(node), module))
         return NONE
     if name == "load_state_dict":
-        m.emit(WeightsLoaded(m.now(node), module, args.get(0, "state_dict"), args.get(1, "strict")))
-        later = m.entry in m.training
-        for member in members(args.get(0, "state_dict")):
-            if isinstance(member, Instance) and member.kind == "checkpoint" and not later:
-                module.fact(ModuleFacts).loads.append(Load(node, member, m.file, tuple(m.path)))
+        given, strict = args.get(0, "state_dict"), args.get(1, "strict")
+        source = checkpoint_in(given)
+        if any(isinstance(member, Instance) and member.kind == "state_dict" for member in members(given)) and source:
+            strict = FALSE  # its own weights stand where the checkpoint has none
+        m.emit(WeightsLoaded(m.now(node), module, source or given, strict))
+        if source is not None and m.entry not in m.training:
+            module.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
         return UNKNOWN
     if name in ("add_module", "register_module"):
         key, child = args.get(0, "name"), args.get(1, "module")

@@ -21,6 +21,7 @@ from tricklint.interpreter.values import (
     Union,
     Value,
     first,
+    leaves,
     members,
 )
 from tricklint.knowledge import optimizers
@@ -34,7 +35,10 @@ from tricklint.libraries.events import (
     Stepped,
 )
 from tricklint.libraries.facts import Group, GroupsFacts, OptimizerFacts, SchedulerFacts
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.source.tree import walk
+
+BY_NAME = "torch.optim.<dynamic>"  # `getattr(torch.optim, name)`: whichever it is
 
 
 def spares_vectors(cls: Class) -> bool:
@@ -57,6 +61,8 @@ def spares_vectors(cls: Class) -> bool:
 
 @function(*optimizers.OPTIMIZERS)
 def optimizer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    if name == BY_NAME:
+        name = "torch.optim.Optimizer"
     made = plain(m, name, args, node)
     return make_optimizer(m, made, name, args, node)
 
@@ -166,7 +172,25 @@ def scheduler_step(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNod
 def optimizers_by_name(name: str) -> Function | None:
     if name.startswith(optimizers.SCHEDULER_PREFIXES):
         return scheduler
-    return optimizer if name.startswith("torch.optim.") and name[12:13].isupper() else None
+    return optimizer if name == BY_NAME or (name.startswith("torch.optim.") and name[12:13].isupper()) else None
+
+
+def is_optimizer(args: CallArgs) -> bool:
+    """What is made of parameters, or groups of them, and of a learning rate is an optimizer, whatever its name."""
+    given = args.get(0, "params")
+    held = [member for group in groups_of_any(given) for member in leaves(group)]
+    return any(isinstance(member, ParamSet) and member.kind == "param" and not member.names for member in held) and (
+        "lr" in args.kwargs or "learning_rate" in args.kwargs
+    )
+
+
+def groups_of_any(given: Value | None) -> list[Value]:
+    return [each.fields.get("params", UNKNOWN) if isinstance(each, Dict) else each for each in leaves(given)]
+
+
+@function("<unknown>.Optimizer")
+def unknown_optimizer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    return make_optimizer(m, plain(m, name, args, node), name, args, node)
 
 
 @behaves("optimizer")

@@ -11,7 +11,9 @@ from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
     UNKNOWN,
     Instance,
+    Namespace,
     Value,
+    first,
     instances,
     members,
 )
@@ -41,6 +43,21 @@ def trainer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if model is None:
         m.emit(TrainerGiven(m.now(node), made, framework, made))
     return made
+
+
+@function("lightning.Trainer.from_argparse_args")
+def trainer_of_options(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """A trainer that is told what the command line says, and what is given beside it."""
+    options = first(args.get(0, "args"))
+    told = {key: value for key, value in options.fields.items() if isinstance(key, str)} if isinstance(options, Namespace) else {}
+    given = CallArgs([], {**told, **{key: value for key, value in args.kwargs.items() if key != "args"}})
+    given.open_kwargs = True
+    return trainer(m, "lightning.Trainer", given, node)
+
+
+@function("lightning.Trainer.add_argparse_args")
+def options_of_trainer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    return args.get(0, "parent_parser") or UNKNOWN
 
 
 def trainer_method(m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:

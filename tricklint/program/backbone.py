@@ -31,7 +31,7 @@ from tricklint.libraries.events import (
     TrainerGiven,
     WeightsLoaded,
 )
-from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts, from_library
 from tricklint.libraries.modules import held, layer_class, modules_below, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
@@ -47,11 +47,14 @@ class Backbone:
     built: Event
     loaded: Event | None = None
     heads: list[HeadReplaced] = field(default_factory=list)
+    whole: Instance | None = None  # the model that the weights were loaded into, where this is a part of it
 
     @property
     def place(self) -> tuple[cst.CSTNode, FileModule]:
         """The construction of the pretrained model; where a flag says whether it is one, the call that sets the flag, the
-        innermost that says so in words."""
+        innermost that says so in words; of a part of another model, the line that loads its weights."""
+        if self.whole is not None and self.loaded is not None:
+            return self.loaded.node, self.loaded.file
         calls = [(self.built.file, self.built.node), *reversed(self.built.calls)]
         for file, node in calls:
             if isinstance(node, cst.Call) and says_pretrained(node):
@@ -105,10 +108,33 @@ def backbones(program: Program) -> Iterator[Backbone]:
                 ):  # layers without weights to load are new
                     model.fact(ModuleFacts).new_head = True
                 yield Backbone(model, made, load, heads)
+            elif parts := taken_out(program, model):  # a checkpoint of the user's own: parts of it go under a new head
+                seen.add(id(model))
+                for part in parts:
+                    if id(part) in built:
+                        yield Backbone(part, built[id(part)], load, [], whole=model)
             elif heads:  # a checkpoint of the user's own: pretrained when its head is thrown away
                 seen.add(id(model))
                 yield Backbone(model, made, load, heads)
     yield from copied_backbones(program, built, seen)
+
+
+def taken_out(program: Program, model: Instance) -> list[Instance]:
+    """The parts of a model that another model, which is trained, has taken over beside new layers of its own."""
+    below = submodules(model)[1:]
+    inside = modules_below(model)
+    found: list[Instance] = []
+    for _, child in below:
+        if any(id(child) in modules_below(other) for other in found) or not has_weights(child):
+            continue
+        for outer in containers(program, child):
+            if id(outer) in inside or id(model) in held(outer):
+                continue
+            fresh = (each for _, each in submodules(outer) if id(each) not in inside and each.part_of is None)
+            if any(layer_class(each) in layers.WEIGHTED for each in fresh):
+                found.append(child)
+                break
+    return found
 
 
 def fills_by_hand(load: WeightsLoaded) -> bool:
@@ -157,6 +183,11 @@ def head_events(program: Program, model: Instance) -> list[HeadReplaced]:
         ):
             found.append(event)
     return found
+
+
+def has_weights(module: Instance) -> bool:
+    """Whether a module holds layers with weights, or a library's model (or parts of one) that hold some."""
+    return any(layer_class(child) in layers.WEIGHTED or from_library(child) for _, child in submodules(module))
 
 
 def trains_something(module: Instance) -> bool:

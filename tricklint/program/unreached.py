@@ -46,6 +46,7 @@ class Unreached:
 
     place: the outermost of its modules that one fix mends. owners: one of each class (or Sequential) whose layers are not
     reached. missed: kinds of layers that a helper leaves out. beside: it holds a pretrained part, so not all of it is new.
+    wholes: the trained models that it is a part of, or one of.
     """
 
     place: Instance
@@ -53,6 +54,7 @@ class Unreached:
     owners: list[Owner]
     missed: list[str]
     beside: bool
+    wholes: list[Instance]
 
 
 def unreached_models(program: Program) -> list[Unreached]:
@@ -61,16 +63,15 @@ def unreached_models(program: Program) -> list[Unreached]:
     begins = {id(event.subject): event.seq for event in program.events(Building)}
     found: dict[int, Unreached] = {}
     for model, event in trained_wholes(program, init):
-        unreached = _unreached(program, init, begins, model, event)
-        if unreached is None:
-            continue
-        place = unreached.place
-        key = id(place.cls) if isinstance(place.cls, Class) else id(place.node)
-        if key not in found:
-            found[key] = unreached
-            continue
-        known = {owner.key for owner in found[key].owners}
-        found[key].owners += [owner for owner in unreached.owners if owner.key not in known]
+        for unreached in _unreached(program, init, begins, model, event):
+            place = unreached.place
+            key = id(place.cls) if isinstance(place.cls, Class) else id(place.node)
+            if key not in found:
+                found[key] = unreached
+                continue
+            known = {owner.key for owner in found[key].owners}
+            found[key].owners += [owner for owner in unreached.owners if owner.key not in known]
+            found[key].wholes += unreached.wholes
     return list(found.values())
 
 
@@ -110,15 +111,17 @@ def _parts_loaded(program: Program, module: Instance) -> bool:
 
 def _unreached(
     program: Program, init: Initialisation, begins: dict[int, int], model: Instance, event: Event
-) -> Unreached | None:
+) -> Iterator[Unreached]:
     if model.fact(ModuleFacts).loss_class or init.too_late(event) or init.only_tested(model, event):
-        return None
+        return
     if init.loaded(model) and not init.too_late(event):
-        return None  # it goes on from a checkpoint
+        return  # it goes on from a checkpoint
     by_owner = owners(program, begins, model)
     fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
-    if not fresh or _is_head(program, model, fresh, event):
-        return None
+    # parts of it come from a model that was loaded
+    around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set()))
+    if not fresh or _is_head(program, model, fresh, event, around_loaded):
+        return
     by_class: dict[int, list[Owner]] = defaultdict(list)
     for owner in by_owner:
         by_class[owner.key].append(owner)
@@ -136,15 +139,28 @@ def _unreached(
         missed |= set(kinds)
         left += same
     if not left:
-        return None
+        return
     if not missed and init.reaches_any(fresh) and all(reached_by_kind(init, layer) for layer in fresh if init.reaches_any([layer])):
         rest = {layer_class(layer) for owner in left for layer in owner.layers}
         reached = {layer_class(layer) for layer in fresh if init.reaches_any([layer])}
         missed = {kind.rpartition(".")[2] for kind in rest - reached} if not rest & reached else set()
-    unique = {owner.key: owner for owner in reversed(left)}
-    return Unreached(
-        _place(left), event, list(reversed(unique.values())), sorted(missed), holds_pretrained(model)
-    )
+    for part in _alternatives(left):
+        unique = {owner.key: owner for owner in reversed(part)}
+        beside = around_loaded or holds_pretrained(model if len(part) == len(left) else _place(part))
+        yield Unreached(_place(part), event, list(reversed(unique.values())), sorted(missed), beside, [model])
+
+
+def _alternatives(left: list[Owner]) -> list[list[Owner]]:
+    """The owners, apart where the module around them holds one of several models: each of these is a net of its own."""
+    place = _place(left)
+    within = [(*owner.above, owner.module) for owner in left]
+    below = [chain[chain.index(place) + 1] if place in chain[:-1] else place for chain in within]
+    for value in place.fields.values():
+        several = [each for each in members(value) if isinstance(each, Instance)] if isinstance(value, Value) else []
+        if len(several) > 1 and all(any(each is child for each in several) for child in below):
+            parts = ([owner for owner, child in zip(left, below, strict=True) if child is each] for each in several)
+            return [part for part in parts if part]
+    return [left]
 
 
 def _speaks_for_itself(module: Instance) -> bool:
@@ -214,12 +230,12 @@ def _only_by_choice(program: Program, module: Instance, layer: Instance) -> bool
     return any(step.taken is False and id(step.node) not in known for step in built[0].path)
 
 
-def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Event) -> bool:
+def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Event, around_loaded: bool) -> bool:
     """Whether all that is new is a head: a layer or two on a pretrained net, in the model or run beside it."""
     others = sum(layer_class(child) in layers.RECURRENT | layers.ATTENTION for _, child in submodules(model))
     if len(fresh) + others > SMALL_HEAD:
         return False
-    return holds_pretrained(model) or _runs_beside(program, model, event)
+    return around_loaded or holds_pretrained(model) or _runs_beside(program, model, event)
 
 
 def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
