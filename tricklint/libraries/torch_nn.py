@@ -174,11 +174,11 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         m.emit(GradsCleared(m.now(node), module))
         return NONE
     if name == "load_state_dict":
-        given, strict = args.get(0, "state_dict"), args.get(1, "strict")
-        source = checkpoint_in(given)
-        if any(isinstance(member, Instance) and member.kind == "state_dict" for member in members(given)) and source:
+        weights, strict = args.get(0, "state_dict"), args.get(1, "strict")
+        source = checkpoint_in(weights)
+        if any(isinstance(member, Instance) and member.kind == "state_dict" for member in members(weights)) and source:
             strict = FALSE  # its own weights stand where the checkpoint has none
-        m.emit(WeightsLoaded(m.now(node), module, source or given, strict))
+        m.emit(WeightsLoaded(m.now(node), module, source or weights, strict))
         if source is not None and m.entry not in m.training:
             module.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
         return UNKNOWN
