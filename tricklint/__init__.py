@@ -1,6 +1,6 @@
 """tricklint: the linter for training recipes.
 
-`check_model` and `surgery` work on live models and need torch; they are imported when they are first used.
+`check_model`, `watch` and `surgery` work on live models and need torch; they are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tricklint import surgery as surgery
     from tricklint.trace.live import check_model as check_model
+    from tricklint.watching.notebook import watch as watch
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check_model", "surgery"]
+__all__ = ["__version__", "check_model", "surgery", "watch"]
 
-_LAZY = {"check_model": ("tricklint.trace.live", "check_model"), "surgery": ("tricklint.surgery", "")}
+_LAZY = {
+    "check_model": ("tricklint.trace.live", "check_model"),
+    "surgery": ("tricklint.surgery", ""),
+    "watch": ("tricklint.watching.notebook", "watch"),
+}
 
 
 if not TYPE_CHECKING:  # to a type checker a name that is not listed above is a mistake

@@ -34,7 +34,8 @@ def _all(findings: list[Finding], sources: Mapping[Path, Source]) -> list[Findin
 class Options:
     """What a run does beside checking: `fix` mends files, `diff` shows how, `add_ignore` silences every finding.
     `stdin` is the text of one file that is not read from disk, nor written to it. `rules` are known beside those that
-    are found. `keep` leaves out what is not to be reported, nor mended."""
+    are found. `keep` leaves out what is not to be reported, nor mended. `watched` is the folder of a recorded run that is
+    judged too; `only_watched` leaves out what it does not show."""
 
     fix: bool = False
     diff: bool = False
@@ -43,6 +44,8 @@ class Options:
     stdin: Source | None = None
     rules: tuple[Rule, ...] = ()
     keep: Keep = _all
+    watched: Path | None = None
+    only_watched: bool = False
 
     @property
     def only_look(self) -> bool:
@@ -64,15 +67,21 @@ def run(paths: Sequence[Path], settings: Settings, options: Options = Options())
 
 def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     known = known_rules(settings, options.rules)
-    rules = [rule for rule in select(known, settings) if settings.trace or not rule.needs_trace]
+    real = settings.trace or options.watched is not None
+    rules = [rule for rule in select(known, settings) if real or not rule.needs_trace]
     baseline = Baseline.read(settings.baseline) if settings.baseline else None
     shelf = Shelf({options.stdin.path: options.stdin} if options.stdin else {})
     universe, raws = read_universe(paths, settings, shelf)
     refused = [Problem(one.path, one.row, one.message) for one in settings.refused]
     report = Report(problems=refused, asked=universe.asked, rules=known, ran=frozenset(rule.code for rule in rules))
 
-    # Facts about real models depend on more than files: a traced run is not remembered.
-    cache = Cache.of(settings, known, enabled=options.cache and not settings.trace and not options.stdin)
+    if options.watched is not None:
+        from tricklint.watching.judged import watched
+
+        universe.watched = watched(options.watched, settings, options.only_watched, report)
+
+    # Facts about real models depend on more than files: such a run is not remembered.
+    cache = Cache.of(settings, known, enabled=options.cache and not real and not options.stdin)
     report.notes += [cache.refusal] if cache.refusal else []
     report.notes += idle(known, settings, paths, universe.asked)
     key = cache.result_key(universe.digests, universe.asked, _without_showing(settings))
@@ -89,6 +98,9 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     memory.store()
     report.findings, report.suppressed = found.findings, found.suppressed
     report.notes += found.notes
+    if universe.watched is not None:
+        report.notes += universe.watched.notes
+        report.problems += [Problem(None, None, crash) for crash in universe.watched.crashes]
     report.spent = found.spent
     problems = [*universe.problems, *found.problems]
     report.problems += problems
@@ -101,7 +113,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
         mend.add_ignores(report)
     elif options.fix or options.diff:
         wanted = {rule.code for rule in rules}
-        every = [rule for rule in known if not rule.needs_trace or settings.trace]
+        every = [rule for rule in known if not rule.needs_trace or real]
 
         def keep(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
             return _kept([finding for finding in findings if finding.code in wanted], now, baseline, options)

@@ -24,6 +24,7 @@ _COMMANDS = {
         "Build a model, trace it with torch.fx, show what it is made of.",
     ),
     "verify": ("tricklint.verify.cli", "verify_command", "Train with and without the fixes; say whether they pay."),
+    "watch": ("tricklint.watching.cli", "watch_command", "Run your training command and judge what really happens."),
     "cache": ("tricklint.commands.cache", "cache", "Clear what earlier runs found."),
     "server": ("tricklint.server", "server", "Start the language server, for editors."),
     "completion": ("tricklint.commands.completion", "completion", "Print what turns on completion in your shell."),

@@ -82,6 +82,8 @@ def _run_rules(
         wanted = {rule.code for rule in rules}
         judged = universe.traced.judge(found.findings, sources, universe.settings)
         found.findings = [finding for finding in judged if finding.code in wanted]
+    if universe.watched:
+        found.findings = universe.watched.judge(found.findings, rules, sources)
 
 
 def _answers(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from tricklint.program import Program
+    from tricklint.watching.record import Clean, Run
 
 ENTRY_POINTS = "tricklint.rules"
 PAGE_HEADINGS = (
@@ -55,6 +56,11 @@ class Rule:
 
     def check(self, program: Program) -> Iterable[Finding]:
         raise NotImplementedError
+
+    def watched(self, run: Run) -> Iterable[Finding | Clean]:
+        """What a watched run shows: findings, and places at which it shows that there is none. Nothing for a rule that a
+        run tells nothing about."""
+        return ()
 
     @property
     def page(self) -> str:

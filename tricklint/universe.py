@@ -20,6 +20,7 @@ from tricklint.source.text import Problem, Source, SourceError
 
 if TYPE_CHECKING:
     from tricklint.traced import Traced
+    from tricklint.watching.verdicts import Watched
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Universe:
     problems: list[Problem] = field(default_factory=list)
     digests: dict[Path, str | None] = field(default_factory=dict)
     traced: Traced | None = None  # with `--trace`, once the models were built
+    watched: Watched | None = None  # with `--watched`
     entries: frozenset[Path] | None = None
     watch: Callable[[], None] = lambda: None
     load_until: float | None = None

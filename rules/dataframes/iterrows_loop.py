@@ -99,6 +99,7 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix.build import Edits
 from tricklint.program import Program
 from tricklint.rule import Rule
+from tricklint.watching.record import Run
 
 _ADVICE = {
     "column": "collect from columns",
@@ -129,6 +130,14 @@ class IterrowsLoop(Rule):
     trick = "4 - Dataframe loops"
     triggers = ("iterrows",)
     file_alone = True
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        for fact in run.facts("iterrows"):
+            rows, seconds = fact.data["rows"], fact.data["seconds"]
+            message = f"iterrows() builds a Series for each row: {rows} rows took {seconds:.2g} s here"
+            seen = f"{rows} rows in {fact.data['loops']} loop{'s' * (fact.data['loops'] > 1)}, {seconds:.2g} s in iterrows"
+            if rows:
+                yield from run.finding(self, fact.place, message, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         for loop in program.row_loops():

@@ -72,6 +72,7 @@ from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, dotted, walk
+from tricklint.watching.record import Run
 
 _HOW = {
     "concat": "concat copies all of its rows in every turn; collect the pieces in a list and concat once",
@@ -90,6 +91,14 @@ class RowAppendLoop(Rule):
     trick = "4 - Dataframe loops"
     triggers = ("pandas", "cudf")
     file_alone = True
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        for fact in run.facts("grown"):
+            count, seconds = fact.data["count"], fact.data["seconds"]
+            if count > 1:
+                message = "each round copies the whole frame to add to it: collect the rows in a list, and make the frame once"
+                seen = f"the frame grew {count} times, to {fact.data['rows']} rows, in {seconds:.2g} s"
+                yield from run.finding(self, fact.place, message, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         for path in program.roots:

@@ -84,8 +84,17 @@ from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots, vectors_of
 from tricklint.program.idle import idle
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Parameter, Run
 
 LONGEST_LINE = 120
+KINDS = {"norm": "norm parameters", "bias": "biases", "scalar": "scales", "embedding": "token vectors"}
+
+
+def counted(vectors: list[Parameter]) -> str:
+    """ "62 norm parameters and 12 biases"."""
+    return " and ".join(
+        f"{count} {words}" for kind, words in KINDS.items() if (count := sum(p.kind == kind for p in vectors))
+    )
 
 
 class DecayOnBiasNorm(Rule):
@@ -113,6 +122,28 @@ class DecayOnBiasNorm(Rule):
                 continue
             seen.add(at)
             yield self.report(program, event, optimizer, groups)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        for optimizer in run.optimizers:
+            groups = optimizer.at_work
+            vectors = [p for group in groups for p in group.parameters if p.is_vector]
+            decayed = [(p, group.weight_decay) for group in groups if group.weight_decay for p in group.parameters if p.is_vector]
+            if not vectors or not any(not p.is_vector for group in groups for p in group.parameters):
+                continue
+            if not decayed:
+                yield Clean(self.code, optimizer.place, f"{optimizer.type} decays none of its {counted(vectors)}")
+                continue
+            rates = sorted({rate for _, rate in decayed})
+            rate = ", ".join(f"{rate:g}" for rate in rates)
+            when = "step 1" if optimizer.made else "when it was built"
+            shares = " and ".join(
+                f"{sum(p.kind == kind for p, _ in decayed)} of {sum(p.kind == kind for p in vectors)} {words}"
+                for kind, words in KINDS.items()
+                if any(p.kind == kind for p, _ in decayed)
+            )
+            seen = f"{when}, {shares} in a group with decay {rate}"
+            message = f"{optimizer.type} applies weight decay {rate} to {counted([p for p, _ in decayed])} as well as to weights"
+            yield from run.finding(self, optimizer.place, message, seen)
 
     def report(self, program: Program, event: Event, optimizer: Instance, groups: list[DecayedGroup]) -> Finding:
         group = groups[0]

@@ -100,7 +100,7 @@ loop did not decay, or the lists are filled elsewhere too, the fix is unsafe or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import libcst as cst
 
@@ -122,6 +122,7 @@ from tricklint.program.slots import Slot, slots
 from tricklint.program.splits import Split, lost, missed_norms, nones, one_sided, origin, split_of, twice, whole_names
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
+from tricklint.watching.record import Clean, Optimizer, Parameter, Run
 
 
 class LossyParameterSplit(Rule):
@@ -146,6 +147,22 @@ class LossyParameterSplit(Rule):
             if problem is not None and id(problem[1]) not in seen:
                 seen.add(id(problem[1]))
                 yield self.report(program, event, *problem)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """A split into groups that lost parameters of a model whose others it holds; what no optimizer got counts."""
+        held = {number for optimizer in run.optimizers for number in optimizer.parameters}
+        for optimizer in run.optimizers:
+            if len(optimizer.at_work) < 2:
+                continue
+            lost_here = [p for p in beside(optimizer) if p.number not in held and not run.frozen(p)]
+            if not lost_here:
+                yield Clean(self.code, optimizer.place, f"every trainable parameter is in a group of {optimizer.type}")
+                continue
+            names = ", ".join(p.name for p in lost_here[:3]) + (f" and {len(lost_here) - 3} more" if len(lost_here) > 3 else "")
+            size = sum(p.size for p in lost_here)
+            message = f"the groups of {optimizer.type} lack {names}: no optimizer holds {them(lost_here)}, so {they(lost_here)}"
+            seen = f"{len(lost_here)} trainable parameters ({size:,} numbers) in no group"
+            yield from run.finding(self, optimizer.place, message, seen)
 
     def left_behind(
         self, program: Program, event: Event, optimizer: Instance
@@ -330,11 +347,23 @@ def listed(found: list[Slot]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def them(found: list[Slot]) -> str:
+def beside(optimizer: Optimizer) -> list[Parameter]:
+    """All parameters of the models that give the optimizer most of what they have: of a head alone it is no split."""
+    mine = optimizer.parameters
+    models = {id(p.model): p.model for p in mine.values() if p.model is not None}
+    return [
+        p
+        for model in models.values()
+        if 2 * sum(p.number in mine for p in model.parameters) > len(model.parameters)
+        for p in model.parameters
+    ]
+
+
+def them(found: Sized) -> str:
     return "it" if len(found) == 1 else "them"
 
 
-def they(found: list[Slot]) -> str:
+def they(found: Sized) -> str:
     return "it never trains" if len(found) == 1 else "they never train"
 
 

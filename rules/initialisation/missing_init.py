@@ -91,6 +91,7 @@ Test accuracy over 8 paired seeds (kept in `bench/results/`):
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -118,6 +119,25 @@ from tricklint.program.initialisation import Initialisation, deep_and_plain, hol
 from tricklint.program.unreached import Unreached, unreached_models
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
+from tricklint.watching.record import Clean, Parameter, Run
+from tricklint.watching.sources import class_place
+
+LAYERS = frozenset(
+    "Linear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Bilinear".split()
+)
+
+
+def by_default(p: Parameter) -> bool:
+    """Whether values are U(±1/√fan_in), as torch.nn draws them: no larger, and of that spread."""
+    assert p.statistics is not None
+    fan_in = p.size // max(1, p.shape[0])
+    if p.layer.startswith("ConvTranspose"):
+        fan_in = p.size // max(1, p.shape[0]) if len(p.shape) > 1 else 1
+    if p.layer == "Bilinear":
+        fan_in = p.shape[1]
+    bound = 1 / math.sqrt(max(1, fan_in))
+    off = 5 / math.sqrt(max(1, p.size))
+    return p.statistics.largest <= bound * 1.0001 and abs(p.statistics.std * math.sqrt(3) / bound - 1) < 0.02 + off
 
 
 class MissingInit(Rule):
@@ -128,6 +148,24 @@ class MissingInit(Rule):
     fix_level = FixLevel.RECIPE
     trick = "5 - Xavier init"
     triggers = ("optim", "Trainer", "backward(", "nn.Module")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """A model that trains from scratch, all of whose layers began with the numbers of PyTorch's default."""
+        for optimizer, model in run.trained():
+            layers = [p for p in model.parameters if p.layer in LAYERS and p.kind == "matrix" and p.statistics]
+            if any(p.loaded for p in model.parameters) or not layers or not any(p.number in optimizer.parameters for p in layers):
+                continue
+            own = model.own_class
+            place = class_place(run, own[1], own[0]) if own is not None else model.place
+            if place is None:
+                continue
+            default = [p for p in layers if p.drawn is None and by_default(p)]
+            if not default:
+                yield Clean(self.code, place, f"none of its {len(layers)} layers began with PyTorch's default")
+            elif len(default) == len(layers) > 1:
+                message = f"{model.type} is trained from scratch and its layers keep PyTorch's default init"
+                seen = f"before step 1, {len(default)} of {len(layers)} layers had the numbers of PyTorch's default"
+                yield from run.finding(self, place, message, seen, [(optimizer.place, f"{optimizer.type} trains it here")])
 
     def check(self, program: Program) -> Iterator[Finding]:
         for found in unreached_models(program):

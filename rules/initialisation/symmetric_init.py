@@ -89,6 +89,7 @@ from tricklint.program.inits import WeightInit, constant, weight_inits
 from tricklint.program.slots import picks_anywhere, slots
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, dotted
+from tricklint.watching.record import Clean, Run
 
 _NUMBERS = (cst.Integer, cst.Float, cst.UnaryOperation)
 
@@ -101,6 +102,22 @@ class SymmetricInit(Rule):
     fix_level = FixLevel.RECIPE
     trick = "5 - Xavier init"
     triggers = ("init.constant", "zeros_(", "ones_(", "fill_(", "zero_(", "full_like", "nn.Module")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Weights of a hidden layer that were one number when training began."""
+        for optimizer, model in run.trained():
+            layers = [p for p in model.parameters if p.kind == "matrix" and p.number in optimizer.parameters and p.statistics]
+            for p in layers[:-1]:
+                assert p.statistics is not None
+                if p.drawn is None or len(p.shape) < 2:
+                    continue
+                if not p.statistics.constant:
+                    yield Clean(self.code, p.drawn[1], f"{p.name} began with a standard deviation of {p.statistics.std:.2g}")
+                elif p.shape[0] > 1 and p.statistics.least != 0:
+                    value = p.statistics.least
+                    message = f"all weights of {p.name} start at {value:g}: its units compute the same and learn the same"
+                    seen = f"before step 1, all {p.size:,} numbers of {p.name} were {value:g}"
+                    yield from run.finding(self, p.drawn[1], message, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         for place in weight_inits(program):

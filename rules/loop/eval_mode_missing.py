@@ -82,6 +82,7 @@ from tricklint.program.evaluation import evaluations
 from tricklint.program.loops import Modes, Reach, happens_with, levels
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
 
@@ -97,6 +98,42 @@ class EvalModeMissing(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         yield from self.evaluated_in_train_mode(program)
         yield from self.trained_in_eval_mode(program)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        trained = [one for one in run.forwards if one.reached]
+        modeful = {one.module for one in run.forwards if one.modeful or one.active}
+        for one in run.forwards:
+            beside = [each for each in trained if each.model == one.model]
+            if one.grad or one.module not in modeful or not beside or one.most_in_a_row < 2:
+                continue
+            place = one.place.apart(each.place for each in beside)
+            if not one.active:
+                yield Clean(self.code, place, f"{one.type} was in eval mode in all {one.count} calls")
+                continue
+            message = f"{one.type} is evaluated in train mode: its dropout and norm layers still act as in training"
+            seen = f"step {one.first + 1}, {one.acting} in train mode, {one.count} calls without autograd"
+            yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
+        yield from self.stays_in_eval(run)
+
+    def stays_in_eval(self, run: Run) -> Iterator[Finding]:
+        """It trained in train mode first, and in eval mode after an `eval()` in between."""
+        for late in run.forwards:
+            if not late.reached or late.active:
+                continue
+            early = [one for one in run.forwards if one.reached and one.module == late.module and one.active]
+            stops = [
+                fact
+                for fact in run.facts("mode")
+                if not fact.data["train"] and fact.step <= late.first and any(one.first < fact.step for one in early)
+            ]
+            if not stops or not any(one.last < late.first for one in early):
+                continue
+            message = (
+                "the model stays in eval mode after this: training goes on with its dropout and norm layers switched off; "
+                "call train() before it does"
+            )
+            seen = f"step {late.first + 1}, it trains with none of its dropout and norm layers acting; until then {early[0].acting}"
+            yield from run.finding(self, stops[-1].place, message, seen, [(late.place, "trained here")])
 
     def evaluated_in_train_mode(self, program: Program) -> Iterator[Finding]:
         modes = Modes.of(program)

@@ -77,6 +77,7 @@ from tricklint.program import Program
 from tricklint.program.loops import contains, happens_with, shared_loops
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
+from tricklint.watching.record import Clean, Run
 
 # Other ways to clear gradients, which the program's events do not tell apart
 _CLEARED = re.compile(
@@ -130,6 +131,26 @@ class MissingZeroGrad(Rule):
             if optimizer.kind == "optimizer":
                 evidence.append(program.evidence(optimizer.file, optimizer.node, "the optimizer is made here"))
             yield program.finding(self, back.file, back.node, message, evidence, self.mend(step, back))
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """A step whose gradients still held those of the step before; from the second step on a run shows it."""
+        for optimizer in run.optimizers:
+            if optimizer.made < 2:
+                continue
+            for step in optimizer.steps:
+                place = step.backward or step.place
+                if step.stale:
+                    seen = (
+                        f"step {step.first + 1}, the gradients of the step before were still there; "
+                        f"{step.count} of {optimizer.made} steps of {optimizer.type}"
+                    )
+                    message = (
+                        f"gradients of {optimizer.type} are not cleared between its steps: every step follows their sum"
+                    )
+                    evidence = [(step.place, "the step is made here"), (optimizer.place, "the optimizer is made here")]
+                    yield from run.finding(self, place, message, seen, evidence)
+                elif step.fresh and step.first > 0:
+                    yield Clean(self.code, place, f"the gradients were cleared before each of {step.count} steps")
 
     def backward_of(self, step: Event, backwards: list[Backward]) -> Event | None:
         """The backward pass of the round that the step is made in."""

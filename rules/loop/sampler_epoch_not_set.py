@@ -84,6 +84,7 @@ from tricklint.program import Program
 from tricklint.program.loaders import loaders_of
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
+from tricklint.watching.record import Clean, Run
 
 _SAMPLERS = ("torch.utils.data.distributed.DistributedSampler", "torch.utils.data.DistributedSampler")
 
@@ -95,6 +96,18 @@ class SamplerEpochNotSet(Rule):
     severity = Severity.ERROR
     trick = "Training loop"
     triggers = ("DistributedSampler",)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        for fact in run.facts("sampled"):
+            epochs, made = fact.data["epochs"], run.place(fact.data["made"])
+            if not fact.data["shuffle"] or len(epochs) < 2:
+                continue
+            if len(set(epochs)) == 1:
+                message = "set_epoch() is never called: every epoch goes through the data in the same order"
+                seen = f"{len(epochs)} epochs, all of them in the order of epoch {epochs[0]}"
+                yield from run.finding(self, made, message, seen, [(fact.place, "gone through here")])
+            else:
+                yield Clean(self.code, made, f"its epochs were {', '.join(map(str, epochs[:5]))}")
 
     def check(self, program: Program) -> Iterator[Finding]:
         told = {id(member) for event in program.events(EpochSet) for member in members(event.subject)}

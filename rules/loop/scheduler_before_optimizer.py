@@ -86,6 +86,7 @@ from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import surely_with
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, children, walk
+from tricklint.watching.record import Clean, Run
 
 TORCH = "torch.optim.lr_scheduler."
 # Functions of libraries that make a LambdaLR, which is stepped as PyTorch's own are
@@ -127,6 +128,31 @@ class SchedulerBeforeOptimizer(Rule):
             if found is not None:
                 seen.add(id(event.node))
                 yield found
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        made = {fact.data["scheduler"]: fact for fact in run.facts("scheduler")}
+        batches = [fact.data["length"] for fact in run.facts("loader") if fact.data.get("length")]
+        stepping = {optimizer.number for optimizer in run.optimizers if optimizer.made}
+        for fact in run.facts("scheduled"):
+            built = made.get(fact.data["scheduler"])
+            if built is None or built.data["optimizer"] not in stepping or not built.data["module"].startswith("torch."):
+                continue
+            evidence = [(built.place, "the scheduler is made here")]
+            kind, ends = built.data["type"], built.data["options"].get("milestones") or [built.data["options"].get("step_size", 0)]
+            if fact.data["first"] == 0 and kind != "ReduceLROnPlateau":
+                message = f"{kind} is stepped before the optimizer's first step, so the first value of its schedule is skipped"
+                yield from run.finding(self, fact.place, message, "step 1, the optimizer had made no step yet", evidence)
+            elif (
+                kind in ("StepLR", "MultiStepLR")
+                and batches
+                and fact.data["same"] >= fact.data["count"] - 1 > 0
+                and 0 < max(ends) < min(max(batches), fact.data["count"])
+            ):
+                message = f"{kind} is stepped once a batch, but its schedule of {max(ends)} steps ends within the first epoch"
+                seen = f"{fact.data['count']} of its steps followed one step of the optimizer each; an epoch has {max(batches)}"
+                yield from run.finding(self, fact.place, message, seen, evidence)
+            else:
+                yield Clean(self.code, fact.place, f"{kind} was stepped after {fact.data['first']} steps of its optimizer")
 
     def too_early(self, program: Program, event: SchedulerStepped, scheduler: Instance, steps: list[Event]) -> Finding | None:
         args = event.args

@@ -69,6 +69,8 @@ from tricklint.program import Program
 from tricklint.program.predictions import Ending, only_ending
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
+from tricklint.watching.losses import wrong_input
+from tricklint.watching.record import Clean, Run
 
 # type of the loss → what its input ends in → what is wrong with it
 WRONG = {
@@ -101,6 +103,17 @@ class SoftmaxBeforeCrossEntropy(Rule):
     fix_level = FixLevel.RECIPE
     trick = "Training loop"
     triggers = ("softmax", "Softmax", "sigmoid", "Sigmoid", "BCELoss", "NLLLoss", "binary_cross_entropy", "nll_loss")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        for fact in run.facts("loss"):
+            wrong = wrong_input(fact)
+            if wrong is None:
+                continue
+            if not wrong:
+                yield Clean(self.code, fact.place, f"{fact.data['function']} was given what it expects")
+                continue
+            seen = f"{fact.data['count']} calls, {wrong[1]}"
+            yield from run.finding(self, fact.place, wrong[0], seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

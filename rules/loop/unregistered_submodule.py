@@ -95,6 +95,8 @@ from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.evaluation import holds_weights
 from tricklint.rule import Rule
+from tricklint.watching.record import Run
+from tricklint.watching.sources import assignment
 
 
 class UnregisteredSubmodule(Rule):
@@ -104,6 +106,17 @@ class UnregisteredSubmodule(Rule):
     severity = Severity.ERROR
     trick = "Training loop"
     triggers = ("nn.Module", "Module")
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        seen: set[tuple[str, str]] = set()
+        for _, model in run.trained():
+            for path, attribute, kind, count in model.unregistered:
+                file = model.modules.get(path, ("", None))[1]
+                place = assignment(run, file, kind, attribute) if file is not None else None
+                if place is not None and (kind, attribute) not in seen:
+                    seen.add((kind, attribute))
+                    message = f"self.{attribute} is a plain container: its {count} modules are neither moved nor trained"
+                    yield from run.finding(self, place, message, f"{count} modules with parameters that {kind} does not know")
 
     def check(self, program: Program) -> Iterator[Finding]:
         optimised: set[int] = set()

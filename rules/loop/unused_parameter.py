@@ -56,12 +56,14 @@ None: whether the layer is superfluous or its call is missing, only the author k
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricklint.finding import Finding, Severity
 from tricklint.rule import Rule
+from tricklint.watching.record import Parameter, Run
+from tricklint.watching.sources import class_place
 
 if TYPE_CHECKING:
     from tricklint.program import Program
@@ -76,6 +78,24 @@ class UnusedParameter(Rule):
     trick = "Training loop"
     needs_trace = True
     triggers = ("optim", "backward", "Trainer", "Module")
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        """Parameters that no backward reached in the first steps, by class of the project."""
+        for fact in run.facts("idle"):
+            lost = [run.parameters[number] for number in fact.data["parameters"] if number in run.parameters]
+            by_class: dict[tuple[str, str], list[Parameter]] = {}
+            for p in lost:
+                owner = owner_of(p)
+                if owner is not None and fact.data["steps"] > 1:
+                    by_class.setdefault(owner, []).append(p)
+            for (name, file), mine in by_class.items():
+                place = class_place(run, file, name)
+                size = sum(p.size for p in mine)
+                names = mine[0].name + (f" and {len(mine) - 1} more" if len(mine) > 1 else "")
+                message = f"the forward never reaches {names} ({size:,} numbers)"
+                seen = f"no gradient in {fact.data['steps']} steps"
+                if place is not None:
+                    yield from run.finding(self, place, message, seen)
 
     def check(self, program: Program) -> Iterable[Finding]:
         report = program.facts
@@ -92,3 +112,16 @@ class UnusedParameter(Rule):
                 if finding is not None and (str(finding.path), finding.location.row) not in seen:
                     seen.add((str(finding.path), finding.location.row))
                     yield finding
+
+
+def owner_of(parameter: Parameter) -> tuple[str, str] | None:
+    """(class, file) of the innermost module of the project's that holds it."""
+    if parameter.model is None:
+        return None
+    path = parameter.name
+    while path:
+        path = path.rpartition(".")[0]
+        name, file = parameter.model.modules.get(path, ("", None))
+        if file is not None:
+            return name, file
+    return None

@@ -70,6 +70,7 @@ from tricklint.interpreter.imports import alias_of
 from tricklint.program import Program
 from tricklint.program.evaluation import Evaluation, evaluations
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 
 class EvalWithoutNoGrad(Rule):
@@ -93,6 +94,22 @@ class EvalWithoutNoGrad(Rule):
                 continue
             seen |= {id(place), id(found.node)}
             yield self.report(program, found)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Passes in a row whose graph no backward ever reached, of a model that trains elsewhere or is in eval mode."""
+        trained = [one for one in run.forwards if one.reached]
+        for one in run.forwards:
+            if one.place.at is None or one.reached:
+                continue
+            beside = [each.place for each in trained if each.model == one.model]
+            place = one.place.apart(beside)
+            if not one.grad:
+                yield Clean(self.code, place, f"autograd was off in all {one.count} calls")
+            elif one.graph and one.most_in_a_row > 1 and one.unreached and not one.training:
+                again = ", and it trains elsewhere" if beside else ""
+                message = f"{one.type} runs in eval mode with autograd on{again}: every call builds a graph that nothing uses"
+                seen = f"{one.unreached} graphs were built and dropped without a backward, from step {one.first + 1} on"
+                yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
 
     def report(self, program: Program, found: Evaluation) -> Finding:
         tree = found.file.tree

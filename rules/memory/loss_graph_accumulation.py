@@ -74,6 +74,10 @@ from tricklint.fix import build
 from tricklint.program import Program
 from tricklint.program.totals import GraphTotal, all_tensors, graph_totals
 from tricklint.rule import Rule
+from tricklint.watching.record import Run
+from tricklint.watching.sources import growing
+
+KEPT = 3  # graphs of as many rounds that are alive at once
 
 
 class LossGraphAccumulation(Rule):
@@ -102,6 +106,23 @@ class LossGraphAccumulation(Rule):
                     program.evidence(total.backward.file, total.backward.node, "each round is backpropagated here")
                 )
             yield program.finding(self, total.file, total.node, message, evidence, self.mend(total))
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        """Graphs that outlived their rounds, and the variable that kept them."""
+        for one in run.forwards:
+            graphs = one.kept if one.reached else one.most_alive
+            if graphs < KEPT or (one.reached and not one.kept):
+                continue
+            for fact in run.facts("kept"):
+                place = growing(run, fact) if fact.data["forward"] == one.number else None
+                if place is None:
+                    continue
+                message = (
+                    f"{fact.data['name']} keeps the autograd graph of every round, so all of them stay in memory; "
+                    "add .item() or .detach()"
+                )
+                seen = f"{graphs} graphs of {one.type} were alive at once"
+                yield from run.finding(self, place, message, seen, [(one.place, "each graph is built here")])
 
     def mend(self, total: GraphTotal) -> Fix | None:
         value = total.value

@@ -110,6 +110,7 @@ from tricklint.program.transfer import (
     whole,
 )
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 
 class FrozenNormDrift(Rule):
@@ -120,6 +121,24 @@ class FrozenNormDrift(Rule):
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
     triggers = ("requires_grad", "freeze", "optim", "Trainer")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Frozen norm layers that were in train mode in a pass that went backward."""
+        passes = [one for one in run.forwards if one.reached]
+        drifting = {number for one in passes for number in one.drifting}
+        still = {number for one in passes for number in one.still} - drifting
+        for freeze in run.facts("froze"):
+            numbers = set(freeze.data["parameters"])
+            if freeze.data["value"] or not numbers & (drifting | still):
+                continue
+            mine = numbers & drifting
+            if not mine:
+                yield Clean(self.code, freeze.place, f"its {len(numbers & still)} frozen norm layers were in eval mode")
+                continue
+            first = next(one for one in passes if mine & set(one.drifting))
+            message = "these layers are frozen, but their norm layers stay in train mode: the running statistics still move"
+            seen = f"step {first.first + 1}, {len(mine)} frozen norm layers in train mode in a pass that trains"
+            yield from run.finding(self, freeze.place, message, seen, [(first.place, "it trains here")])
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

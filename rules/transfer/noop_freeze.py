@@ -68,6 +68,7 @@ from tricklint.program import Program
 from tricklint.program.transfer import freezes, holds, whole
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
+from tricklint.watching.record import Run
 
 
 class NoopFreeze(Rule):
@@ -78,6 +79,12 @@ class NoopFreeze(Rule):
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
     triggers = ("grad", "gard", "optim", "Trainer")
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        for fact in run.facts("in_vain"):
+            message = f"{fact.data['type']} has no attribute {fact.data['name']}: setting it freezes nothing"
+            seen = f"{fact.data['count']} times set to {fact.data['value']} on a {fact.data['type']}"
+            yield from run.finding(self, fact.place, message, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

@@ -78,6 +78,7 @@ from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
 from tricklint.program.reinit import overwritten
 from tricklint.rule import Rule
+from tricklint.watching.record import Place, Run
 
 
 class ReinitAfterPretrained(Rule):
@@ -87,6 +88,14 @@ class ReinitAfterPretrained(Rule):
     severity = Severity.ERROR
     trick = "1 - Transfer learning"
     triggers = ("init", "apply", "normal_", "uniform_", "reset_parameters", "optim")
+
+    def watched(self, run: Run) -> Iterator[Finding]:
+        for fact in run.facts("reinit"):
+            numbers = fact.data["parameters"]
+            message = f"{fact.data['function']} overwrites weights that were loaded before"
+            seen = f"{len(numbers)} loaded parameters were drawn anew"
+            ways = [(Place((frame,)), "called from here") for frame in fact.place.frames[1:]]
+            yield from run.finding(self, fact.place, message, seen, ways)
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

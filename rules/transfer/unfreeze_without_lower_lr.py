@@ -111,6 +111,7 @@ from tricklint.program.policy import advice
 from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws
 from tricklint.program.transfer import is_pretrained
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 SMALL = 1e-4  # the rate at which pretrained networks are usually fine-tuned
 
@@ -123,6 +124,32 @@ class UnfreezeWithoutLowerLr(Rule):
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
     triggers = ("requires_grad", "freeze", "optim", "Trainer")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Parameters that were frozen for some steps, and the rates before and after they were let go."""
+        looks = sorted(run.facts("trainable"), key=lambda fact: fact.step)
+        for thaw in run.facts("froze"):
+            if not thaw.data["value"] or not thaw.data["changed"] or not thaw.step:
+                continue
+            numbers = set(thaw.data["parameters"])
+            after = next((fact for fact in looks if fact.step >= thaw.step and any(fact.data["changed"].get(str(n)) for n in numbers)), None)
+            for optimizer in run.optimizers:
+                if after is None or not optimizer.made or not numbers & set(optimizer.parameters):
+                    continue
+                before = [group.lr for group in optimizer.at_work]
+                now = [
+                    rate
+                    for group, rate in zip(optimizer.groups[-1][1], after.data["rates"], strict=False)
+                    if any(p.number in numbers for p in group.parameters)
+                ]
+                if not before or not now or before[0] is None or None in now:
+                    continue
+                seen = f"step {after.step + 1}, {len(numbers)} parameters let go at lr {max(now):g}, before it was {before[0]:g}"
+                if max(now) >= before[0]:
+                    message = "layers are unfrozen here, and training goes on at the old learning rate"
+                    yield from run.finding(self, thaw.place, message, seen, [(optimizer.place, "the optimizer is made here")])
+                else:
+                    yield Clean(self.code, thaw.place, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         policy = advice(program)

@@ -95,6 +95,7 @@ from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.idle import idle
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Model, Optimizer, Run
 
 TRANSFORMER_LR = 1e-4
 
@@ -121,6 +122,27 @@ class UnfrozenBackbone(Rule):
                 continue
             seen.add(id(node))
             yield self.report(program, backbone, event)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Loaded weights that train from the first step on, all of them, at the rate of layers that are new."""
+        for optimizer, model in run.trained():
+            loaded = [p for p in model.parameters if p.loaded is not None]
+            new = [p for p in model.parameters if p.loaded is None and p.kind == "matrix" and p.number in optimizer.parameters]
+            if not loaded or loaded[0].loaded is None:
+                continue
+            place = loaded[0].loaded
+            if any(run.frozen(p) for p in loaded):
+                yield Clean(self.code, place, f"{sum(run.frozen(p) for p in loaded)} of its {len(loaded)} loaded parameters were frozen")
+                continue
+            rate = shared_rate(optimizer, model)
+            if not new or rate is None or (attends(model) and rate <= TRANSFORMER_LR):
+                continue
+            message = f"the pretrained {model.type} trains as a whole from the first step on, at the learning rate of its new layers"
+            seen = (
+                f"step 1, {len(loaded)} of {len(loaded)} loaded parameters trainable, in one group with {len(new)} new matrices, "
+                f"lr {rate:g}"
+            )
+            yield from run.finding(self, place, message, seen, [(optimizer.place, "the optimizer gets all of it here")])
 
     @staticmethod
     def all_should_train(program: Program) -> bool:
@@ -411,3 +433,17 @@ def assignment_target(tree: object, statement: cst.CSTNode | None, node: cst.CST
     if isinstance(target, cst.Name) or (isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name)):
         return tree.code(target)
     return None
+
+
+def shared_rate(optimizer: Optimizer, model: Model) -> float | None:
+    """The learning rate that all loaded and new parameters of the model have; None where they do not share one."""
+    rates = {group.lr for group in optimizer.at_work for p in group.parameters if p.model is model}
+    held = {p.number for group in optimizer.at_work for p in group.parameters}
+    if any(p.number not in held for p in model.parameters if p.loaded is not None) or len(rates) != 1:
+        return None
+    return rates.pop()
+
+
+def attends(model: Model) -> bool:
+    """Whether it is a transformer: its layers hold queries, keys and values."""
+    return any("attention" in name.lower() or name == "Attention" for name, _ in model.modules.values())

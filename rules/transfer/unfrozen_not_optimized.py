@@ -107,6 +107,7 @@ from tricklint.program.thaw import (
 )
 from tricklint.program.transfer import holds
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 
 class UnfrozenNotOptimized(Rule):
@@ -121,6 +122,30 @@ class UnfrozenNotOptimized(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         yield from self.unfrozen(program)
         yield from self.replaced(program)
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Parameters that may train, of models that are trained, in no optimizer at all: let go or put in too late."""
+        held = {number for optimizer in run.optimizers for number in optimizer.parameters}
+        models = {id(model): (optimizer, model) for optimizer, model in run.trained()}
+        for optimizer, model in models.values():
+            lost = {p.number: p for p in model.parameters if p.number not in held}
+            for kind, what in (("froze", "are unfrozen here"), ("registered", "are put in here")):
+                for fact in run.facts(kind):
+                    numbers = [n for n in fact.data["parameters"] if n in run.parameters and run.parameters[n].model is model]
+                    if not numbers or (kind == "froze" and not (fact.data["value"] and fact.data["changed"])):
+                        continue
+                    mine = [lost[n] for n in numbers if n in lost]
+                    if not mine:
+                        yield Clean(self.code, fact.place, f"{optimizer.type} holds all {len(numbers)} parameters")
+                        continue
+                    if fact.step >= run.steps:
+                        continue  # nothing trained after it
+                    size = sum(p.size for p in mine)
+                    names = mine[0].name + (f" and {len(mine) - 1} more" if len(mine) > 1 else "")
+                    message = f"{names} {what}, but {optimizer.type} was built without them and nothing adds them: they never train"
+                    seen = f"from step {fact.step + 1} on, {len(mine)} trainable parameters ({size:,} numbers) in no optimizer"
+                    evidence = [(optimizer.place, "the optimizer gets the other parameters here")]
+                    yield from run.finding(self, fact.place, message, seen, evidence)
 
     def unfrozen(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

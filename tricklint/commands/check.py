@@ -69,6 +69,9 @@ def _selectors(name: str, help_line: str) -> Callable[[_F], _F]:
 @click.option(
     "--python", type=click.Path(path_type=Path), metavar="PATH", help="With --trace: the project's interpreter."
 )
+@click.option(
+    "--watched", type=click.Path(path_type=Path), metavar="FOLDER", help="Also judge a run that `tricklint watch` recorded."
+)
 @click.option("--verify", is_flag=True, help="Then train with and without the fixes. RUNS THE PROJECT'S CODE.")
 @click.option("--yes", "-y", is_flag=True, help="With --verify: do not ask whether to go on.")
 def check(paths: tuple[Path, ...], **options: Any) -> None:
@@ -104,6 +107,8 @@ def _refuse_what_does_not_go_together(paths: tuple[Path, ...], options: dict[str
     for name in ("fix", "diff", "add_ignore", "since"):
         if options["write_baseline"] and options[name]:
             raise click.UsageError(f"--write-baseline takes all findings as they are: no --{name.replace('_', '-')}")
+    if options["watched"] and (options["write_baseline"] or any(str(path) == "-" for path in paths)):
+        raise click.UsageError("--watched is about files that ran: neither standard input nor --write-baseline")
     if options["watch"] and any(str(path) == "-" for path in paths):
         raise click.UsageError("--watch watches files, not standard input")
     if options["watch"] and (options["fix"] or options["add_ignore"] or options["write_baseline"] or options["verify"]):

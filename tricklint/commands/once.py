@@ -112,7 +112,13 @@ def _run_options(paths: tuple[Path, ...], options: dict[str, Any]) -> tuple[Opti
         stdin = Source.from_bytes(path, sys.stdin.buffer.read())
         paths = (path,)
     flags = {key: options[key] for key in ("fix", "diff", "add_ignore")}
-    run_options = Options(**flags, cache=not (options["no_cache"] or options["statistics"]), stdin=stdin)
+    run_options = Options(
+        **flags,
+        cache=not (options["no_cache"] or options["statistics"]),
+        stdin=stdin,
+        watched=options["watched"],
+        only_watched=options.get("only_watched", False),
+    )
     if options["since"] is not None:
         from tricklint.settings import common_folder
         from tricklint.since import Since

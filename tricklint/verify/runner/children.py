@@ -80,7 +80,7 @@ def _leave_a_record(job: dict[str, Any], observers: observe.Observers) -> None:
         steps = observers.recorder.steps
         message = f"the loss is not a number after step {steps}" if diverged else f"ended after {steps} steps"
         leave("diverged" if diverged else "ok", message)
-        _together()
+        together()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # an exception would look like a failure to whoever started this process
@@ -90,7 +90,7 @@ def _leave_a_record(job: dict[str, Any], observers: observe.Observers) -> None:
     atexit.register(leave)
 
 
-def _together() -> None:
+def together() -> None:
     """Wait until every process of the run is here: one that leaves early breaks what the others still exchange."""
     timer = threading.Timer(PATIENCE, os._exit, (0,))
     timer.daemon = True

@@ -19,18 +19,23 @@ def _the_users_own() -> None:
 
 
 def _watched() -> None:
-    job = os.environ.get("TRICKLINT_VERIFY_JOB")
-    if not job or not os.path.exists(job):
-        return
-    root = os.path.abspath(__file__)
-    for _ in range(5):
-        root = os.path.dirname(root)
-    sys.path.insert(0, root)
-    try:
-        from tricklint.verify.runner import children
-    finally:
-        sys.path.remove(root)
-    children.begin(job)
+    """A run of `verify` names its job in one variable, a run of `watch` in the other."""
+    for variable in ("TRICKLINT_VERIFY_JOB", "TRICKLINT_WATCH_JOB"):
+        job = os.environ.get(variable)
+        if not job or not os.path.exists(job):
+            continue
+        root = os.path.abspath(__file__)
+        for _ in range(5):
+            root = os.path.dirname(root)
+        sys.path.insert(0, root)
+        try:
+            if variable == "TRICKLINT_VERIFY_JOB":
+                from tricklint.verify.runner.children import begin
+            else:
+                from tricklint.watching.recorder.process import begin
+        finally:
+            sys.path.remove(root)
+        begin(job)
 
 
 _the_users_own()

@@ -1,0 +1,1 @@
+"""`tricklint watch`: the recorder, the record, and what rules make of it."""

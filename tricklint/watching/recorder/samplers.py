@@ -1,0 +1,61 @@
+"""Loaders that are gone through, and whether a DistributedSampler is told of the epoch."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from tricklint.watching.recorder.log import Log
+from tricklint.watching.recorder.names import Serials
+from tricklint.watching.recorder.patches import Patches
+
+
+class Samplers:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.samplers, self.loaders = Serials(), Serials()
+        self.made: dict[int, int] = {}
+
+    def install(self, patches: Patches) -> None:
+        from torch.utils.data import DataLoader
+        from torch.utils.data.distributed import DistributedSampler
+
+        patches.set(DistributedSampler, "__init__", self._init)
+        patches.set(DistributedSampler, "__iter__", self._iter)
+        patches.set(DataLoader, "__iter__", self._loader)
+
+    def _init(self, plain: Any) -> Any:
+        def init(sampler: Any, *args: Any, **kwargs: Any) -> None:
+            plain(sampler, *args, **kwargs)
+            with contextlib.suppress(Exception):
+                self.made[self.samplers.of(sampler)] = self.log.place()
+
+        return init
+
+    def _iter(self, plain: Any) -> Any:
+        def iterate(sampler: Any) -> Any:
+            with contextlib.suppress(Exception):
+                number = self.samplers.of(sampler)
+                place = self.log.place()
+                row = self.log.row("sampled", number, place, at=place, made=self.made.get(number), sampler=number,
+                                   shuffle=bool(sampler.shuffle), epochs=[])  # fmt: skip
+                row["epochs"] = [*row["epochs"], sampler.epoch][-50:]
+            return plain(sampler)
+
+        return iterate
+
+    def _loader(self, plain: Any) -> Any:
+        def iterate(loader: Any) -> Any:
+            with contextlib.suppress(Exception):
+                place = self.log.place()
+                number = self.loaders.of(loader)
+                row = self.log.row("loader", number, place, at=place, loader=number, count=0, step_at=[])
+                row["count"] += 1
+                row["batch"] = loader.batch_size
+                row["sampler"] = type(loader.sampler).__name__
+                with contextlib.suppress(TypeError):
+                    row["length"] = len(loader)
+                row["step_at"] = [*row["step_at"], self.log.step][-50:]
+            return plain(loader)
+
+        return iterate
