@@ -63,15 +63,21 @@ row is known to hold text and the frame comes from `read_csv` or is written out 
 known to be unique, named tuples where they are not: they also agree on a frame without rows or with a name that
 stands twice. Only a column that is not there at all, in a frame without rows, is an error now and was none before.
 
-Else unsafe, and the reason says what may differ. `iterrows()` hands out NumPy scalars, upcast to a common type,
-when all columns are numbers, and pandas 3 turns None into nan in a row of nothing but text; columns and named
-tuples give each column's own Python values. A column name that stands twice gives a Series in a row, after the fix
-an error or the first of the two. Where values become keys, two NaN may be one key or two. And in a file that speaks
-of nullable columns (`convert_dtypes`, "Int64", `read_parquet` …) a condition may meet a missing value: nan in pandas 3's
-rows beside text, `pd.NA` in the column, which raises. A nullable frame that comes from elsewhere is not seen.
+recipe where every value compares equal on every frame, and only its type may differ. `iterrows()` hands out NumPy
+scalars, upcast to a common type, when all columns are numbers; columns and named tuples give each column's own Python
+values (an integer above 2⁵³ stays what it is). A missing value may be None where pandas 3 has nan in a row of nothing but
+text. A column name that stands twice gives a Series in a row, after the fix an error or the first of the two. A position
+in a row (`row[0]`, an error since pandas 3) becomes the name that the frame shows for it.
 
-No fix where the row escapes or is changed, where the frame is written to inside the loop, where loop variables are
-used after it, where columns are not named by literals, and where a sum would round in another order.
+unsafe where a value may differ, and the reason says which. When a row is of nothing but numbers, each read of a NaN makes
+another one: a column that is read more than once for a key (`if row["id"] not in seen: seen[row["id"]] = …`) may give
+two keys for it. In a file that speaks of nullable columns (`convert_dtypes`, "Int64", `read_parquet` …) a condition may
+meet a missing value: nan in pandas 3's rows beside text, `pd.NA` in the column, which raises. A nullable frame that comes
+from elsewhere is not seen. The frame may be changed by a function that it is handed to inside the loop.
+
+No fix where the row escapes or is changed, where the frame is written to inside the loop (unless the loop reads nothing
+but the index), where loop variables are used after it, where columns are not named by literals, and where a sum would
+round in another order.
 
 ## Evidence
 `python bench/iterrows.py` prints the ratio of the loop and its rewrites for 10³ to 10⁵ rows of eight columns
@@ -94,7 +100,7 @@ import libcst as cst
 from tricklint.dataframes import rewrites
 from tricklint.dataframes.body import Body, body_of
 from tricklint.dataframes.loops import RowLoop, Use
-from tricklint.dataframes.values import inexact_reads, makes_keys, meets_missing, repeatable_columns
+from tricklint.dataframes.values import inexact_reads, meets_missing, repeatable_columns, splits_keys
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix.build import Edits
 from tricklint.program import Program
@@ -186,7 +192,9 @@ def judge(loop: RowLoop) -> Verdict:
             "the sum of a column rounds in another order" if whole is Body.SUM else "the frame is written to row by row"
         )
         return Verdict("vectorise", why)
-    blocked = next(iter((*loop.escapes, *loop.stores, *loop.dynamic, *loop.frame_stores, *loop.leaks)), None)
+    # Labels do not change while the frame is written to: where the row is not read, the index is all that is iterated.
+    writes = loop.frame_stores if loop.reads else []
+    blocked = next(iter((*loop.escapes, *loop.stores, *loop.dynamic, *writes, *loop.leaks)), None)
     if blocked is not None:
         return Verdict("human", blocked.what, blocked)
     labels = rewrites.column_names(loop)
@@ -205,7 +213,7 @@ def judge(loop: RowLoop) -> Verdict:
         return _with_level(loop, "column", rewrites.to_columns(loop), labels)
     if fits:
         return _with_level(loop, "itertuples", rewrites.to_itertuples(loop), labels)
-    return Verdict("human", "a column's name is no attribute of a named tuple")
+    return _with_level(loop, "column", rewrites.to_columns(loop), labels)  # a name that no named tuple has
 
 
 _COUNT_REASON = (
@@ -232,18 +240,18 @@ def _other_types(loop: RowLoop, fix_class: str) -> list[str]:
         )
     if not loop.origin.unique and (fix_class == "column" or repeatable_columns(loop)):
         found.append("a column name that stands twice, which gives a Series in a row, is no longer one column")
+    if any(isinstance(read.column, int) for read in loop.reads):
+        found.append("positions in a row, which are labels since pandas 3, become the columns' names")
     return found
 
 
 def _doubts(loop: RowLoop, fix_class: str) -> list[str]:
     """What might come out with another value; none when the rewrite is proven."""
     doubts = []
-    if inexact_reads(loop) and makes_keys(loop):
-        doubts.append("two NaN may be one key or two")
+    if inexact_reads(loop) and splits_keys(loop):
+        doubts.append("a NaN that is read twice for a key may be one key or two")
     if meets_missing(loop):
         doubts.append("a condition on the missing value of a nullable column (pd.NA) raises, where pandas 3 has nan in a row")
-    if any(isinstance(read.column, int) for read in loop.reads):
-        doubts.append("positions in a row are labels since pandas 3")
     if loop.frame_lent:
         doubts.append("the frame is handed to a function inside the loop, which might change it")
     if isinstance(loop.owner, cst.GeneratorExp) and not isinstance(loop.tree.parent(loop.owner), cst.Arg):

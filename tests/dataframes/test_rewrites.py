@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tricklint.rules.dataframes.iterrows_loop import IterrowsLoop, judge
 
 from tricklint.dataframes.loops import RowLoop, frame_loops
-from tricklint.dataframes.values import has_condition, makes_keys
+from tricklint.dataframes.values import has_condition, splits_keys
 from tricklint.finding import FixLevel
 from tricklint.source.tree import Tree, walk
 
@@ -100,7 +100,7 @@ def _cases() -> list[Case]:
                     name,
                     max((fix.level for fix in fixes if fix is not None), key=lambda level: level.rank),
                     any(judge(loop).fix_class == "vectorise" for loop in mine),
-                    any(makes_keys(loop) for loop in mine),
+                    any(splits_keys(loop) for loop in mine),
                     any(isinstance(read.column, int) for loop in mine for read in loop.reads),
                     any(has_condition(loop) for loop in mine),
                     tuple(sorted(columns)),
@@ -213,6 +213,12 @@ def _missing(value: object) -> bool:
     return value is pd.NaT or value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def _parted(values: set[Any] | frozenset[Any]) -> tuple[set[Any], int]:
+    """A set without its missing values, and how many they are: each NaN is an element of its own."""
+    known = {value for value in values if not _missing(value)}
+    return known, len(values) - len(known)
+
+
 def difference(one: object, other: object, types: bool = True) -> str:
     """Where two results differ, in value or (with `types`) in type; empty when they do not."""
     if isinstance(one, np.generic) and not types:
@@ -230,7 +236,10 @@ def difference(one: object, other: object, types: bool = True) -> str:
             return f"{len(one)} items and {len(other)}"
         return next((d for a, b in zip(one, other) if (d := difference(a, b, types))), "")
     if isinstance(one, (set, frozenset)) and isinstance(other, (set, frozenset)):
-        return difference(sorted(map(repr, one)), sorted(map(repr, other))) if types else "" if one == other else "sets differ"
+        if types:
+            return difference(sorted(map(repr, one)), sorted(map(repr, other)))
+        (known, missing), (others, gone) = _parted(one), _parted(other)
+        return "" if known == others and missing == gone else f"{one!r} != {other!r}"
     if isinstance(one, (float, np.floating)) and math.isnan(one) and math.isnan(other):  # type: ignore[arg-type]
         return ""
     if one is pd.NaT or one is pd.NA:

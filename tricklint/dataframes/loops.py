@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
+from tricklint.dataframes.frame_uses import frame_uses
 from tricklint.dataframes.origin import Origin, origin_of
 from tricklint.dataframes.scope import imports_of, is_stored, names_of, scope_of, uses
 from tricklint.dataframes.words import FRAME_LIBRARIES, PASSING_CALLS, SERIES_NAMES
-from tricklint.dataframes.writers import CHANGING, changed_by_calls
+from tricklint.source.alignment import Misread
 from tricklint.source.tree import Tree, dotted, walk
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def foreign_in(sources: Iterable[Source]) -> set[str]:
 def _foreign_names(text: str) -> frozenset[str]:
     try:
         return frozenset(foreign_classes(Tree(Path(), text)))
-    except cst.ParserSyntaxError:
+    except (cst.ParserSyntaxError, Misread):
         return frozenset()
 
 
@@ -348,7 +349,10 @@ def _annotation(annotation: cst.Annotation) -> str:
 
 def _learn(loop: RowLoop) -> None:
     target = loop.target
-    _frame_stores(loop)
+    if isinstance(loop.loop, cst.For):
+        stores, lent = frame_uses(loop.tree, loop.frame, loop.loop)
+        loop.frame_stores = [Use(*place) for place in stores]
+        loop.frame_lent = [Use(*place) for place in lent]
     if target is None:
         loop.escapes.append(Use(loop.call, f"the rows go through {' and '.join(loop.passed)}()"))
         return
@@ -565,55 +569,3 @@ def _same_outer_loop(tree: Tree, loop: cst.For, use: cst.Name) -> bool:
 def _end(tree: Tree, loop: cst.For) -> int:
     last: cst.CSTNode = loop.orelse if loop.orelse is not None else loop
     return max(tree.offsets(last)[1], tree.offsets(loop)[1], tree.offsets(loop.body)[1])
-
-
-# -- what is done with the frame while it is iterated ----------------------------------------------------------------
-
-
-def _frame_stores(loop: RowLoop) -> None:
-    """Assignments to the iterated frame, or to the one it is a part of, inside the loop."""
-    root: cst.BaseExpression = loop.frame
-    while isinstance(root, (cst.Subscript, cst.Call)) or (isinstance(root, cst.Attribute) and not dotted(root)):
-        root = root.func if isinstance(root, cst.Call) else root.value
-    path = dotted(root)
-    if isinstance(loop.frame, cst.Call) and "." in path:
-        path = path.rpartition(".")[0]
-    if not path or not isinstance(loop.loop, cst.For):
-        return
-    tree = loop.tree
-    changed = changed_by_calls(tree, loop.regions, path)
-    if changed is not None:
-        loop.frame_stores.append(Use(*changed))
-    for region in loop.regions:
-        for use in uses(region, path.split(".")[0]):
-            at: cst.CSTNode = use
-            for part in path.split(".")[1:]:
-                up = tree.parent(at)
-                if not (isinstance(up, cst.Attribute) and up.value is at and up.attr.value == part):
-                    break
-                at = up
-            else:
-                _frame_use(loop, at)
-
-
-def _frame_use(loop: RowLoop, at: cst.CSTNode) -> None:
-    tree = loop.tree
-    if is_stored(tree, at):
-        return  # the name is bound to something else; the loop goes on over the old frame
-    lent, up = at, tree.parent(at)
-    while isinstance(up, (cst.Attribute, cst.Subscript)) and up.value is at:
-        if is_stored(tree, up):
-            loop.frame_stores.append(Use(up, "the iterated frame is written to"))
-            return
-        at, up = up, tree.parent(up)
-    if isinstance(up, cst.Arg) and at is lent:
-        call = tree.parent(up)
-        if isinstance(call, cst.Call) and dotted(call.func) not in ("len", "print", "type", "id", "isinstance"):
-            loop.frame_lent.append(Use(call, "the iterated frame is handed to a function"))
-    if isinstance(up, cst.Call) and up.func is at and isinstance(at, cst.Attribute):
-        inplace = any(
-            arg.keyword is not None and arg.keyword.value == "inplace" and dotted(arg.value) == "True"
-            for arg in up.args
-        )
-        if inplace or at.attr.value in CHANGING:
-            loop.frame_stores.append(Use(up, "the iterated frame is changed"))

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from tricklint.dataframes.keys import repeated_keys
 from tricklint.dataframes.loops import Read, RowLoop
 from tricklint.dataframes.scope import Comprehension, qualified
 from tricklint.dataframes.words import TEXT_CALLS, TEXT_METHODS
@@ -99,6 +100,12 @@ def makes_keys(loop: RowLoop) -> bool:
         ) or isinstance(node, (cst.In, cst.NotIn)):
             return True
     return False
+
+
+def splits_keys(loop: RowLoop) -> bool:
+    """Whether one NaN may be several keys of a row's turn, and is one key after the fix. Not in a row of objects, which a
+    row with text in it is."""
+    return repeated_keys(loop) and not loop.origin.text and not _text_before_all(loop)
 
 
 def demands_text(loop: RowLoop, node: cst.BaseExpression, alone: bool) -> bool:
@@ -275,4 +282,5 @@ __all__ = [
     "makes_keys",
     "meets_missing",
     "repeatable_columns",
+    "splits_keys",
 ]
