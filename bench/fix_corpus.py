@@ -122,6 +122,8 @@ def mend(repository: Path, level: str, check: tuple[float, str], scratch: Path, 
     result = Mended(repository.name, level, check[0], findings=sum(by_place(check[1]).values()))
     result.fix_cpu, stdout, stderr = tricklint(copy, *flags)
     result.problems = [line for line in stderr.splitlines() if "Traceback" in line or "crashed" in line]
+    if not stdout.startswith("["):
+        result.problems.append(f"no report: {stderr.strip().splitlines()[-1:]}")
     result.not_made = [f"{made['code']} {made['place']}: {made['why']}" for made in NOT_MADE.finditer(stderr)]
     after = code_of(copy)
     diff: list[str] = []

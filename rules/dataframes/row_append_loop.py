@@ -102,7 +102,7 @@ class RowAppendLoop(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         for path in program.roots:
-            module = program.project.module(path) if may_grow(program.sources[path].text) else None
+            module = program.project.module(path) if program.sources[path].ask(may_grow) else None
             if module is not None:
                 for growth in frame_growths(module.tree):
                     yield self.report(growth)

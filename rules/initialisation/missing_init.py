@@ -69,8 +69,13 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 ## Fix level
 recipe. An `_init_weights` that is called at the end of `__init__`: Kaiming uniform where a ReLU-like activation follows,
 Xavier uniform with the right gain where tanh, sigmoid or nothing does, biases zero; norm layers keep their own defaults.
-The keys and shapes of the `state_dict` stay. The fix stands at the outermost class that is trained; the classes inside
-it are reached by it.
+A leaky ReLU's slope is passed. Where the class has a method that would initialise these layers and nothing calls it, the
+fix calls that. The keys and shapes of the `state_dict` stay. The fix stands at the outermost class that is trained; the
+classes inside it are reached by it.
+
+Left alone are pretrained parts, parts that somebody else built and handed in, layers inside `nn.MultiheadAttention` and
+the `nn.Transformer…` blocks, which initialise themselves, and layers under weight or spectral norm: their weight is
+computed from other parameters, so that writing to it changes nothing.
 
 ## Evidence
 Test accuracy over 8 paired seeds (kept in `bench/results/`):
@@ -113,8 +118,15 @@ from tricklint.libraries.events import OptimizerBuilt
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.program import Program
-from tricklint.program.activations import following
+from tricklint.program.activations import following, slope_after
 from tricklint.program.heads import rare_heads
+from tricklint.program.init_scope import (
+    computed_weights,
+    handed_in,
+    has_computed_weight,
+    helper_of_class,
+    library_blocks,
+)
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained
 from tricklint.program.unreached import Unreached, unreached_models
 from tricklint.rule import Rule
@@ -186,7 +198,7 @@ class MissingInit(Rule):
             message = f"{name} is trained from scratch and its {kinds} layers keep PyTorch's default init"
         if deep:
             message += "; it is deep and has neither norm layers nor skips, so the signal dies out"
-        fix = self.mend(program, module) if not found.missed else None
+        fix = self.mend(program, found) if not found.missed else None
         file, node = (module.cls.file, module.cls.node) if isinstance(module.cls, Class) else (module.file, module.node)
         return program.finding(
             self, file, node, message, self.evidence(program, found), fix,
@@ -216,8 +228,9 @@ class MissingInit(Rule):
 
     # -- fixes -----------------------------------------------------------------------------------------------------------
 
-    def mend(self, program: Program, module: Instance) -> Fix | None:
-        """An initialisation of all that is not reached below `module`, in its class or behind the call that builds it."""
+    def mend(self, program: Program, found: Unreached) -> Fix | None:
+        """An initialisation of all that is not reached below the place, in its class or behind the call that builds it."""
+        module = found.place
         cls = module.cls
         if not isinstance(cls, Class):
             return self.mend_sequential(program, module)
@@ -231,6 +244,11 @@ class MissingInit(Rule):
         if any(isinstance(n, (cst.Return, cst.Raise)) for n in _top_level(node)):
             return None
         self_name = node.params.params[0].name.value if node.params.params else "self"
+        helper = helper_of_class(program, module, [layer for owner in found.owners for layer in owner.layers])
+        if helper:
+            called = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{helper}()"])
+            what = f"call {cls.name}.{helper} at the end of __init__"
+            return Fix(FixLevel.RECIPE, what, called, "training starts from other weights") if called else None
         nn = nn_name(cls.file)
         imports: tuple[Edit, ...] = ()
         if nn is None:
@@ -238,8 +256,9 @@ class MissingInit(Rule):
             if added is None:
                 return None
             imports, nn = added, "nn"
-        reach = self.reachable(program, module)
-        if reach is None:
+        others = handed_in(program, module)
+        reach = self.reachable(program, module, others)
+        if reach is None or any(id(layer) in others for owner in found.owners for layer in owner.layers):
             return None
         name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
         if cls.lookup(name) is not None:
@@ -263,14 +282,15 @@ class MissingInit(Rule):
         )
 
     @staticmethod
-    def reachable(program: Program, module: Instance) -> list[str] | None:
+    def reachable(program: Program, module: Instance, others: set[int]) -> list[str] | None:
         """The children to go over: [] for all of `self.modules()`; None when no fix is safe. Pretrained parts, those that
-        have an initialisation of their own, and those that come from nobody knows where are left out."""
+        have an initialisation of their own, those that somebody else built (`others` are their layers) and those that come
+        from nobody knows where are left out."""
         init = Initialisation.of(program)
 
         def taken(part: Instance) -> bool:
             weighted = [child for _, child in submodules(part) if layer_class(child) in layers.WEIGHTED]
-            return holds_pretrained(part) or init.reaches_any(weighted)
+            return holds_pretrained(part) or init.reaches_any(weighted) or any(id(layer) in others for layer in weighted)
 
         if not taken(module) and not foreign_parts(module):
             return []
@@ -378,8 +398,10 @@ def nn_name(file: FileModule) -> str | None:
     return None
 
 
-def scheme(activation: str | None, nn: str, weight: str) -> str:
+def scheme(activation: str | None, nn: str, weight: str, slope: float | None = None) -> str:
     """The init call for a weight whose output goes into `activation` (gains: torch.nn.init.calculate_gain)."""
+    if activation == "leaky_relu" and slope is not None and slope != 0.01:
+        return f'{nn}.init.kaiming_uniform_({weight}, a={slope:g}, nonlinearity="leaky_relu")'
     if activation in ("relu", "leaky_relu"):
         return f'{nn}.init.kaiming_uniform_({weight}, nonlinearity="{activation}")'
     if activation == "selu":
@@ -391,65 +413,79 @@ def scheme(activation: str | None, nn: str, weight: str) -> str:
 
 def init_lines(program: Program, module: Instance, self_name: str, nn: str, children: list[str]) -> list[str]:
     """The statements that initialise every weight layer below `module`."""
-    kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)  # layer class → (path, activation)
+    # layer class → (path, the init that suits the layer; None where what follows is not known)
+    kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
     for path, layer in submodules(module):
-        if layer_class(layer) in layers.WEIGHTED and (not children or path.partition(".")[0] in children):
-            kinds[layer_class(layer).rpartition(".")[2]].append((path, following(program, layer)))
+        mine = layer_class(layer) in layers.WEIGHTED and (not children or path.partition(".")[0] in children)
+        if mine and not has_computed_weight(layer):
+            activation = following(program, layer)
+            suited = activation and scheme(activation, nn, "{}.weight", slope_after(program, layer))
+            kinds[layer_class(layer).rpartition(".")[2]].append((path, suited))
     rare = rare_heads(program)  # their bias is another rule's matter: zero would be wrong for them
     spared = [spelled(module, path, self_name) for path, layer in submodules(module) if id(layer) in rare]
     biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in spared if name)
+    plain = scheme("none", nn, "{}.weight")
     majority: dict[str, str] = {}
     for kind, uses in kinds.items():
-        known = [activation for _, activation in uses]
-        counts = {activation: known.count(activation) for activation in known if activation is not None}
-        best = max(counts, key=lambda a: (counts[a], a != "none")) if counts else "none"
-        majority[kind] = scheme(best, nn, "module.weight")
+        known = [suited for _, suited in uses if suited is not None]
+        majority[kind] = max(known, key=lambda each: (known.count(each), each != plain)) if known else plain
     by_scheme: dict[str, list[str]] = defaultdict(list)
     for kind, call in majority.items():
         by_scheme[call].append(f"{nn}.{kind}")
-    lines: list[str] = []
-    inner = "    "
-    if children:
-        foreign = foreign_parts(module)
-        others = [
-            name
-            for name, value in module.fields.items()
-            if (is_module(value) or name in foreign) and name not in children
-        ]
-        plain = all(isinstance(value, Instance) for value in module.fields.values() if is_module(value))
-        listed = ", ".join(f"{self_name}.{name}" for name in children)
-        if len(children) == 1:
-            lines.append(f"for module in {listed}.modules():")
-        elif plain and len(others) < len(children) and len(children) > 3:
-            named = f"== {quoted(others[0])}" if len(others) == 1 else f"in ({', '.join(map(quoted, others))})"
-            lines.append(f"for name, part in {self_name}.named_children():")
-            lines.append(f"    if name {named}:")
-            lines.append("        continue")
-            lines.append("    for module in part.modules():")
-            inner = "        "
-        else:
-            lines.append(f"for part in ({listed}):")
-            lines.append("    for module in part.modules():")
-            inner = "        "
-    else:
-        lines.append(f"for module in {self_name}.modules():")
+    lines = [*blocks_apart(module, self_name, nn), *loop_over(module, self_name, children)]
+    inner = " " * (len(lines[-1]) - len(lines[-1].lstrip()) + 4)
+    skipped = computed_weights(module, nn, "module")
+    if library_blocks(module):
+        skipped.insert(0, "module in theirs")
+    if skipped:
+        lines += [f"{inner}if {' or '.join(skipped)}:", f"{inner}    continue"]
     word = "if"
     for call, names in by_scheme.items():
         test = names[0] if len(names) == 1 else f"({', '.join(names)})"
         lines.append(f"{inner}{word} isinstance(module, {test}):")
-        lines.append(f"{inner}    {call}")
+        lines.append(f"{inner}    {call.format('module')}")
         lines.append(f"{inner}    if {biased}:")
         lines.append(f"{inner}        {nn}.init.zeros_(module.bias)")
         word = "elif"
     for kind, uses in kinds.items():
-        for path, activation in uses:
-            wanted = scheme(activation, nn, "module.weight")
-            if activation is None or wanted == majority[kind] or len(uses) == 1:
+        for path, suited in uses:
+            if suited is None or suited == majority[kind] or len(uses) == 1:
                 continue
             name = spelled(module, path, self_name)
             if name:
-                lines.append(scheme(activation, nn, f"{name}.weight"))
+                lines.append(suited.format(name))
     return lines
+
+
+def blocks_apart(module: Instance, self_name: str, nn: str) -> list[str]:
+    """Names the layers inside blocks of torch.nn that initialise themselves, where there are any."""
+    blocks = [f"{nn}.{name}" for name in library_blocks(module)]
+    if not blocks:
+        return []
+    listed = blocks[0] if len(blocks) == 1 else f"({', '.join(blocks)})"
+    return [
+        f"blocks = [module for module in {self_name}.modules() if isinstance(module, {listed})]",
+        "theirs = {part for block in blocks for part in block.modules()}  # they have an initialisation of their own",
+    ]
+
+
+def loop_over(module: Instance, self_name: str, children: list[str]) -> list[str]:
+    """The header of a loop over all modules, or over those in some children; the last line is the innermost."""
+    if not children:
+        return [f"for module in {self_name}.modules():"]
+    foreign = foreign_parts(module)
+    others = [
+        name for name, value in module.fields.items() if (is_module(value) or name in foreign) and name not in children
+    ]
+    plain = all(isinstance(value, Instance) for value in module.fields.values() if is_module(value))
+    listed = ", ".join(f"{self_name}.{name}" for name in children)
+    if len(children) == 1:
+        return [f"for module in {listed}.modules():"]
+    if plain and len(others) < len(children) and len(children) > 3:
+        named = f"== {quoted(others[0])}" if len(others) == 1 else f"in ({', '.join(map(quoted, others))})"
+        skip = [f"    if name {named}:", "        continue"]
+        return [f"for name, part in {self_name}.named_children():", *skip, "    for module in part.modules():"]
+    return [f"for part in ({listed}):", "    for module in part.modules():"]
 
 
 def spelled(module: Instance, path: str, self_name: str) -> str:

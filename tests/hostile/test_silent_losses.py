@@ -52,3 +52,12 @@ def test_code_that_runs_below_a_chain_of_imports() -> None:
         files[f"m{number}.py"] = f"from m{number - 1} import NET\nNAME = str(NET)\n".encode()
     files["train.py"] = BAD.replace(net, "from m39 import NET as net").encode()
     assert judge(files, fix=False).codes.get("TRK601") == 1
+
+
+def test_line_ends_of_old_macs() -> None:
+    """A comment on the first line does not swallow the file, whatever ends its lines."""
+    lines = ["# how it is trained", "from model import net", *BAD.splitlines()[:3], *BAD.splitlines()[4:]]
+    model = ["# what is trained", "from torch import nn", BAD.splitlines()[3]]
+    for end in ("\n", "\r\n", "\r"):
+        files = {"train.py": end.join(lines).encode(), "model.py": end.join(model).encode()}
+        assert judge(files, fix=False).codes.get("TRK601") == 1, repr(end)

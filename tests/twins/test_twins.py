@@ -16,9 +16,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 ROOT = Path(__file__).parents[2] / "fixtures"
 RULES = ("unfrozen-backbone", "missing-init", "classifier-bias", "decay-on-bias-norm")
+BLOCKS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+HANDED_IN = ("body",)  # what the fixtures call a layer that a class is given
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 Built = tuple[nn.Module, torch.optim.Optimizer, Any]
@@ -123,13 +126,19 @@ def _check_decay(bad: Built, fixed: Built, was: dict[str, Any], now: dict[str, A
 
 def _check_init(bad: Built, fixed: Built, was: dict[str, Any], now: dict[str, Any]) -> None:
     assert set(now) == set(was)
+    blocks = [module for module in fixed[0].modules() if isinstance(module, BLOCKS)]
+    theirs = {part for block in blocks for part in block.modules()}
     for (name, default), (_, layer) in zip(bad[0].named_modules(), fixed[0].named_modules(), strict=True):
         if not isinstance(layer, WEIGHTED):
+            continue
+        if layer in theirs or hasattr(layer, "weight_g") or is_parametrized(layer) or name in HANDED_IN:
+            assert torch.equal(layer.weight, default.weight), f"{name} is not the fix's to initialise"
             continue
         bound = layer.weight[0].numel() ** -0.5  # 1 / sqrt(fan_in), as PyTorch counts it
         assert isinstance(default, WEIGHTED) and default.weight.abs().max() <= bound
         assert not torch.equal(layer.weight, default.weight), f"{name} keeps its default weights"
-        assert layer.bias is None or not layer.bias.any(), f"{name} has a bias that is not zero"
+        kept = layer.bias is None or torch.equal(layer.bias, default.bias)  # a helper of the class may leave it
+        assert kept or not layer.bias.any(), f"{name} has a bias that is not zero"
 
 
 def _check_bias(bad: Built, fixed: Built, was: dict[str, Any], now: dict[str, Any]) -> None:

@@ -46,10 +46,18 @@ class GroupAdded(Event):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class GroupOptionSet(Event):
-    """`optimizer.param_groups[i][option] = value`; option None when it is not known."""
+    """`optimizer.param_groups[i][option] = value`; option None when it is not known. every: a loop sets it in all groups."""
 
     option: object
     value: Value
+    every: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class GroupParamsTaken(Event):
+    """`optimizer.param_groups[i]["params"]`: the parameters of one group, by its number."""
+
+    subject: Instance
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -303,6 +311,7 @@ __all__ = [
     "GradsCleared",
     "GroupAdded",
     "GroupOptionSet",
+    "GroupParamsTaken",
     "HeadReplaced",
     "Initialised",
     "LearnerBuilt",

@@ -55,9 +55,10 @@ class SchedulerFacts:
 
 @dataclass(slots=True, eq=False)
 class GroupsFacts:
-    """Of `optimizer.param_groups`, and of one group in it."""
+    """Of `optimizer.param_groups`, and of one group in it. every: it stands for each of them, in a loop."""
 
     optimizer: Instance | None = None
+    every: bool = False
 
 
 @dataclass(slots=True, eq=False)

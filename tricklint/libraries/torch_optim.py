@@ -29,7 +29,9 @@ from tricklint.libraries.events import (
     GradsCleared,
     GroupAdded,
     GroupOptionSet,
+    GroupParamsTaken,
     OptimizerBuilt,
+    OptimizerLoaded,
     SchedulerBuilt,
     SchedulerStepped,
     Stepped,
@@ -162,6 +164,12 @@ def add_param_group(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNo
     return NONE
 
 
+@method("optimizer", "load_state_dict")
+def load_state(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    m.emit(OptimizerLoaded(m.now(node), value))
+    return NONE
+
+
 @method("scheduler", "step")
 def scheduler_step(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
     m.emit(SchedulerStepped(m.now(node), value, args))
@@ -244,16 +252,26 @@ class ParamGroups(Behaviour):
         return group
 
     def element(self, m: Machine, value: Instance, node: cst.CSTNode) -> Value | None:
-        return self.item(m, value, UNKNOWN, node)
+        group = self.item(m, value, UNKNOWN, node)
+        if isinstance(group, Instance):
+            group.fact(GroupsFacts).every = True
+        return group
 
 
 @behaves("param_group")
 class ParamGroup(Behaviour):
+    def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
+        known, at = value.fact(GroupsFacts), first(index)
+        if known.optimizer is not None and not known.every and isinstance(at, Const) and at.value == "params":
+            m.emit(GroupParamsTaken(m.now(node), known.optimizer))
+        return None
+
     def set_item(self, m: Machine, value: Instance, index: Value, new: Value, node: cst.CSTNode) -> bool:
         at = first(index)
         owner = value.fact(GroupsFacts).optimizer
         if owner is not None:
-            m.emit(GroupOptionSet(m.now(node), owner, at.value if isinstance(at, Const) else None, new))
+            every = value.fact(GroupsFacts).every
+            m.emit(GroupOptionSet(m.now(node), owner, at.value if isinstance(at, Const) else None, new, every))
         return True
 
 

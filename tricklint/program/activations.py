@@ -18,6 +18,7 @@ from tricklint.interpreter.values import (
     Sequence,
     Union,
     Value,
+    first,
     members,
 )
 from tricklint.knowledge import layers
@@ -74,6 +75,7 @@ class _Graph:
         self.results: dict[int, list[Tensor]] = defaultdict(list)  # what forward returned → the calls that gave it
         self.calls: dict[int, list[Tensor]] = defaultdict(list)  # module → its calls
         self.inner: set[int] = set()  # modules that are part of another
+        self.leaky: dict[int, list[Tensor]] = defaultdict(list)  # tensor → the leaky activations it meets
         self.imagined: set[int] = set()  # modules of classes that the program never builds
         self._seen: set[int] = set()
         self._kept: list[Value] = []  # holds what the ids above stand for
@@ -149,6 +151,8 @@ class _Graph:
                 if swish and (taker.op in ("multiply", "mul") or _activation(taker) == "sigmoid"):
                     continue
                 met = self._meet(taker, at)
+                if met == "leaky_relu":
+                    self.leaky[id(tensor)].append(taker)
                 if isinstance(met, list):
                     normed = normed or _is_norm(taker)
                     stack.extend((each, outside) for each in met)
@@ -212,6 +216,36 @@ def following(program: Program, layer: Instance) -> Activation | None:
     if _LOSS in found and active & {"tanh", "sigmoid"}:  # logits go into the loss, their sigmoid into a metric
         return "none"
     return active.pop()  # type: ignore[return-value]
+
+
+def slope_after(program: Program, layer: Instance) -> float | None:
+    """The slope below zero of the leaky ReLU that `layer` meets next; None where there are several, or it is not known."""
+    if traced_activation(program, layer) is not None:
+        return None
+    graph = _graph_of(program)
+    slopes: set[float | None] = set()
+    for call in graph.calls.get(id(layer), []):
+        graph.leaky.pop(id(call), None)
+        graph.after(call)
+        slopes.update(_slope(taker) for taker in graph.leaky[id(call)])
+    return slopes.pop() if len(slopes) == 1 else None
+
+
+def _slope(taker: Tensor) -> float | None:
+    """The slope of one leaky activation, a layer or a function."""
+    if taker.op == "call" and taker.module is not None:
+        name, args, kwargs = _library(taker.module).rpartition(".")[2], taker.module.args, taker.module.kwargs
+        given = kwargs.get("negative_slope", args[0] if args else None)
+    else:
+        name, kwargs = taker.op, taker.attrs.get("kwargs", {})
+        given = kwargs.get("negative_slope", taker.inputs[1] if len(taker.inputs) > 1 + len(kwargs) else None)
+    if name not in ("LeakyReLU", "leaky_relu", "leaky_relu_"):
+        return None  # PReLU learns it, RReLU draws it
+    if given is None:
+        return 0.01
+    at = first(given)
+    known = isinstance(at, Const) and isinstance(at.value, (int, float)) and not isinstance(at.value, bool)
+    return float(at.value) if known else None  # type: ignore[union-attr]
 
 
 def rescaled(program: Program, layer: Instance) -> bool:

@@ -13,6 +13,7 @@ from tricklint.interpreter.values import (
     Class,
     Const,
     Dict,
+    Func,
     Instance,
     Pred,
     Sequence,
@@ -168,6 +169,25 @@ class Initialisation:
     def reaches_any(self, layers: Iterable[Instance]) -> bool:
         """Whether some init event sets (or may set) the weight of one of the layers."""
         return any(True for layer in layers for _ in self.reaching(layer))
+
+    def would_reach(self, func: Func, cls: Class, wanted: Iterable[Instance]) -> bool:
+        """Whether a method that nothing calls would set the weights of all these layers, and load none."""
+
+        def of_func(event: Event) -> bool:
+            return bool(event.stack) and event.stack[0].node is func.node and _never_called(event)
+
+        if any(map(of_func, self.program.events(WeightsLoaded))):
+            return False
+        made = [event for event in self.program.events(Initialised) if of_func(event) and event.which in (None, "weight")]
+        return bool(made) and all(any(self._would_set(event, cls, layer) for event in made) for layer in wanted)
+
+    def _would_set(self, event: Initialised, cls: Class, layer: Instance) -> bool:
+        subject = event.subject
+        if not isinstance(subject, ParamSet):
+            return layer in roots_of(subject)
+        held = {id(holder) for holder in self.holders(layer)}
+        over = any(id(root) in held or root.cls is cls for root in roots_of(subject))
+        return over and all(may_hold(pred, layer, "weight") for pred in subject.preds)
 
     def loaded(self, layer: Instance) -> bool:
         """Whether a checkpoint is loaded into a module that holds the layer before it is trained."""

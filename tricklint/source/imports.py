@@ -32,6 +32,8 @@ def statements(text: str) -> tuple[Statement, ...]:
     if "import" not in text:
         return ()
     found: set[Statement] = set()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.replace("\\\n", " ")
     for match in _WORD.finditer(text):
         at = match.start()

@@ -140,10 +140,11 @@ class Source:
         return digest(self.data)
 
     def ask(self, question: Callable[[str], T]) -> T:
-        """What a function says of `text`, worked out once."""
+        """What a function says of `text`, whose lines all end in `\\n` for it; worked out once."""
         answers: dict[object, T] = self.__dict__.setdefault("_answers", {})
         if question not in answers:
-            answers[question] = question(self.text)
+            text = self.text
+            answers[question] = question(text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text)
         return answers[question]
 
     @property
