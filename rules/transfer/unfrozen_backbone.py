@@ -80,7 +80,7 @@ from tricklint.interpreter.values import (
     Value,
     members,
 )
-from tricklint.knowledge import frameworks
+from tricklint.knowledge import frameworks, images
 from tricklint.libraries.events import (
     FreezeMissed,
     GroupAdded,
@@ -90,10 +90,14 @@ from tricklint.libraries.events import (
     TrainerGiven,
 )
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts, SchedulerFacts
+from tricklint.libraries.modules import submodules
+from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
+from tricklint.program.decay import joined, param_sets
 from tricklint.program.idle import idle
+from tricklint.program.loops import happens_with, surely_with
 from tricklint.rule import Rule
 from tricklint.watching.record import Clean, Model, Optimizer, Run
 
@@ -114,7 +118,7 @@ class UnfrozenBackbone(Rule):
             return
         seen: set[int] = set()
         for backbone in bb.backbones(program):
-            node, _ = backbone.place
+            node, _ = backbone.place(program)
             if id(node) in seen:
                 continue
             event = self.trained_whole(program, backbone)
@@ -190,8 +194,7 @@ class UnfrozenBackbone(Rule):
             return None
         if bb.freezes(program, model, outer) or bb.without_grad(program, model, outer):
             return None
-        if any(not harmless(event.to) for event in bb.escapes(program, model, outer)):
-            return None
+        unfollowed = [event for event in bb.escapes(program, model, outer) if not harmless(event.to)]
         for event in training:
             if isinstance(event, TrainerGiven):
                 if event.framework in ("transformers", "fastai"):
@@ -208,29 +211,28 @@ class UnfrozenBackbone(Rule):
             rate = bb.learning_rate(optimizer)
             if transformer(model) and (rate is None or rate <= TRANSFORMER_LR):
                 return None
-        whole = (event for event in training if isinstance(event, OptimizerBuilt) and self.holds_backbone(event, model))
+        whole = (
+            event
+            for event in training
+            if isinstance(event, OptimizerBuilt)
+            and self.holds_backbone(sets_at_one_rate(event, training), model)
+            and not any(happens_with(escape, event) for escape in unfollowed)
+        )
         return next((event for event in whole if not bb.head_went_first(program, model, outer, event)), None)
 
     @staticmethod
-    def holds_backbone(event: Event, model: Instance) -> bool:
+    def holds_backbone(sets: list[ParamSet], model: Instance) -> bool:
         """Whether the optimizer is given the backbone's own parameters, not the head's or filtered ones alone."""
-        from tricklint.libraries.modules import submodules
-        from tricklint.libraries.paramsets import roots_of
-        from tricklint.program.decay import param_sets
-
-        optimizer = event.subject
-        assert isinstance(optimizer, Instance)
-        given = (pset for group in optimizer.fact(OptimizerFacts).groups for pset in param_sets(group.params))
-        for pset in given:
-            if pset is None or pset.names or any(pred.op not in ("requires_grad", "within") for pred in pset.preds):
+        for pset in sets:
+            if pset.names or any(pred.op not in ("requires_grad", "within") for pred in pset.preds):
                 continue
             for root in roots_of(pset):
-                if any(child is model for _, child in submodules(root)):
+                if any(child is model or begins(child, model) for _, child in submodules(root)):
                     return True
         return False
 
     def report(self, program: Program, backbone: Backbone, trained: Event) -> Finding:
-        node, file = backbone.place
+        node, file = backbone.place(program)
         optimizer = trained.subject
         assert isinstance(optimizer, Instance)
         rate = bb.learning_rate(optimizer)
@@ -244,6 +246,9 @@ class UnfrozenBackbone(Rule):
         if advice:
             message += f"; {advice}"
         evidence: list[Evidence | None] = []
+        asked = backbone.asked_for
+        if asked is not None and asked[0] is not node and not (isinstance(node, cst.Call) and bb.says_pretrained(node)):
+            evidence.append(program.evidence(asked[1], asked[0], "its weights are asked for here"))
         for head in backbone.heads[:1]:
             evidence.append(program.evidence(head.file, head.node, "the head is replaced here"))
         if backbone.loaded is not None and backbone.loaded.node is not node:
@@ -269,6 +274,8 @@ class UnfrozenBackbone(Rule):
     def mend(self, program: Program, backbone: Backbone, trained: Event) -> Fix | None:
         if isinstance(trained, OptimizerBuilt) and any(head.seq > trained.seq for head in backbone.heads):
             return None  # the new head is in no optimizer: with a freeze nothing at all would train
+        if isinstance(trained, OptimizerBuilt) and not self.holds_backbone(sets_at_one_rate(trained, []), backbone.model):
+            return None  # it shares the backbone with other optimizers: what is left for each is the author's to say
         frozen = self.freeze_edits(backbone)
         if frozen is None:
             return None
@@ -337,6 +344,35 @@ class UnfrozenBackbone(Rule):
             return ()
         tree = trained.file.tree
         return build.replace(tree, value, f"[p for p in {tree.code(value)} if p.requires_grad]")
+
+
+def begins(part: Instance, model: Instance) -> bool:
+    """Whether a module is the part of a model that its inputs enter, taken over into another."""
+    return part is not model and part.owner is model and str(part.fact(ModuleFacts).path) in images.FIRST_STAGES
+
+
+def sets_at_one_rate(event: OptimizerBuilt, training: list[Event]) -> list[ParamSet]:
+    """The parameters that an optimizer is given, with those that others beside it train at the same rate; and what those
+    make together that one test told apart."""
+    rate = bb.learning_rate(event.subject)
+    beside = [
+        other
+        for other in training
+        if other is not event
+        and isinstance(other, OptimizerBuilt)
+        and other.entry == event.entry
+        and surely_with(other, event)
+        and rate is not None
+        and bb.learning_rate(other.subject) == rate
+    ]
+    sets: list[ParamSet] = []
+    for at in dict.fromkeys((event, *beside)):
+        for group in at.subject.fact(OptimizerFacts).groups:
+            sets += [pset for pset in param_sets(group.params) if pset is not None]
+            if group.default:  # a factory that splits the parameters is given the model itself
+                models = [each for each in members(group.params) if isinstance(each, Instance) and each.kind == "module"]
+                sets += [ParamSet(model, "param", node=at.node) for model in models]
+    return [*sets, *joined(sets)]
 
 
 def scheduled(event: SchedulerBuilt) -> tuple[Value, ...]:

@@ -50,16 +50,25 @@ class Backbone:
     whole: Instance | None = None  # the model that the weights were loaded into, where this is a part of it
 
     @property
-    def place(self) -> tuple[cst.CSTNode, FileModule]:
-        """The construction of the pretrained model; where a flag says whether it is one, the call that sets the flag, the
-        innermost that says so in words; of a part of another model, the line that loads its weights."""
-        if self.whole is not None and self.loaded is not None:
-            return self.loaded.node, self.loaded.file
-        calls = [(self.built.file, self.built.node), *reversed(self.built.calls)]
-        for file, node in calls:
+    def asked_for(self) -> tuple[cst.CSTNode, FileModule] | None:
+        """The innermost call on the way to the construction that says in words that weights are wanted."""
+        for file, node in reversed(self.built.calls):
             if isinstance(node, cst.Call) and says_pretrained(node):
                 return node, file
-        return self.built.node, self.built.file
+        return None
+
+    def place(self, program: Program) -> tuple[cst.CSTNode, FileModule]:
+        """The construction of the pretrained model. The call that asks for weights is one, where a builder loads them into
+        what it built, and stands in for one whose file was not asked for; of a part of another model it is the line that
+        loads its weights."""
+        if self.whole is not None and self.loaded is not None:
+            return self.loaded.node, self.loaded.file
+        node, asked = self.built.node, self.asked_for
+        if isinstance(node, cst.Call) and says_pretrained(node):
+            return node, self.built.file
+        if asked is not None and (self.loaded is not None or not program.is_asked(self.built.file)):
+            return asked
+        return node, self.built.file
 
 
 def says_pretrained(node: cst.Call) -> bool:
@@ -217,6 +226,9 @@ def has_new_layers(outer: Instance, model: Instance) -> bool:
             continue
         if child.library in layers.WEIGHTED or child.library in layers.RECURRENT or child.library in layers.ATTENTION:
             return True
+        known = child.fact(ModuleFacts)
+        if known.adopted and known.external and known.pretrained is False:
+            return True  # a library's model around what it was given: `FasterRCNN(backbone, num_classes=5)`
     return False
 
 

@@ -10,8 +10,10 @@ from tricklint.interpreter.values import (
     Instance,
     Pred,
     Ref,
+    Sequence,
+    Union,
+    Unknown,
     Value,
-    leaves,
     members,
     number,
 )
@@ -56,9 +58,21 @@ class DecayedGroup:
 
 
 def param_sets(value: Value | None) -> Iterator[ParamSet | None]:
-    """The parameter sets behind a `params` argument; None for a part that is unknown."""
-    for member in leaves(value):
-        yield member if isinstance(member, ParamSet) else None
+    """The parameter sets behind a `params` argument; None for a part that is unknown, unless only a path that the defaults
+    do not take makes it so."""
+    seen: set[int] = set()
+    stack: list[Value] = [value] if value is not None else []
+    while stack:
+        at = stack.pop()
+        options = members(at)
+        if isinstance(at, Union) and at.sure and isinstance(options[0], ParamSet):
+            options = tuple(option for option in options if not isinstance(option, Unknown))
+        for option in options:
+            if not isinstance(option, Sequence):
+                yield option if isinstance(option, ParamSet) else None
+            elif id(option) not in seen:
+                seen.add(id(option))
+                stack.extend(reversed(option.items))
 
 
 def decayed_groups(optimizer: Instance) -> list[DecayedGroup]:
@@ -99,16 +113,30 @@ def undivided(group: Group) -> tuple[list[ParamSet], list[ParamSet]]:
 
 
 def joined_again(told: list[ParamSet]) -> list[ParamSet]:
-    """What sets that stand in one group make together, where one passed a test that the other failed."""
+    """What sets that stand in one group make together, where one passed a test that the other failed and none is left that
+    tells biases and norms apart."""
+    return [
+        whole
+        for whole in joined(told)
+        if not any(separates(pred) for pred in whole.preds) and may_hold_vectors(whole)
+    ]
+
+
+MOST_SETS = 16  # that are joined, pair by pair
+
+
+def joined(sets: list[ParamSet]) -> list[ParamSet]:
+    """What pairs of sets make together, where one passed a test that the other failed; and what these make in turn."""
     found: list[ParamSet] = []
-    for at, pset in enumerate(told):
-        for other in told[at + 1 :]:
+    for at, pset in enumerate(known := sets[:MOST_SETS]):
+        for other in known[:at]:
             if other.root is not pset.root or other.kind != pset.kind:
                 continue
             rest = common_rest(pset.preds, other.preds)
-            whole = pset.but(preds=rest, elem=False) if rest is not None else None
-            if whole is not None and not any(separates(pred) for pred in rest or ()) and may_hold_vectors(whole):
+            if rest is not None and len(known) < MOST_SETS:
+                whole = pset.but(preds=rest, elem=False)
                 found.append(whole)
+                known.append(whole)
     return found
 
 
@@ -156,7 +184,7 @@ _OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
 def complementary(a: Pred, b: Pred) -> bool:
     """What passes one test fails the other, and nothing fails both: `p.ndim < 2`, and `p.ndim >= 2` or `p.ndim > 1`."""
     if alike(a, ~b):
-        return True
+        return not any(pred.op == "unknown" for pred in every_test((a,)))
     if a.op != "ndim" or b.op != "ndim":
         return False
     (how, least), (other, most) = spelled(a), spelled(b)
