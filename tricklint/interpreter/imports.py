@@ -157,6 +157,13 @@ def import_star(m: Machine, level: int, dotted: str) -> None:
             if value is PENDING or (isinstance(value, Deferred) and _leads_to(m, value, m.file)):
                 continue  # `from package import Base` in a file that the package stars in: it is this very name
             m.bind(name, value)
+    for name in sorted(names or ()):
+        if isinstance(name, str) and name not in module.names and module.is_package:
+            below = m.project.relative(1, name, module.path)
+            if below is not None and below != m.file.path:  # a file of the package, which the star imports too
+                with m.inside(Frame(None, module, module.names, (), len(m.path))):
+                    value = imported(m, 1, "", name)
+                m.bind(name, value)
 
 
 def _leads_to(m: Machine, value: Deferred, module: FileModule) -> bool:

@@ -8,7 +8,7 @@ import libcst as cst
 
 from tricklint.interpreter import behaviour
 from tricklint.interpreter.callargs import CallArgs
-from tricklint.interpreter.imports import ModuleValue, dynamic_member
+from tricklint.interpreter.imports import DYNAMIC_LIMIT, ModuleValue, dynamic_member
 from tricklint.interpreter.literals import hashable
 from tricklint.interpreter.machine import Machine, evaluates
 from tricklint.interpreter.narrowing import narrow
@@ -90,12 +90,21 @@ def _sequence_item(m: Machine, value: Sequence, index: Value, sliced: cst.Slice 
 
 def _dict_item(value: Dict, at: Value | None) -> Value:
     if isinstance(at, Const) and hashable(at.value) and (at.value in value.fields or not at.default):
-        return cast(Value, value.fields.get(at.value, UNKNOWN))
+        found = cast(Value, value.fields.get(at.value, UNKNOWN))
+        return join(found, *_others(value, found), sure=True) if at.default else found
     found = join(*value.fields.values()) if value.fields else UNKNOWN
     preds = at.preds_of_name() if at is not None else None
     if preds is not None:  # `by_name[name]`, as far as the names were narrowed
         return narrow(found, preds)
     return narrow(found, [Pred("unknown", ("key",))]) if isinstance(at, Unknown) else found
+
+
+def _others(value: Dict, found: Value) -> list[Value]:
+    """What a registry of the program's own functions and classes holds beside the default's entry: a user may ask for any."""
+    held = list(value.fields.values())
+    if not all(isinstance(each, (Func, Class)) for each in held):
+        return []
+    return [each for each in held if each is not found][:DYNAMIC_LIMIT]
 
 
 def bounds_of(m: Machine, sliced: cst.Slice) -> list[Const] | None:

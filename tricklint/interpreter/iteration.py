@@ -17,6 +17,7 @@ from tricklint.interpreter.values import (
     Instance,
     IteratorFacts,
     Sequence,
+    Union,
     Value,
     given,
     join,
@@ -48,7 +49,8 @@ def rounds(m: Machine, over: Value, node: cst.CSTNode) -> list[Value]:
             options.append(element_of(m, member, node))
     if not options:
         return []
-    return [join(*options)] if len(options) <= 8 else [join(*options[:8])]
+    sure = isinstance(over, Union) and over.sure and len(options) == len(over.values)
+    return [join(*options[:UNROLL], sure=sure)]
 
 
 def element_of(m: Machine, member: Value, node: cst.CSTNode) -> Value:

@@ -548,7 +548,18 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
             del kept[Unknown]  # what earlier rounds have left there is what this one puts there
     if len(kept) == 1:
         return next(iter(kept.values()))
+    sure = sure or _one_default((first, *others))
     return Union(tuple(kept.values())[:MAX_UNION], sure and not (isinstance(first, Union) and not first.sure))
+
+
+def _one_default(values: tuple[Value, ...]) -> bool:
+    """Whether the default path's value is the same in all: what is undecided between them changes nothing about it."""
+    if not any(isinstance(value, Union) and value.sure for value in values):
+        return False
+    defaults = [value.values[0] if isinstance(value, Union) else value for value in values]
+    if any(isinstance(value, Union) and not value.sure for value in values):
+        return False
+    return all(same(value, defaults[0]) for value in defaults)
 
 
 def first(value: Value | None) -> Value | None:

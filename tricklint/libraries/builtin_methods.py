@@ -125,7 +125,7 @@ def const_method(m: Machine, value: Const, name: str, args: CallArgs, node: cst.
                     parts = [str(i.value) for i in items if isinstance(i, Const)]
                     if (len(value.value) + 1) * len(parts) + sum(map(len, parts)) > MAX_TEXT:
                         return UNKNOWN
-                    return folded(lambda: value.value.join(parts), value)
+                    return folded(lambda: value.value.join(parts), value, *items)
                 return UNKNOWN
             if all(isinstance(a, Const) for a in given) and not args.kwargs:
                 if not modest(name, value.value, [a.value for a in given if isinstance(a, Const)]):
