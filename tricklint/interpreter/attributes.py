@@ -64,6 +64,8 @@ def class_attribute(m: Machine, value: Class, name: str, node: cst.CSTNode) -> V
         return Bound(value, found, name)
     if found is not None:
         return found
+    if name in ("__name__", "__qualname__"):
+        return Const(value.name)
     known = behaviour.of(value).attribute(m, value, name, node)
     if known is not None:
         return known
@@ -100,6 +102,8 @@ def instance_attribute(m: Machine, value: Instance, name: str, node: cst.CSTNode
     if found is not None:
         return cast(Value, found)
     if isinstance(value.cls, Class):
+        if name == "__class__":
+            return value.cls
         inherited = value.cls.lookup(name)
         if isinstance(inherited, Func):
             if any(isinstance(d, Ref) and d.name in ("builtins.property", "functools.cached_property")

@@ -84,6 +84,8 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
     if name in ("hparams", "hparams_initial"):
         made = Namespace(node, m.file)
         made.fields.update(value.fact(ModuleFacts).init_arguments)
+        if name == "hparams":  # one object, which may be changed: `self.hparams.update(vars(args))`
+            m.write(value.fields, name, made)
         return made
     if name == "trainer" and isinstance(value.cls, Class) and "lightning.LightningModule" in value.cls.libraries():
         trainer = Instance(Ref("lightning.Trainer"), node, m.file)
@@ -205,6 +207,9 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         frame = m.frame
         given = {k: v for k, v in frame.locals.items() if k not in ("self",) and not k.startswith("__")}
         module.fact(ModuleFacts).init_arguments = given
+        for options in members(module.fields.get("hparams")):
+            for key, argument in given.items() if isinstance(options, Namespace) else ():
+                m.write(options.fields, key, argument)
         return NONE
     if name in ("state_dict",):
         made = Instance(Ref("state_dict"), node, m.file)
