@@ -88,10 +88,31 @@ def trained_wholes(program: Program, init: Initialisation) -> Iterator[tuple[Ins
     given += program.alternatives
     for root, at in given:
         part = not isinstance(root.cls, Class) and root.made_in is not None and kind_of_class(root.made_in) == "module"
-        for model in (*(() if part else (root,)), *trained_in_parts(program, init, root)):
-            if (id(model), at.seq) not in seen and program.complete(at):
-                seen.add((id(model), at.seq))
-                yield model, at
+        for whole in (*(() if part else (root,)), *trained_in_parts(program, init, root)):
+            for model in one_of_several(whole):
+                if (id(model), at.seq) not in seen and program.complete(at):
+                    seen.add((id(model), at.seq))
+                    yield model, at
+
+
+def one_of_several(model: Instance) -> list[Instance]:
+    """The models that a wrapper may hold, where what it holds is one of several: each is a model of its own. Else the model
+    itself."""
+    if not isinstance(model.cls, Class):
+        return [model]
+    held_in = {
+        name: [each for each in members(value) if isinstance(each, Instance) and each.kind == "module"]
+        for name, value in model.fields.items()
+        if isinstance(value, Value)
+    }
+    below = {
+        name: {id(layer) for each in choices for _, layer in _weight_layers(each, (), set())}
+        for name, choices in held_in.items()
+    }
+    for name, choices in held_in.items():
+        if len(choices) > 1 and all(found <= below[name] for found in below.values()):  # a moving average of it holds it too
+            return choices
+    return [model]
 
 
 def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> Iterator[Instance]:
@@ -118,9 +139,10 @@ def _unreached(
         return  # it goes on from a checkpoint
     by_owner = owners(program, begins, model)
     fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
+    new = [layer for layer in fresh if not init.reaches_any([layer])]
     # parts of it come from a model that was loaded
     around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set()))
-    if not fresh or _is_head(program, model, fresh, event, around_loaded):
+    if not new or _is_head(program, model, new, event, around_loaded):
         return
     by_class: dict[int, list[Owner]] = defaultdict(list)
     for owner in by_owner:
