@@ -131,6 +131,8 @@ def _concat(tree: Tree, node: cst.Assign, path: str, call: cst.Call, imports: di
     added = tuple(element.value for element in pieces.elements if not _is(tree, element.value, path))
     if len(own) != 1 or not added:
         return None
+    if all(_takes_its_time(tree, node, piece) for piece in added):
+        return None
     plain = call is node.value and pieces.elements[0] is own[0]
     plain = plain and not any(isinstance(element, cst.StarredElement) for element in pieces.elements)
     growth = _in_loop(tree, node, path, "concat", call, imports)
@@ -139,6 +141,21 @@ def _concat(tree: Tree, node: cst.Assign, path: str, call: cst.Call, imports: di
     return FrameGrowth(
         tree, path, "concat", call, node, growth.loop, pieces=added, options=tuple(options), start=growth.start
     )
+
+
+def _takes_its_time(tree: Tree, node: cst.Assign, piece: cst.BaseExpression) -> bool:
+    """Whether a piece is the whole result of a function of the file that goes through loops of its own, a fold's predictions
+    say: few turns, and the copy is nothing beside what makes the piece."""
+    made = piece
+    if isinstance(piece, cst.Name):
+        before = [each for each in _assignments(tree, node, piece.value) if tree.offsets(each)[0] < tree.offsets(node)[0]]
+        made = before[-1].value if before else piece
+    if not isinstance(made, cst.Call) or not isinstance(made.func, cst.Name):
+        return False
+    functions = [
+        each for each in walk(tree.module) if isinstance(each, cst.FunctionDef) and each.name.value == made.func.value
+    ]
+    return bool(functions) and any(isinstance(each, (cst.For, cst.While)) for each in walk(functions[-1].body))
 
 
 def _adds_a_row(tree: Tree, node: cst.Assign, call: cst.Call, path: str, imports: dict[str, str]) -> bool:
