@@ -169,10 +169,15 @@ class EvalModeMissing(Rule):
             module = forward.subject
             if not isinstance(module, Instance) or not forward.loops or not reach.reaches(forward):
                 continue
+            if forward.grad is False:  # a teacher's pass: the loss depends on it, and does not train it
+                continue
             layer = behaves_differently(module)
             if layer is None:
                 continue
+            born = {loop.serial for made in program.made.get(id(module), ()) for loop in made.loops}
             for loop in forward.loops:
+                if loop.serial in born:
+                    continue  # the next round makes another
                 inside = [
                     mode
                     for mode in modes.in_loop.get(loop.serial, ())

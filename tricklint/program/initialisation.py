@@ -26,6 +26,7 @@ from tricklint.libraries.events import Backward, Initialised, TrainerGiven, Weig
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.program import Program
 
 # Bases of torch.nn layers that isinstance tests name
@@ -200,8 +201,12 @@ class Initialisation:
         return {
             id(event.subject)
             for event in loads
-            if event.sure and not self._after_training(event) and not _never_called(event)
+            if self._loads_surely(event) and not self._after_training(event) and not _never_called(event)
         }
+
+    def _loads_surely(self, event: Event) -> bool:
+        """Whether weights are loaded by default, or wherever the model exists at all."""
+        return event.sure or any(surely_with(event, made) for made in self.program.made.get(id(event.subject), ()))
 
     def too_late(self, event: Event) -> bool:
         """Whether training is over where `event` gives a model to an optimizer: it is built anew, to be loaded and tested."""
@@ -212,7 +217,11 @@ class Initialisation:
         return event.entry not in self._training_begins and id(module) in self._loads
 
     def _after_training(self, event: Event) -> bool:
-        return self._training_begins.get(event.entry, event.seq) < event.seq
+        """Whether training has begun before an event, and not on another branch alone."""
+        if self._training_begins.get(event.entry, event.seq) >= event.seq:
+            return False
+        steps = self.program.events(Backward, TrainerGiven)
+        return any(step.entry == event.entry and step.seq < event.seq and happens_with(step, event) for step in steps)
 
     @cached_property
     def _training_begins(self) -> dict[str, int]:
