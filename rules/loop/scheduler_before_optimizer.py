@@ -79,9 +79,10 @@ from tricklint.interpreter.values import (
     members,
     number,
 )
-from tricklint.libraries.events import SchedulerStepped, Stepped
+from tricklint.libraries.events import SchedulerBuilt, SchedulerStepped, Stepped
 from tricklint.libraries.facts import SchedulerFacts
 from tricklint.program import Program
+from tricklint.program.conditions import rules_out
 from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import surely_with
 from tricklint.rule import Rule
@@ -124,6 +125,8 @@ class SchedulerBeforeOptimizer(Rule):
             mine = [step for made in members(scheduler.fact(SchedulerFacts).optimizer) for step in steps.get(id(made), [])]
             if not mine or not program.complete(event):
                 continue
+            if any(rules_out(made, event) for made in program.events(SchedulerBuilt) if made.subject is scheduler):
+                continue  # it is another schedule that is stepped here
             found = self.too_early(program, event, scheduler, mine) or self.too_often(program, event, scheduler, mine)
             if found is not None:
                 seen.add(id(event.node))

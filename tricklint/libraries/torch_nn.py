@@ -207,9 +207,10 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         frame = m.frame
         given = {k: v for k, v in frame.locals.items() if k not in ("self",) and not k.startswith("__")}
         module.fact(ModuleFacts).init_arguments = given
-        for options in members(module.fields.get("hparams")):
-            for key, argument in given.items() if isinstance(options, Namespace) else ():
-                m.write(options.fields, key, argument)
+        for held in members(module.fields.get("hparams")):
+            if isinstance(held, Namespace):
+                for option, argument in given.items():
+                    m.write(held.fields, option, argument)
         return NONE
     if name in ("state_dict",):
         made = Instance(Ref("state_dict"), node, m.file)
