@@ -195,7 +195,7 @@ def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalanc
         if kind in ("cross_entropy", "nll") and _given(first(event.kwargs.get("weight"))):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", event.node,
                              event.file, False)  # fmt: skip
-    if len(inputs) > 1 and any(t.op in _GAN_TARGETS for t in leaves(inputs[1])):
+    if len(inputs) > 1 and all(_made_up(target) for target in members(inputs[1])):
         return None  # real against generated: as many of one as of the other
     if kind in ("bce_logits", "bce"):
         many = _outputs(head)
@@ -213,6 +213,12 @@ def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalanc
                 return Imbalance("a WeightedRandomSampler says that classes are imbalanced",
                                  "the classes are imbalanced: a weighted sampler", sampler.node, sampler.file, False)  # fmt: skip
     return None
+
+
+def _made_up(target: Value) -> bool:
+    """A target of ones or zeros, with nothing of the data in it."""
+    behind = list(leaves(target))
+    return any(t.op in _GAN_TARGETS for t in behind) and not any(t.op in ("data", "item") for t in behind)
 
 
 def _unreduced(event: LossComputed) -> bool:
