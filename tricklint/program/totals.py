@@ -61,12 +61,15 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
         if where is None:
             continue
         file, node, target, value = where
+        site_file, site = _own_helper(event) or (file, node)
         mine = {id(t) for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input")}
         sharing = [back for back in backwards if not mine.isdisjoint(flows[id(back)])]
-        loop, direct = _loop_around(event, file, node, sharing)
-        if id(node) in seen or loop is None or not target or assigned_in(file.tree, loop.node, target, node):
+        loop, direct = _loop_around(event, site_file, site, sharing)
+        if id(node) in seen or loop is None or not target or assigned_in(site_file.tree, loop.node, target, node):
             continue
-        if _short_lived(event, file, loop, target, node):
+        if site is not node and _reset_by_a_method(site_file.tree, loop.node, target, node):
+            continue
+        if _short_lived(event, site_file, loop, target, node):
             continue
         if any(_holds(made, node, event.node) for made in flows.values()):
             continue
@@ -129,6 +132,8 @@ def _place(event: Accumulated) -> tuple[FileModule, cst.CSTNode, str, cst.BaseEx
     inner = event.loops[-1]
     if inner.file is file and contains(inner.node, node, file):
         return (file, node, *_parts(file.tree, node))
+    if _own_helper(event):  # a step of its own: what grows is the caller's own as well
+        return (file, node, *_parts(file.tree, node))
     target = event.target
     if not isinstance(target, cst.Attribute):
         return None
@@ -142,6 +147,43 @@ def _place(event: Accumulated) -> tuple[FileModule, cst.CSTNode, str, cst.BaseEx
             names = [arg.value for arg in site.args if isinstance(arg.value, cst.Name) and not arg.star]
             return site_file, site, receiver, names[0] if len(names) == 1 else None
     return None
+
+
+def _own_helper(event: Accumulated) -> tuple[FileModule, cst.CSTNode] | None:
+    """Where the loop's own code calls a method of `self` that adds to an attribute of `self`, in the same file."""
+    target, inner = _grown(event.node), event.loops[-1]
+    own = isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name) and target.value.value == "self"
+    if not own or inner.file is not event.file or contains(inner.node, event.node, event.file):
+        return None
+    site: tuple[FileModule, cst.CSTNode] | None = None
+    for file, call in reversed(event.calls):  # each call on the way is one of `self`
+        mine = isinstance(call, cst.Call) and isinstance(call.func, cst.Attribute) and file is event.file
+        if not mine or event.file.tree.code(call.func.value) != "self":  # type: ignore[attr-defined]
+            return None
+        site = file, call
+        if contains(inner.node, call, file):
+            return site
+    return None
+
+
+def _grown(node: cst.CSTNode) -> cst.CSTNode | None:
+    """What a statement or a call of `append` adds to."""
+    if isinstance(node, cst.Call):
+        return node.func.value if isinstance(node.func, cst.Attribute) else None
+    if isinstance(node, cst.Assign):
+        return node.targets[0].target
+    return node.target if isinstance(node, cst.AugAssign) else None
+
+
+def _reset_by_a_method(tree: Tree, loop: cst.CSTNode, target: str, added: cst.CSTNode) -> bool:
+    """Whether a method of `self` that each round calls gives the target a new value, the one that adds to it included."""
+    called = {
+        each.func.attr.value
+        for each in walk(loop)
+        if isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute) and tree.code(each.func.value) == "self"
+    }
+    methods = (each for each in walk(tree.module) if isinstance(each, cst.FunctionDef) and each.name.value in called)
+    return any(assigned_in(tree, method, target, added) for method in methods)
 
 
 def _parts(tree: Tree, node: cst.CSTNode) -> tuple[str, cst.BaseExpression | None]:
