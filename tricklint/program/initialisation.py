@@ -9,6 +9,8 @@ from functools import cached_property
 import libcst as cst
 
 from tricklint.interpreter.events import Building, Built, Escaped, Event
+from tricklint.interpreter.modules import FileModule
+from tricklint.interpreter.statements import leaves
 from tricklint.interpreter.values import (
     Class,
     Const,
@@ -22,6 +24,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
+from tricklint.libraries.checkpoints import saved
 from tricklint.libraries.events import Backward, Initialised, TrainerGiven, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_class, submodules
@@ -205,7 +208,10 @@ class Initialisation:
         }
 
     def _loads_surely(self, event: Event) -> bool:
-        """Whether weights are loaded by default, or wherever the model exists at all."""
+        """Whether weights are loaded by default, or wherever the model exists at all: a file that need not be there may be
+        the first run's, which starts from scratch."""
+        if isinstance(event, WeightsLoaded) and only_tried(event.file, event.node, event.weights):
+            return False
         return event.sure or any(surely_with(event, made) for made in self.program.made.get(id(event.subject), ()))
 
     def too_late(self, event: Event) -> bool:
@@ -262,7 +268,10 @@ def _comes_with_weights(child: Instance) -> bool:
     if root.fact(ModuleFacts).pretrained is not False:
         return True
     # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
-    for path in (load.path for load in root.fact(ModuleFacts).loads):
+    for load in root.fact(ModuleFacts).loads:
+        path = load.path
+        if only_tried(load.file, load.node, load.weights):
+            continue
         if all(step.taken is not False and not (step.taken is None and looks_for_a_file(step.node)) for step in path):
             return True
     if isinstance(child.cls, Class) and any(
@@ -270,6 +279,24 @@ def _comes_with_weights(child: Instance) -> bool:
     ):
         return True
     return any(_asks_for_weights(value) for field in child.fields.values() for value in _values(field))
+
+
+def only_tried(file: FileModule, node: cst.CSTNode, weights: Value | None) -> bool:
+    """Whether weights are loaded, or their file is read, in a `try` after whose handlers the code goes on without them."""
+    source = saved(weights)
+    places = [(file, node)] if source is None else [(file, node), (source.file, source.node)]
+    return any(at is not None and where is not None and _goes_on_without(where, at) for where, at in places)
+
+
+def _goes_on_without(file: FileModule, node: cst.CSTNode) -> bool:
+    below = node
+    for up in file.tree.ancestors(node):
+        if isinstance(up, (cst.FunctionDef, cst.ClassDef)):
+            return False
+        if isinstance(up, cst.Try) and below is up.body and any(not leaves(handler.body) for handler in up.handlers):
+            return True
+        below = up
+    return False
 
 
 def looks_for_a_file(node: object) -> bool:
