@@ -71,19 +71,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import libcst as cst
+
 from tricklint.finding import Finding, Severity
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Escaped, Event
 from tricklint.interpreter.values import (
     Instance,
+    members,
 )
-from tricklint.libraries.events import Forward
+from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
+from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
 from tricklint.program.evaluation import evaluations
-from tricklint.program.loops import Modes, Reach, happens_with, levels
+from tricklint.program.loops import Modes, Reach, flow, happens_with, levels, surely_with
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
+from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
 from tricklint.watching.record import Clean, Run
 
+MADE_UP = frozenset(("randn", "rand", "zeros", "ones", "empty", "full", "randint", "arange", "randn_like", "rand_like"))
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
 
 
@@ -96,7 +102,11 @@ class EvalModeMissing(Rule):
     triggers = ("torch",)
 
     def check(self, program: Program) -> Iterator[Finding]:
-        yield from self.evaluated_in_train_mode(program)
+        told: set[int] = set()
+        for finding, node in self.evaluated_in_train_mode(program):
+            told.add(id(node))
+            yield finding
+        yield from self.loaded_and_run(program, told)
         yield from self.trained_in_eval_mode(program)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
@@ -135,7 +145,7 @@ class EvalModeMissing(Rule):
             seen = f"step {late.first + 1}, it trains with none of its dropout and norm layers acting; until then {early[0].acting}"
             yield from run.finding(self, stops[-1].place, message, seen, [(late.place, "trained here")])
 
-    def evaluated_in_train_mode(self, program: Program) -> Iterator[Finding]:
+    def evaluated_in_train_mode(self, program: Program) -> Iterator[tuple[Finding, cst.CSTNode]]:
         modes = Modes.of(program)
         seen: set[int] = set()
         for found in evaluations(program, grad=None):
@@ -160,7 +170,42 @@ class EvalModeMissing(Rule):
                 evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
             if found.called is not None:
                 evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
-            yield program.finding(self, found.file, found.node, message, evidence)
+            yield program.finding(self, found.file, found.node, message, evidence), found.event.node
+
+    def loaded_and_run(self, program: Program, told: set[int]) -> Iterator[Finding]:
+        """Weights are loaded and the model is run, in a script that trains nothing: whatever its loops are called, this is
+        inference."""
+        modes = Modes.of(program)
+        training = {event.entry for event in program.events(Backward, TrainerGiven)}
+        loads = program.events(WeightsLoaded)
+        for event in program.events(Forward):
+            module = event.subject
+            if event.depth or event.mixed or id(event.node) in told or event.entry in training:
+                continue
+            if not program.complete(event) or not isinstance(event.node, cst.Call) or made_up(event):
+                continue
+            load = next((load for load in loads if load.seq < event.seq and load.subject is module), None)
+            if load is None or not surely_with(load, event) or load.entry in training:
+                continue
+            if load.entry != event.entry and (load.file is not event.file or load.stack):
+                continue  # a function that is handed to a stranger runs what its own file has loaded
+            layer = behaves_differently(module)
+            if layer is None or layer.starts_in_eval or modes.last(module, event) is not None:
+                continue
+            handed = (each for each in program.events(Escaped) if each.subject is module and each.seq < event.seq)
+            if any(not harmless(each.to) and happens_with(each, event) for each in handed) or unfollowed_mode_call(program, event, "eval"):
+                continue
+            told.add(id(event.node))
+            name = event.file.tree.code(event.node.func)
+            message = (
+                f"{name} runs on loaded weights in train mode: its {layer.name} layers still act as in training; "
+                "call eval() first"
+            )
+            evidence = [
+                program.evidence(load.file, load.node, "its weights are loaded here"),
+                program.evidence(layer.file, layer.node, f"the {layer.name} layer"),
+            ]
+            yield program.finding(self, event.file, event.node, message, evidence)
 
     def trained_in_eval_mode(self, program: Program) -> Iterator[Finding]:
         modes, reach = Modes.of(program), Reach.of(program)
@@ -208,6 +253,13 @@ class EvalModeMissing(Rule):
                     file, node = level.file, level.node
                     evidence.insert(0, program.evidence(stop.file, stop.node, "the mode is set here"))
                 yield program.finding(self, file, node, message, evidence)
+
+
+def made_up(event: Forward) -> bool:
+    """The model is shown noise or zeros: a look at shapes, or at the time that it takes."""
+    behind = list(flow(*event.inputs))
+    first = [tensor for tensor in behind if not any(isinstance(member, Tensor) for each in tensor.inputs for member in members(each))]
+    return bool(first) and all(tensor.op in MADE_UP for tensor in first)
 
 
 def evaluated_between(program: Program, module: Instance, stop: Event, forward: Event) -> bool:
