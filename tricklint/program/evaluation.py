@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.events import Event
+from tricklint.interpreter.events import Event, Loop
 from tricklint.interpreter.values import (
     Class,
     Instance,
@@ -145,7 +145,9 @@ def _frozen(program: Program) -> set[int]:
 def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
     """The depth at which a model is run: above the methods of models that the pass goes through. A method that loops
     over batches itself runs the model as any function does. None where nothing outside is known, or a framework runs it."""
-    at = len(found)
+    if any(_is_method(level, "__init__") for level in found):
+        return None  # a model that is run while it is built: how large its layers must be, say
+    at = next((above for above, level in enumerate(found) if _is_method(level, "forward")), len(found))
     while at:
         func = found[at - 1].activation.func
         owner = func.owner if func is not None else None
@@ -153,12 +155,29 @@ def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
         if any(name.startswith("lightning.") for name in bases):
             return None
         own = func is not None and (func.name == "forward" or any(name.startswith("torch.nn.") for name in bases))
-        if not own or (found[at - 1].loops and func is not None and func.name != "forward"):
+        batches = any(not _picks_parts(loop, event.node) for loop in found[at - 1].loops)
+        if not own or (batches and func is not None and func.name != "forward"):
             return at
         if at == 1 or found[at - 1].activation.call is None:
             return None
         at -= 1
     return None
+
+
+def _picks_parts(loop: Loop, call: cst.CSTNode) -> bool:
+    """Each round runs another part of the model: `for i in range(n): x = self.layers[i](x)`."""
+    if not isinstance(loop.node, cst.For) or not isinstance(call, cst.Call) or not isinstance(call.func, cst.Subscript):
+        return False
+    index = {name for each in call.func.slice for name in names_in(each)}
+    return not index.isdisjoint(names_in(loop.node.target))
+
+
+def _is_method(level: Level, name: str) -> bool:
+    """A module's own method of that name."""
+    func = level.activation.func
+    if func is None or func.owner is None or func.name != name:
+        return False
+    return any(base.startswith("torch.nn.") for base in func.owner.libraries())
 
 
 def _judge(event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
