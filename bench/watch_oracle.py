@@ -126,6 +126,7 @@ def watch(
 
 def _child(script: Path, folder: Path, arguments: Sequence[str], steps: int | None, hooks: bool) -> None:
     """The forked process: it never returns."""
+    from tricklint.verify.runner.logged import on_import
     from tricklint.watching.recorder.process import FIRST, Watched
 
     code = 70
@@ -153,9 +154,8 @@ def _child(script: Path, folder: Path, arguments: Sequence[str], steps: int | No
         job = {"folder": str(folder), "root": str(script.parent), "steps": steps}
         watched = Watched(job)
         watched.plain = traceback.print_exception
-        for name, hook in watched.hooks.items():
-            if hooks and name in sys.modules:
-                hook(sys.modules[name])
+        if hooks:
+            on_import(watched.hooks)
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as error:
@@ -231,7 +231,9 @@ def judge(
             result.only_read.append(line)
         else:
             result.not_shown.append(line)
-    result.only_watched += [f"{_line(one)} [{one.confirmed}]" for index, one in enumerate(seen) if index not in used]
+    result.only_watched += [
+        f"{_line(one)} [{one.confirmed}]" for index, one in enumerate(seen) if index not in used and one.code in codes
+    ]
 
 
 def _line(finding: Finding) -> str:
@@ -239,7 +241,8 @@ def _line(finding: Finding) -> str:
 
 
 def can_show(rule: Rule) -> bool:
-    return type(rule).watched is not Rule.watched
+    """Whether both reading and a run tell something about a rule."""
+    return type(rule).watched is not Rule.watched and not rule.needs_trace
 
 
 def _wanted(script: Path, rules: list[Rule]) -> list[Rule]:

@@ -128,8 +128,8 @@ class DecayOnBiasNorm(Rule):
             decayed = [(p, group.weight_decay) for group in groups if group.weight_decay for p in group.parameters if p.is_vector]
             if not vectors or not any(not p.is_vector for group in groups for p in group.parameters):
                 continue
-            if not decayed:
-                yield Clean(self.code, optimizer.place, f"{optimizer.type} decays none of its {counted(vectors)}")
+            if not any(p.kind in ("bias", "norm") for p, _ in decayed):
+                yield Clean(self.code, optimizer.place, f"{optimizer.type} decays no bias and no norm parameter")
                 continue
             rates = sorted({rate for _, rate in decayed})
             rate = ", ".join(f"{rate:g}" for rate in rates)

@@ -138,23 +138,24 @@ class SchedulerBeforeOptimizer(Rule):
         stepping = {optimizer.number for optimizer in run.optimizers if optimizer.made}
         for fact in run.facts("scheduled"):
             built = made.get(fact.data["scheduler"])
-            if built is None or built.data["optimizer"] not in stepping or not built.data["module"].startswith("torch."):
+            if built is None or built.data["optimizer"] not in stepping or not built.data["base"]:
                 continue
             evidence = [(built.place, "the scheduler is made here")]
-            kind, ends = built.data["type"], built.data["options"].get("milestones") or [built.data["options"].get("step_size", 0)]
-            if fact.data["first"] == 0 and kind != "ReduceLROnPlateau":
+            kind, count = built.data["base"], fact.data["count"]
+            ends = built.data["options"].get("milestones") or [built.data["options"].get("step_size", 0)]
+            if fact.data["first"] == 0 and kind != "ReduceLROnPlateau" and (count == 1 or fact.data["made"]):
                 message = f"{kind} is stepped before the optimizer's first step, so the first value of its schedule is skipped"
                 yield from run.finding(self, fact.place, message, "step 1, the optimizer had made no step yet", evidence)
             elif (
                 kind in ("StepLR", "MultiStepLR")
                 and batches
-                and fact.data["same"] >= fact.data["count"] - 1 > 0
-                and 0 < max(ends) < min(max(batches), fact.data["count"])
+                and fact.data["same"] >= count - 1 > 0
+                and 0 < max(ends) < min(max(batches), count)
             ):
                 message = f"{kind} is stepped once a batch, but its schedule of {max(ends)} steps ends within the first epoch"
-                seen = f"{fact.data['count']} of its steps followed one step of the optimizer each; an epoch has {max(batches)}"
+                seen = f"{count} of its steps followed one step of the optimizer each; an epoch has {max(batches)}"
                 yield from run.finding(self, fact.place, message, seen, evidence)
-            else:
+            elif fact.data["first"] and fact.data["same"] < count - 1:
                 yield Clean(self.code, fact.place, f"{kind} was stepped after {fact.data['first']} steps of its optimizer")
 
     def too_early(self, program: Program, event: SchedulerStepped, scheduler: Instance, steps: list[Event]) -> Finding | None:

@@ -105,9 +105,9 @@ class EvalWithoutNoGrad(Rule):
             place = one.place.apart(beside)
             if not one.grad:
                 yield Clean(self.code, place, f"autograd was off in all {one.count} calls")
-            elif one.graph and one.most_in_a_row > 1 and one.unreached and not one.training:
-                again = ", and it trains elsewhere" if beside else ""
-                message = f"{one.type} runs in eval mode with autograd on{again}: every call builds a graph that nothing uses"
+            elif one.graph and one.most_in_a_row > 1 and one.unreached and (beside or not one.training):
+                how = "in eval mode" if not one.training else "only evaluated"
+                message = f"{one.type} is {how} here, with autograd on: every call builds a graph that nothing uses"
                 seen = f"{one.unreached} graphs were built and dropped without a backward, from step {one.first + 1} on"
                 yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
 

@@ -103,9 +103,12 @@ from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchange
 from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.transfer import holds, optimised, published_name
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 # Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
 TOLERANCE = 0.06
+
+LIBRARIES = ("torchvision", "timm")
 
 
 class PretrainedInputStats(Rule):
@@ -123,6 +126,23 @@ class PretrainedInputStats(Rule):
         "efficientnet_pytorch",
         "pretrainedmodels",
     )
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """What the first layer of torchvision's or timm's weights got: pictures that were never normalised have no negative
+        value."""
+        for fact in run.facts("stem"):
+            stem = run.parameters.get(fact.data["parameter"])
+            if stem is None or stem.loader not in LIBRARIES:
+                continue
+            least = min(look[2] for look in fact.data["looks"])
+            most = max(look[3] for look in fact.data["looks"])
+            means = ", ".join(f"{value:.2f}" for value in fact.data["looks"][0][0])
+            if least < 0:
+                yield Clean(self.code, fact.place, f"its pictures reached from {least:.2g} to {most:.2g}, mean {means}")
+                continue
+            message = "the pretrained first layer is fed with pictures that are not normalised by its own mean and std"
+            seen = f"{stem.name} got values from {least:.2g} to {most:.2g}, mean {means}"
+            yield from run.finding(self, fact.place, message, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

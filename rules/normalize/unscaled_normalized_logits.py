@@ -98,6 +98,7 @@ from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
 from tricklint.program.normalise import Cosine, cosine_behind
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Run
 
 
 class UnscaledNormalizedLogits(Rule):
@@ -108,6 +109,26 @@ class UnscaledNormalizedLogits(Rule):
     fix_level = FixLevel.RECIPE
     trick = "2 - Normalize"
     triggers = ("normalize", "norm(")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """What cross_entropy was given, by autograd's own graph: a product of normalised features, and its scale."""
+        p = run.settings.normalize.p if run.settings is not None else 0.9
+        for fact in run.facts("loss"):
+            found = next((look for look in fact.data["looks"] if look and look.get("product")), None)
+            if found is None or not found["product"]["features"] or found["classes"] < 2:
+                continue
+            scale, classes = found["product"]["scale"], found["classes"]
+            least = alpha_low(classes, p)
+            if scale is None or abs(scale) >= least:
+                told = "learnt" if scale is None else f"{scale:.3g}"
+                yield Clean(self.code, fact.place, f"the scale of the normalised logits is {told}")
+                continue
+            both = found["product"]["weights"]
+            what = "normalised features meet normalised weights" if both else "normalised features meet free weights"
+            message = f"{what}, and go into cross_entropy at scale {scale:.3g}: for {classes} classes it takes {least:.3g}"
+            seen = f"logits between {found['least']:.2g} and {found['most']:.2g}, scale {scale:.3g}, α_low {least:.3g}"
+            severity = self.severity if both else Severity.WARNING
+            yield from run.finding(self, fact.place, message, seen, severity=severity)
 
     def check(self, program: Program) -> Iterator[Finding]:
         p = getattr(getattr(program.settings, "normalize", None), "p", 0.9)

@@ -78,7 +78,7 @@ from tricklint.libraries.paramsets import ParamSet
 from tricklint.program import Program
 from tricklint.program.reinit import overwritten
 from tricklint.rule import Rule
-from tricklint.watching.record import Place, Run
+from tricklint.watching.record import Fact, Place, Run
 
 
 class ReinitAfterPretrained(Rule):
@@ -90,12 +90,18 @@ class ReinitAfterPretrained(Rule):
     triggers = ("init", "apply", "normal_", "uniform_", "reset_parameters", "optim")
 
     def watched(self, run: Run) -> Iterator[Finding]:
+        by_function: dict[tuple[object, ...], list[Fact]] = {}
         for fact in run.facts("reinit"):
-            numbers = fact.data["parameters"]
-            message = f"{fact.data['function']} overwrites weights that were loaded before"
-            seen = f"{len(numbers)} loaded parameters were drawn anew"
-            ways = [(Place((frame,)), "called from here") for frame in fact.place.frames[1:]]
-            yield from run.finding(self, fact.place, message, seen, ways)
+            if fact.place.at is not None:
+                by_function.setdefault((fact.place.at.file, fact.place.at.function, fact.place.frames[1:]), []).append(fact)
+        for facts in by_function.values():
+            first, others = facts[0], facts[1:]
+            functions = " and ".join(dict.fromkeys(fact.data["function"] for fact in facts))
+            message = f"weights that were loaded before are drawn anew here, by {functions}"
+            seen = f"{sum(len(fact.data['parameters']) for fact in facts)} loaded parameters were overwritten"
+            ways = [(Place((frame,)), "called from here") for frame in first.place.frames[1:]]
+            ways += [(fact.place, "and here") for fact in others]
+            yield from run.finding(self, first.place, message, seen, ways)
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

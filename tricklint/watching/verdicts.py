@@ -12,6 +12,8 @@ from tricklint.rule import Rule
 from tricklint.source.text import Source
 from tricklint.watching.record import Clean, Run
 
+ANYWHERE = ("TRK203",)  # it is read at the transforms, and seen where the model gets what they made
+
 _Key = tuple[str, Path, str]
 
 
@@ -96,7 +98,7 @@ def same(read: Finding, seen: Finding) -> bool:
     """Whether both are about one statement: the place of one is the other's, or stands in its evidence."""
     if read.code != seen.code:
         return False
-    if _overlap(read, seen):
+    if _overlap(read, seen) or read.code in ANYWHERE:
         return True
     return any(_overlap(read, each) for each in seen.evidence) or any(_overlap(each, seen) for each in read.evidence)
 

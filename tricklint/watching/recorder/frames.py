@@ -14,7 +14,7 @@ from tricklint.watching.recorder.patches import Patches
 class Frames:
     def __init__(self, log: Log) -> None:
         self.log = log
-        self._last: dict[int, int] = {}  # place → id of what concat made there last
+        self._last: dict[int, int] = {}  # place → rows of what concat made there last
 
     def install(self, pandas: Any, patches: Patches) -> None:
         patches.set(pandas.DataFrame, "iterrows", self._iterrows)
@@ -51,8 +51,10 @@ class Frames:
             with contextlib.suppress(Exception):
                 place = self.log.place()
                 parts = list(objs.values()) if isinstance(objs, dict) else objs
-                grown = isinstance(parts, (list, tuple)) and any(id(one) == self._last.get(place) for one in parts)
-                self._last[place] = id(made)
+                # What was made here the last time goes in again, whatever was done to it in between.
+                before_it = self._last.get(place)
+                grown = isinstance(parts, (list, tuple)) and any(len(one) == before_it for one in parts) and len(made) > (before_it or 0)
+                self._last[place] = len(made)
                 row = self.log.row("grown", place, at=place, how="concat", count=0, rows=0, seconds=0.0)
                 row["count"] += grown
                 row["rows"] = max(row["rows"], len(made))

@@ -20,6 +20,7 @@ MOST = 5000  # parameters of one place that are listed
 class Freezing:
     def __init__(self, log: Log, names: Names) -> None:
         self.log, self.names = log, names
+        self.options: set[tuple[type, str]] = set()
 
     def install(self, patches: Patches) -> None:
         patches.add(nn.Parameter, "requires_grad", Switch(self))
@@ -55,6 +56,11 @@ class Freezing:
 
     def in_vain(self, thing: Any, name: str, value: Any, frame: Any) -> None:
         with contextlib.suppress(Exception):
+            option = (type(thing), name)
+            if frame.f_code.co_argcount and frame.f_locals.get(frame.f_code.co_varnames[0]) is thing:
+                self.options.add(option)  # an option that the class gives itself
+            if option in self.options:
+                return
             place = self.log.place(frame)
             row = self.log.row("in_vain", place, at=place, name=name, type=type(thing).__name__, count=0, value=bool(value))
             row["count"] += 1

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from tricklint.watching.recorder.cosines import product
 from tricklint.watching.recorder.forwards import Forwards
-from tricklint.watching.recorder.log import Log, Row
+from tricklint.watching.recorder.log import Log
 from tricklint.watching.recorder.patches import Patches
 
 LOOKED = 4  # calls of one place whose values are read
@@ -86,10 +87,13 @@ class Losses:
         row["count"] = count
         row["kinds"].append(type(given.grad_fn).__name__ if given.grad_fn is not None else "")
         with torch.no_grad():
-            row["looks"].append(_look_of(given, row))
+            look = _look_of(given)
+        if name == "cross_entropy" and count <= 2 and look:
+            look["product"] = product(given)
+        row["looks"].append(look)
 
 
-def _look_of(given: torch.Tensor, row: Row) -> dict[str, Any]:
+def _look_of(given: torch.Tensor) -> dict[str, Any]:
     """Classes, the least and the greatest value, and how far the classes' values are from adding up to one."""
     x = given.detach()
     classes = x.shape[1] if x.dim() > 1 else (x.shape[0] if x.dim() == 1 else 1)

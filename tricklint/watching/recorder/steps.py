@@ -259,7 +259,7 @@ class Steps:
                 kind = type(scheduler)
                 self.log.write(
                     "scheduler", scheduler=number, at=self.log.place(), step=self.log.step, type=kind.__name__,
-                    module=kind.__module__, optimizer=self.serials.get(optimizer), options=_options(scheduler),
+                    base=_base(kind), optimizer=self.serials.get(optimizer), options=_options(scheduler),
                 )  # fmt: skip
 
         return init
@@ -295,6 +295,14 @@ def _with_step(kind: type) -> list[type]:
 
     kinds = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, kind)]
     return [value for value in kinds if "step" in vars(value)]
+
+
+def _base(kind: type) -> str:
+    """The scheduler of PyTorch's that makes the steps of a class; "" where the class makes its own."""
+    module = "torch.optim.lr_scheduler"
+    if getattr(kind.step, "__module__", "") != module:  # type: ignore[attr-defined]
+        return ""
+    return next((one.__name__ for one in kind.__mro__ if one.__module__ == module), "")
 
 
 def _options(scheduler: Any) -> dict[str, Any]:

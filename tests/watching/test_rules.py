@@ -1,0 +1,378 @@
+"""What each rule makes of a run: a mistake that happens, and the same program without it. Names are hidden from reading
+(`build` looks things up by words put together), so that what is found was seen."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from .helpers import watched
+
+HEAD = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+F = nn.functional
+torch.manual_seed(0)
+
+
+def build(*sizes):
+    layers = []
+    for a, b in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU(), nn.Dropout(0.1)]
+    return nn.Sequential(*layers[:-3])
+
+
+def fit(net, optimizer, rounds=3, loss=F.cross_entropy):
+    for _ in range(rounds):
+        optimizer.zero_grad()
+        loss(net(torch.randn(16, 6)), torch.randint(0, 3, (16,))).backward()
+        optimizer.step()
+
+
+def head_on(net):
+    net[-1] = nn.Linear(net[-1].in_features, 3)
+    return net
+
+
+def loaded():
+    net = build(6, 8, 8, 5)
+    net.load_state_dict({name: value.clone() for name, value in net.state_dict().items()})  # LOADED
+    return head_on(net)
+
+
+SGD = vars(torch.optim)["SG" + "D"]
+"""
+# code → (the script below HEAD, with `# HERE` at the row of the finding; what is put in place of BAD; of GOOD)
+CASES: dict[str, tuple[str, str, str]] = {
+    "TRK101": (
+        """
+        net = loaded()
+        INSERT
+        fit(net, SGD(net.parameters(), lr=0.01))
+        """,
+        "",
+        "net[:4].requires_grad_(False)",
+    ),
+    "TRK102": (
+        """
+        net = loaded()
+        for p in net[:4].parameters():
+            p.requires_grad = False
+        optimizer = SGD(net.parameters(), lr=0.01)
+        fit(net, optimizer)
+        INSERT
+        for p in net[:4].parameters():
+            p.requires_grad = True  # HERE
+        fit(net, optimizer)
+        """,
+        "",
+        "optimizer.param_groups[0]['lr'] = 0.001",
+    ),
+    "TRK103": (
+        """
+        net = loaded()
+        net[:4].requires_grad_(False)
+        optimizer = SGD([p for p in net.parameters() if p.requires_grad], lr=0.01)
+        fit(net, optimizer)
+        net[:4].requires_grad_(True)  # HERE
+        INSERT
+        fit(net, optimizer)
+        """,
+        "",
+        "optimizer.add_param_group({'params': list(net[:4].parameters()), 'lr': 0.001})",
+    ),
+    "TRK104": (
+        """
+        net = loaded()
+        for p in net[:2].parameters():
+            p.requires_grad = False  # HERE
+        INSERT
+        fit(net, SGD(net[2:].parameters(), lr=0.01))
+        """,
+        "net.train()",
+        "net[:2].eval()",
+    ),
+    "TRK105": (
+        """
+        net = loaded()
+        for m in net.modules():
+            if INSERT:
+                nn.init.xavier_uniform_(m.weight)  # HERE
+        fit(net, SGD(net[8:].parameters(), lr=0.01))
+        """,
+        "isinstance(m, nn.Linear)",
+        "m is net[8]",
+    ),
+    "TRK107": (
+        """
+        net = loaded()
+        INSERT  # HERE
+        fit(net, SGD(net.parameters(), lr=0.01))
+        """,
+        "net[0].requires_grad = False",
+        "net[0].requires_grad_(False)",
+    ),
+    "TRK201": (
+        """
+        body, weights = build(6, 8, 8), nn.Parameter(torch.randn(3, 8))
+        optimizer = SGD([*body.parameters(), weights], lr=0.1)
+        fit(body, optimizer, loss=lambda x, y: F.cross_entropy(INSERT F.linear(F.normalize(x), F.normalize(weights)), y))  # HERE
+        """,
+        "",
+        "16.0 *",
+    ),
+    "TRK302": (
+        """
+        net = build(6, 8, 3)
+        optimizer = SGD(net.parameters(), lr=0.1)
+        total = 0.0
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(torch.randn(16, 6)), torch.randint(0, 3, (16,)))
+            loss.backward()
+            optimizer.step()
+            total += INSERT  # HERE
+        """,
+        "loss",
+        "loss.item()",
+    ),
+    "TRK303": (
+        """
+        net = build(6, 8, 3)
+        fit(net, SGD(net.parameters(), lr=0.1))
+        net.eval()
+        with INSERT:
+            for x in torch.randn(4, 16, 6):
+                print(net(x).argmax(1))  # HERE
+        """,
+        "torch.enable_grad()",
+        "torch.no_grad()",
+    ),
+    "TRK401": (
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame({"a": range(20)})
+        total = 0
+        for row in INSERT:  # HERE
+            total += 1
+        """,
+        "getattr(frame, 'iter' + 'rows')()",
+        "frame.itertuples()",
+    ),
+    "TRK402": (
+        """
+        import pandas as pd
+
+        frame, parts = pd.DataFrame({"a": [0]}), []
+        add = getattr(pd, "con" + "cat")
+        for number in range(6):
+            piece = pd.DataFrame({"a": [number]})
+            INSERT  # HERE
+        add([frame, *parts])
+        """,
+        "frame = add([frame, piece])",
+        "parts.append(piece)",
+    ),
+    "TRK501": (
+        """
+        net = build(6, 8, 3)  # ANYWHERE
+        INSERT
+        fit(net, SGD(net.parameters(), lr=0.1))
+        """,
+        "",
+        "[nn.init.kaiming_normal_(m.weight) for m in net if isinstance(m, nn.Linear)]",
+    ),
+    "TRK504": (
+        """
+        net = build(6, 8, 3)
+        for m in net.modules():
+            if isinstance(m, nn.Linear):
+                INSERT  # HERE
+        fit(net, SGD(net.parameters(), lr=0.1))
+        """,
+        "nn.init.constant_(m.weight, 0.5)",
+        "nn.init.xavier_uniform_(m.weight)",
+    ),
+    "TRK601": (
+        """
+        net = build(6, 8, 3)
+        optimizer = SGD(net.parameters(), lr=0.1, weight_decay=INSERT)  # HERE
+        fit(net, optimizer)
+        """,
+        "0.01",
+        "0.0",
+    ),
+    "TRK602": (
+        """
+        net = build(6, 8, 3)
+        some = [p for m in net.modules() if isinstance(m, INSERT) for p in m.parameters(recurse=False)]
+        groups = [[p for p in some if p.ndim > 1], [p for p in some if p.ndim < 2]]
+        optimizer = SGD([{"params": group} for group in groups], lr=0.1)  # HERE
+        fit(net, optimizer)
+        """,
+        "nn.Linear",
+        "nn.Module",
+    ),
+    "TRK701": (
+        """
+        net = build(6, 8, 3)
+        optimizer = SGD(net.parameters(), lr=0.1)
+        for _ in range(4):
+            INSERT
+            F.cross_entropy(net(torch.randn(16, 6)), torch.randint(0, 3, (16,))).backward()  # HERE
+            optimizer.step()
+        """,
+        "pass",
+        "[setattr(p, 'grad', None) for p in net.parameters()]",
+    ),
+    "TRK702": (
+        """
+        net = build(6, 8, 3)
+        fit(net, SGD(net.parameters(), lr=0.1), loss=lambda x, y: F.cross_entropy(INSERT, y))  # HERE
+        """,
+        "x.softmax(1)",
+        "x",
+    ),
+    "TRK703": (
+        """
+        net = build(6, 8, 3)
+        fit(net, SGD(net.parameters(), lr=0.1))
+        INSERT
+        with torch.no_grad():
+            for x in torch.randn(4, 16, 6):
+                print(net(x).argmax(1))  # HERE
+        """,
+        "",
+        "net.eval()",
+    ),
+    "TRK704": (
+        """
+        net = build(6, 8, 3)
+        optimizer = SGD(net.parameters(), lr=0.1)
+        INSERT = torch.optim.lr_scheduler.StepLR(optimizer, 2), 3
+        for _ in range(3):
+            if one != 3:
+                one.step()  # HERE
+            fit(net, optimizer, 1)
+            if two != 3:
+                two.step()
+        """,
+        "one, two",
+        "two, one",
+    ),
+    "TRK705": (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head = nn.Linear(8, 3)
+                self.bodies = INSERT  # HERE
+
+            def forward(self, x):
+                return self.head(self.bodies[0](x))
+
+
+        net = Net()
+        fit(net, SGD(net.parameters(), lr=0.1))
+        """,
+        "list([build(6, 8, 8)])",
+        "nn.ModuleList([build(6, 8, 8)])",
+    ),
+    "TRK706": (
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = build(6, 8, 3)
+                self.spare = nn.Linear(4, 4)
+
+            def forward(self, x):
+                return self.body(x) + INSERT * self.spare(torch.ones(4))[0]
+
+
+        class Bare(Net):  # HERE
+            def forward(self, x):
+                return self.body(x)
+
+
+        net = (Net if INSERT else Bare)()
+        fit(net, SGD(net.parameters(), lr=0.1))
+        """,
+        "0",
+        "1",
+    ),
+    "TRK707": (
+        """
+        data = TensorDataset(torch.randn(32, 6), torch.randint(0, 3, (32,)))
+        sampler = torch.utils.data.DistributedSampler(data, num_replicas=1, rank=0)  # HERE
+        loader = DataLoader(data, 8, sampler=sampler)
+        net = build(6, 8, 3)
+        optimizer = SGD(net.parameters(), lr=0.1)
+        for epoch in range(3):
+            INSERT
+            for x, y in loader:
+                fit(net, optimizer, 1)
+        """,
+        "pass",
+        "sampler.set_epoch(epoch)",
+    ),
+}
+
+
+def script(code: str, part: str) -> str:
+    import textwrap
+
+    return HEAD + textwrap.dedent(CASES[code][0]).replace("INSERT", part)
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_mistake_is_seen_in_the_run(code: str, tmp_path: Path) -> None:
+    text = script(code, CASES[code][1])
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    rows = {row for one, _, row in seen.places(code) if one == code}
+    mark = "# LOADED" if code == "TRK101" else "# HERE"
+    wanted = {row for row, line in enumerate(text.splitlines(), 1) if mark in line}
+    if "# ANYWHERE" in text:
+        assert rows
+    else:
+        assert rows == wanted, (rows, wanted)
+    assert all(one.confirmed.startswith("watched: ") for one in seen.findings(code))
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_run_without_it_is_silent(code: str, tmp_path: Path) -> None:
+    seen = watched(tmp_path, script(code, CASES[code][2]))
+    assert not seen.why, seen.output
+    assert not seen.findings(code)
+
+
+def test_every_rule_that_a_run_tells_about_has_a_case() -> None:
+    from tricklint.rule import Rule, discover
+
+    judged = {rule.code for rule in discover() if type(rule).watched is not Rule.watched}
+    assert judged - set(CASES) <= {"TRK203"}
+    assert len(list(itertools.chain(CASES))) == len(CASES)
+
+
+@pytest.mark.parametrize(("pictures", "bad"), [("torch.rand(2, 3, 64, 64)", True), ("torch.randn(2, 3, 64, 64)", False)])
+def test_pictures_for_a_pretrained_first_layer(pictures: str, bad: bool, tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    text = f"""
+        import torch
+        from torchvision import models
+
+        model = getattr(models, "resnet" + "18")(weights="DEFAULT").eval()
+        with torch.no_grad():
+            print(model({pictures}).argmax(1))
+    """
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    assert seen.places("TRK203") == ([("TRK203", "train.py", 7)] if bad else [])
+    if bad:
+        assert "conv1.weight got values from" in seen.findings("TRK203")[0].confirmed
