@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .helpers import ROOT, oracle
 
-SECONDS = 60
+SECONDS = 45
 
 
 def sample() -> list[Path]:
