@@ -66,6 +66,8 @@ def get_item(m: Machine, value: Value, index: Value, sliced: cst.Slice | None, n
         at = first(index)
         if isinstance(at, Const) and isinstance(at.value, str):
             return cast(Value, value.fields.get(at.value, UNKNOWN))
+    if isinstance(value, Class) and value.lookup("__class_getitem__") is None:
+        return value  # `Checkpoint[Net](path)`: a generic class says what it is for
     if isinstance(value, Ref) and isinstance(index, Const) and value.name.endswith("__dict__"):
         return Ref(canonical(f"{value.name[: -len('.__dict__')]}.{index.value}"))
     if isinstance(value, Ref) and value.name.endswith("__dict__"):

@@ -291,7 +291,7 @@ class Instance(Obj):
             given = (*(self.kwargs.get(name) for name in ("model_name", "model", "name")), *self.args[tail == "load" :][:1])
             name = next((value for value in map(first, given) if isinstance(value, Const)), None)
             return str(name.value) if name is not None else tail
-        return tail
+        return "model" if tail == "<dynamic>" else tail  # `getattr(models, name)`
 
     def __repr__(self) -> str:
         return f"Instance({self.label}, {self.kind})"

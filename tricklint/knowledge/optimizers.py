@@ -53,6 +53,8 @@ OPTIMIZERS |= {
     "torch_optimizer.Lamb": OptimizerRow(0.0, 4, default_lr=1e-3),
     "adabelief_pytorch.AdaBelief": OptimizerRow(0.0, 4, default_lr=1e-3),
 }
+# Packages of optimizers: every class that they export is one
+PACKAGES = ("torch.optim.", "torch_optimizer.", "pytorch_optimizer.", "bitsandbytes.optim.", "apex.optimizers.", "timm.optim.")
 FACTORIES = {  # timm's helper functions: they split biases and norms themselves when handed a model
     "timm.optim.create_optimizer_v2", "timm.optim.create_optimizer", "timm.optim.optim_factory.create_optimizer",
     "timm.optim.optim_factory.create_optimizer_v2",

@@ -148,9 +148,9 @@ def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: 
 def outputs(
     m: Machine, module: Instance, memo: Value, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool, loss: bool
 ) -> Value:
-    if isinstance(memo, Union) and any(isinstance(each, (Sequence, Dict)) for each in memo.values):
+    if isinstance(memo, Union) and not memo.sure and any(isinstance(each, (Sequence, Dict)) for each in memo.values):
         every = (outputs(m, module, each, inputs, node, grad, loss) for each in memo.values)
-        return join(*every, sure=memo.sure)
+        return join(*every)
     alternatives = memo
     memo = memo.values[0] if isinstance(memo, Union) else memo
     if isinstance(memo, Tensor):

@@ -180,7 +180,8 @@ def scheduler_step(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNod
 def optimizers_by_name(name: str) -> Function | None:
     if name.startswith(optimizers.SCHEDULER_PREFIXES):
         return scheduler
-    return optimizer if name == BY_NAME or (name.startswith("torch.optim.") and name[12:13].isupper()) else None
+    owner, _, made = name.rpartition(".")
+    return optimizer if name == BY_NAME or (made[:1].isupper() and f"{owner}." in optimizers.PACKAGES) else None
 
 
 def is_optimizer(args: CallArgs) -> bool:

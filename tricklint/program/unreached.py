@@ -85,7 +85,8 @@ def trained_wholes(program: Program, init: Initialisation) -> Iterator[tuple[Ins
         elif not idle(program, event):
             groups = event.subject.fact(OptimizerFacts).groups
             given += [(root, event) for group in groups for root in roots_of(group.params)]
-    given += program.alternatives
+    parts = {id(child.cls) for root, _ in given for _, child in submodules(root)[1:] if isinstance(child.cls, Class)}
+    given += [(root, at) for root, at in program.alternatives if id(root.cls) not in parts]
     for root, at in given:
         part = not isinstance(root.cls, Class) and root.made_in is not None and kind_of_class(root.made_in) == "module"
         for whole in (*(() if part else (root,)), *trained_in_parts(program, init, root)):
