@@ -76,26 +76,30 @@ def eval_concatenated(m: Machine, node: cst.ConcatenatedString) -> Value:
 
 @evaluates(cst.FormattedString)
 def eval_formatted(m: Machine, node: cst.FormattedString) -> Value:
-    text = ""
+    text = pattern = ""
     default = False
     whole = True
     stem = 0
     for part in node.parts:
         if isinstance(part, cst.FormattedStringText):
-            text += part.value
+            pattern += part.value
+            text += part.value if whole else ""
         elif isinstance(part, cst.FormattedStringExpression):
             several = m.eval(part.expression)
             value = first(several)
-            if isinstance(value, Const) and part.format_spec is None:
+            if not whole:
+                pattern += str(value.value) if isinstance(value, Const) else "*"
+            elif isinstance(value, Const) and part.format_spec is None:
                 if (value.default or value is not several) and not default:
                     default, stem = True, len(text) + value.stem
                 text += str(value.value)
-                if len(text) > MAX_TEXT:
-                    return UNKNOWN
+                pattern += str(value.value)
             else:
                 whole = False
-                break
-    return Const(text, default, stem=stem) if whole else Prefixed(text) if text else UNKNOWN
+                pattern += "*"
+        if len(pattern) > MAX_TEXT:
+            return UNKNOWN
+    return Const(text, default, stem=stem) if whole else Prefixed(text, pattern) if pattern.strip("*") else UNKNOWN
 
 
 @evaluates(cst.IfExp)

@@ -88,7 +88,7 @@ def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) ->
     if isinstance(b, Unknown) and isinstance(a, Const) and isinstance(a.value, str) and op in ("Add", "Modulo"):
         return Prefixed(a.value if op == "Add" else a.value.partition("%")[0])
     if isinstance(a, Prefixed) and op == "Add":
-        return a
+        return Prefixed(a.prefix, a.pattern + (str(b.value) if isinstance(b, Const) else "*"))
     if op == "Power" and isinstance(a, Const) and isinstance(b, Const):
         if affordable(op, a.value, b.value):
             return folded(lambda: a.value**b.value, a, b)

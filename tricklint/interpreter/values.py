@@ -66,13 +66,14 @@ class Widened(Unknown):
 
 
 class Prefixed(Unknown):
-    """Text of which only the beginning is known: `"models." + name`."""
+    """Text of which only the beginning is known: `"models." + name`. `pattern`: all that is known, with stars between."""
 
-    __slots__ = ("prefix",)
+    __slots__ = ("pattern", "prefix")
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, pattern: str = "") -> None:
         super().__init__()
         self.prefix = prefix
+        self.pattern = pattern or f"{prefix}*"
 
 
 @dataclass(frozen=True, slots=True)

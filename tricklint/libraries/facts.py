@@ -68,6 +68,7 @@ class LoaderFacts:
     shuffle: Value | None = None
     sampler: Value | None = None
     batch_sampler: Value | None = None
+    pickled: bool = False  # another script of the program may read it back
 
 
 @dataclass(slots=True, eq=False)

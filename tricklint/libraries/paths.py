@@ -14,7 +14,7 @@ from tricklint.interpreter.behaviour import Behaviour, behaves, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
-from tricklint.interpreter.values import NONE, UNKNOWN, Bound, Const, Instance, Sequence, Value, first
+from tricklint.interpreter.values import NONE, UNKNOWN, Bound, Const, Instance, Prefixed, Sequence, Value, first
 
 if TYPE_CHECKING:
     from tricklint.source.data import Datum
@@ -26,6 +26,7 @@ class PathFacts:
     where that is not the one the program is run in."""
 
     text: str = ""
+    pattern: str = ""  # where it is not known whole
 
 
 def path_text(value: Value | None) -> str | None:
@@ -36,6 +37,16 @@ def path_text(value: Value | None) -> str | None:
     if isinstance(at, Instance) and at.kind in ("path", "file", "file text") and at.has(PathFacts):
         return at.fact(PathFacts).text
     return None
+
+
+def path_pattern(value: Value | None) -> str | None:
+    """The path that a text, a `Path` or an open file leads to, with stars for what is not known of it."""
+    at = first(value)
+    if isinstance(at, Prefixed):
+        return at.pattern
+    if isinstance(at, Instance) and at.has(PathFacts) and at.fact(PathFacts).pattern:
+        return at.fact(PathFacts).pattern
+    return path_text(value) or None
 
 
 def path_value(m: Machine, text: str, node: cst.CSTNode, kind: str = "path") -> Instance:
@@ -135,8 +146,13 @@ def current(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
 
 @function("builtins.open", "io.open", "codecs.open", "fsspec.open")
 def opened(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-    text = path_text(args.get(0, "file"))
-    return UNKNOWN if text is None else path_value(m, text, node, "file")
+    given = args.get(0, "file")
+    text, pattern = path_text(given), path_pattern(given)
+    if text is None and pattern is None:
+        return UNKNOWN
+    made = path_value(m, text or "", node, "file")
+    made.fact(PathFacts).pattern = "" if text is not None else pattern or ""
+    return made
 
 
 @behaves("path")
@@ -205,4 +221,4 @@ class FileTextBehaviour(Behaviour):
         return UNKNOWN
 
 
-__all__ = ["PathFacts", "data_at", "path_text", "path_value", "places", "text_at"]
+__all__ = ["PathFacts", "data_at", "path_pattern", "path_text", "path_value", "places", "text_at"]

@@ -75,7 +75,7 @@ def _in_loops(program: Program) -> Iterator[FixedBatch]:
                 if source.call is None:
                     continue
                 made_in, node = source.call
-            elif made is None or (made.entry != back.entry and made.stack):
+            elif made is None or (made.entry != back.entry and made.stack and not _handed_over(source)):
                 continue  # a module's own serves all that import it
             else:
                 made_in, node, calls = made.file, made.node, made.calls
@@ -147,6 +147,11 @@ def _own_sources(program: Program, back: Event) -> Iterator[Instance]:
             continue
         if any(tensor.file is cls.file and contains(cls.node, tensor.node, cls.file) for tensor in origins if tensor.node):
             yield event.subject
+
+
+def _handed_over(source: Source) -> bool:
+    """Another script made the loader, and left it in a file."""
+    return isinstance(source, Instance) and source.has(LoaderFacts) and source.fact(LoaderFacts).pickled
 
 
 def _for_training(event: Event) -> bool:
