@@ -4,6 +4,7 @@
 Finds an optimizer whose weight decay is not zero (given, by a default, or implied: AdamW's is 0.01) and that is handed
 all parameters of a model in one piece, or in pieces that were told apart and are decayed all the same, so that biases and the
 scales and shifts of norm layers are decayed like weight matrices. Decay is followed through command line defaults, config classes, helper functions and files.
+It stands at the optimizer's construction; where a helper makes whatever class it is told to, at the call that hands it the parameters.
 
 ## Why it costs
 Weight decay stands for a prior on weight matrices. A bias has no scale to keep small, and a norm layer's scale undoes

@@ -5,7 +5,7 @@ Finds a model whose Linear, Conv, ConvTranspose or Bilinear layers are trained f
 that reaches them: not in the class that owns them, not in a base class, not in the model around it, not in a helper that is
 applied to it. A helper that nobody calls reaches nothing, and one that leaves out a kind of hidden layer is told so. There is
 one finding for each trained model, at the outermost of its classes (or the `nn.Sequential`) from which one fix reaches all;
-the other classes that own such layers are its evidence.
+the other classes that own such layers are its evidence. Where a wrapper holds one of several nets, each of these is a model.
 
 ## Why it costs
 PyTorch's default for these layers is `kaiming_uniform_(a=sqrt(5))`, that is U(-1/sqrt(fan_in), 1/sqrt(fan_in)): a

@@ -2,7 +2,7 @@
 
 ## What it does
 Finds a model that gets pretrained weights (torchvision, timm, torch.hub, transformers, segmentation_models_pytorch, or a
-checkpoint that is loaded before the head is swapped), has its head replaced or a new head put on it, and starts training
+checkpoint that is loaded before the head is swapped, or before a part of the model goes under new layers), has its head replaced or a new head put on it, and starts training
 with every backbone parameter trainable at the head's learning rate. Freezing is looked for wherever it may be: a helper,
 another file, a loop over names, `no_grad` round the backbone, PEFT, a fine-tuning callback, param groups with a learning
 rate of their own.

@@ -241,6 +241,8 @@ CASES = {
     "beside the key, below another": Case(
         'float(config["optim"].pop("wd", 0.01))', "import argparse\nimport yaml", "args", load="config = yaml.safe_load(open(args.config))", start=OUTSIDE),
     "beside the key, none": Case('config.get("wd", 0.0)', "import argparse\nimport json", "args", place="-", load="config = json.load(open(args.config))", start=OUTSIDE),
+    "beside the key of what is unpacked": Case(
+        'options.get("wd", 0.01)', "import argparse\nimport json", "**options", start=OUTSIDE.replace("main(parser.parse_args())", "main(**json.load(open(parser.parse_args().config)))")),
     "nothing beside the key": Case('config.get("wd")', "import argparse\nimport json", "args", place="-", load="config = json.load(open(args.config))", start=OUTSIDE),
     "the file beside the code, where there is none in the folder": Case(
         'config["wd"]', "import argparse\nimport yaml\nfrom pathlib import Path", "args", script="src/train.py",

@@ -65,8 +65,11 @@ def dict_method(m: Machine, value: Dict, name: str, args: CallArgs, node: cst.CS
             found = value.fields.get(at.value)
             if found is not None:
                 return cast(Value, found)
+            given = args.get(1, "default")
             if not value.open:
-                return args.get(1, "default") or NONE
+                return given or NONE
+            if not value.fields and isinstance(given, Const) and given.value is not None:
+                return Const(given.value, True)  # `kwargs.get("lr", 1e-3)`: what the code takes where nobody says otherwise
         return UNKNOWN if not value.fields else join(*value.fields.values())
     if name == "items":
         pairs = tuple(

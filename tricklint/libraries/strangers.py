@@ -28,7 +28,7 @@ from tricklint.libraries.pretrained import asks_for_weights
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_data import batch_of
 from tricklint.libraries.torch_init import initialise
-from tricklint.libraries.torch_optim import is_optimizer, make_optimizer
+from tricklint.libraries.torch_optim import is_optimizer, unknown_optimizer
 from tricklint.libraries.unknown_freezes import unknown_freeze
 
 # What is asked of an object says that it is a model: no other library has objects with methods of these names
@@ -62,7 +62,7 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if fills_parameters(m, name, args, node):
         return made
     if is_optimizer(args):
-        return make_optimizer(m, made, name, args, node)
+        return unknown_optimizer(m, name, args, node)
     harmless = name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES)
     if not harmless:
         call_unknown(m, args, node, name)

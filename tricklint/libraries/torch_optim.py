@@ -199,7 +199,12 @@ def groups_of_any(given: Value | None) -> list[Value]:
 
 @function("<unknown>.Optimizer")
 def unknown_optimizer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-    return make_optimizer(m, plain(m, name, args, node), name, args, node)
+    """One of which only its arguments are known: it may spare biases and norms by itself, as some do."""
+    given = CallArgs(list(args.positional), dict(args.kwargs))
+    given.open, given.open_kwargs = args.open, args.open_kwargs
+    if "weight_decay" in given.kwargs:
+        given.kwargs["weight_decay"] = UNKNOWN
+    return make_optimizer(m, plain(m, name, args, node), name, given, node)
 
 
 @behaves("optimizer")
