@@ -191,6 +191,19 @@ CASES = {
         "c.optim.wd", "import dacite\nimport yaml\nfrom dataclasses import dataclass",
         before="@dataclass\nclass Optim:\n    wd: float = 0.0\n\n@dataclass\nclass C:\n    optim: Optim\n",
         load='c = dacite.from_dict(C, yaml.safe_load(open("a.yaml")))', files={"a.yaml": "optim: {wd: 0.5}\n"}, place="a.yaml:1"),
+    "INI": Case(
+        'float(config["train"]["wd"])', "import configparser", files={"run.ini": "[data]\nwd = 0\n\n[train]\nlr = 0.1\nWD: 0.01\n"}, place="run.ini:6",
+        load='config = configparser.ConfigParser()\nconfig.read("run.ini")'),
+    "INI, asked for a number": Case(
+        'config.getfloat("train", "wd")', "import argparse\nfrom configparser import ConfigParser", "args", place="conf/run.cfg:3",
+        load="config = ConfigParser()\nconfig.read(args.config)", files={"conf/run.cfg": "[DEFAULT]\nlr = 0.1\nwd = 1e-2\n[train]\nepochs = 3\n"},
+        start=PARSER + 'parser.add_argument("--config", default="conf/run.cfg")\nmain(parser.parse_args())'),
+    "INI, not in it": Case(
+        'config["train"].getfloat("wd", 0.01)', "import configparser", files={"run.ini": "[train]\nlr = 0.1\n"},
+        load='config = configparser.ConfigParser()\nconfig.read("run.ini")'),
+    "INI, refers to another": Case(
+        'config.getfloat("train", "wd")', "import configparser", files={"run.ini": "[train]\nbase = 0.01\nwd = %(base)s\n"}, place="-",
+        load='config = configparser.ConfigParser()\nconfig.read("run.ini")'),
     # command lines
     "absl, the flag itself": Case(
         "_WD.value", "from absl import app, flags", "_", before='_WD = flags.DEFINE_float("wd", 0.05, "decay")', start="app.run(main)"),
