@@ -13,7 +13,7 @@ from tricklint.interpreter.values import Const, Instance, Ref, Sequence, Value, 
 from tricklint.libraries.events import Moved, TrainsOver
 from tricklint.program.loops import flow
 from tricklint.program.words import speaks
-from tricklint.source.tree import walk
+from tricklint.source.tree import dotted, walk
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
@@ -106,7 +106,24 @@ def runs_on_cuda(event: TrainsOver) -> bool:
     for name in ("accelerator", "device", "devices", "gpus"):
         if name in given and (verdict := _chosen(name, given[name])) is not None:
             return verdict
-    return event.framework in _BY_THEMSELVES
+    return event.framework in _BY_THEMSELVES or (event.framework == "lightning" and _of_lightning_2(event.trainer))
+
+
+def _of_lightning_2(trainer: Instance | None) -> bool:
+    """The trainer comes from the package `lightning`, which exists since version 2: by default it takes what there is. That
+    of `pytorch_lightning` may be older, and keep to the CPU."""
+    if trainer is None or trainer.file is None:
+        return False
+    for node in walk(trainer.file.tree.module):
+        if isinstance(node, cst.Import):
+            found = any(dotted(alias.name).partition(".")[0] == "lightning" for alias in node.names)
+        elif isinstance(node, cst.ImportFrom) and node.module is not None and not node.relative:
+            found = dotted(node.module).partition(".")[0] == "lightning"
+        else:
+            continue
+        if found:
+            return True
+    return False
 
 
 def _true(value: Value | None) -> bool:
