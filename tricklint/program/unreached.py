@@ -63,15 +63,17 @@ def unreached_models(program: Program) -> list[Unreached]:
     begins = {id(event.subject): event.seq for event in program.events(Building)}
     found: dict[int, Unreached] = {}
     for model, event in trained_wholes(program, init):
-        for unreached in _unreached(program, init, begins, model, event):
-            place = unreached.place
-            key = id(place.cls) if isinstance(place.cls, Class) else id(place.node)
-            if key not in found:
-                found[key] = unreached
-                continue
-            known = {owner.key for owner in found[key].owners}
-            found[key].owners += [owner for owner in unreached.owners if owner.key not in known]
-            found[key].wholes += unreached.wholes
+        unreached = _unreached(program, init, begins, model, event)
+        if unreached is None:
+            continue
+        place = unreached.place
+        key = id(place.cls) if isinstance(place.cls, Class) else id(place.node)
+        if key not in found:
+            found[key] = unreached
+            continue
+        known = {owner.key for owner in found[key].owners}
+        found[key].owners += [owner for owner in unreached.owners if owner.key not in known]
+        found[key].wholes += unreached.wholes
     return list(found.values())
 
 
@@ -133,18 +135,18 @@ def _parts_loaded(program: Program, module: Instance) -> bool:
 
 def _unreached(
     program: Program, init: Initialisation, begins: dict[int, int], model: Instance, event: Event
-) -> Iterator[Unreached]:
+) -> Unreached | None:
     if model.fact(ModuleFacts).loss_class or init.too_late(event) or init.only_tested(model, event):
-        return
+        return None
     if init.loaded(model) and not init.too_late(event):
-        return  # it goes on from a checkpoint
+        return None  # it goes on from a checkpoint
     by_owner = owners(program, begins, model)
     fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
     new = [layer for layer in fresh if not init.reaches_any([layer])]
     # parts of it come from a model that was loaded
     around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set()))
     if not new or _is_head(program, model, new, event, around_loaded):
-        return
+        return None
     by_class: dict[int, list[Owner]] = defaultdict(list)
     for owner in by_owner:
         by_class[owner.key].append(owner)
@@ -162,28 +164,14 @@ def _unreached(
         missed |= set(kinds)
         left += same
     if not left:
-        return
+        return None
     if not missed and init.reaches_any(fresh) and all(reached_by_kind(init, layer) for layer in fresh if init.reaches_any([layer])):
         rest = {layer_class(layer) for owner in left for layer in owner.layers}
         reached = {layer_class(layer) for layer in fresh if init.reaches_any([layer])}
         missed = {kind.rpartition(".")[2] for kind in rest - reached} if not rest & reached else set()
-    for part in _alternatives(left):
-        unique = {owner.key: owner for owner in reversed(part)}
-        beside = around_loaded or holds_pretrained(model if len(part) == len(left) else _place(part))
-        yield Unreached(_place(part), event, list(reversed(unique.values())), sorted(missed), beside, [model])
-
-
-def _alternatives(left: list[Owner]) -> list[list[Owner]]:
-    """The owners, apart where the module around them holds one of several models: each of these is a net of its own."""
-    place = _place(left)
-    within = [(*owner.above, owner.module) for owner in left]
-    below = [chain[chain.index(place) + 1] if place in chain[:-1] else place for chain in within]
-    for value in place.fields.values():
-        several = [each for each in members(value) if isinstance(each, Instance)] if isinstance(value, Value) else []
-        if len(several) > 1 and all(any(each is child for each in several) for child in below):
-            parts = ([owner for owner, child in zip(left, below, strict=True) if child is each] for each in several)
-            return [part for part in parts if part]
-    return [left]
+    unique = {owner.key: owner for owner in reversed(left)}
+    beside = around_loaded or holds_pretrained(model)
+    return Unreached(_place(left), event, list(reversed(unique.values())), sorted(missed), beside, [model])
 
 
 def _speaks_for_itself(module: Instance) -> bool:
