@@ -209,9 +209,11 @@ class LossyParameterSplit(Rule):
             file, node = at(pset if pset.node is not None and pset.preds else None)
             fix = self.loop_fix(split, file, node)
             return file, place(node), f"{slot.path} of {label} is handed to the optimizer twice", [slot], fix
-        for pset, pred in whole_names(split):
+        for part, pset, pred in whole_names(split):
             file, node = at(pset)
             test = name_test(node)
+            if test is None and part.group.node is not None and event.file.tree.parent(part.group.node) is not None:
+                file, test = event.file, name_test(part.group.node)  # the pairs were made elsewhere
             words = ", ".join(str(text) for text in pred.args[:3])
             message = (
                 f"no parameter of {label} is called {words} in full, so this split spares nothing from weight decay"
@@ -274,10 +276,12 @@ class LossyParameterSplit(Rule):
         """`n not in no_decay` → `not any(part in n for part in no_decay)`, in every group."""
         edits: list[build.Edits | None] = []
         done: set[int] = set()
-        for pset, _ in whole_names(split):
+        for part, pset, _ in whole_names(split):
             found = origin(program, pset)
-            test = name_test(found[0]) if found is not None else None
-            if found is None or test is None or found[1] is not file:
+            test = name_test(found[0]) if found is not None and found[1] is file else None
+            if test is None and part.group.node is not None and file.tree.parent(part.group.node) is not None:
+                test = name_test(part.group.node)
+            if test is None:
                 return None
             if id(test) not in done:
                 done.add(id(test))

@@ -19,11 +19,10 @@ _PREFIXES = {
     "torchvision.models.video": "torchvision.models.video",
     "segmentation_models_pytorch": "segmentation_models_pytorch",
     "pandas.core.frame": "pandas",
-    "torch.nn.modules": "torch.nn",
     "tensorflow": "tensorflow",
     "apex.parallel": "apex.parallel",
 }
-_TORCH_MODULE = re.compile(r"^torch\.nn\.modules\.\w+\.(\w+)$")
+_TORCH_MODULE = re.compile(r"^torch\.nn\.modules\.(?:[a-z]\w*\.)?(_?[A-Z]\w*)$")
 _TORCH_OPTIM = re.compile(r"^torch\.optim\.(?!lr_scheduler|swa_utils)[a-z_0-9]+\.(\w+)$")
 _TV_MODEL = re.compile(
     r"^torchvision\.models\.(?:resnet|vgg|densenet|alexnet|inception|squeezenet|googlenet|mobilenet|mobilenetv2|"

@@ -45,6 +45,10 @@ _TRANSFORMERS: dict[str, PartsRow] = {
     "xlm-roberta": _BERT_LIKE,
     "longformer": _BERT_LIKE,
     "layoutlm": _BERT_LIKE,
+    "xlnet": PartsRow(
+        ("layer.0.rel_attn.layer_norm", "layer.0.ff.layer_norm"),
+        (("layer.0.rel_attn.q", 3), ("mask_emb", 3)),
+    ),
     "gpt2": PartsRow(("h.0.ln_1", "h.0.ln_2", "ln_f")),
     "t5": PartsRow(("encoder.block.0.layer.0.layer_norm", "encoder.final_layer_norm")),
     "bart": _SEQ2SEQ,

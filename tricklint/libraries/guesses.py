@@ -29,10 +29,12 @@ from tricklint.interpreter.values import (
 )
 from tricklint.libraries.events import Backward, GradsCleared, ModeSet
 from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import with_grad
 from tricklint.libraries.torch_forward import forward
 from tricklint.libraries.torch_optim import step, zero_grad
-from tricklint.libraries.unknown_freezes import unknown_freeze
+from tricklint.libraries.unknown_freezes import Outsider, unknown_freeze
+from tricklint.source.tree import dotted
 
 _OPTIMIZER_NAME = re.compile(r"^(?:self_)?(?:\w+_)?(?:optim|optimizer|optimiser|opt)(?:izer)?(?:_\w+)?$")
 
@@ -50,6 +52,40 @@ def guess_model(m: Machine, node: cst.Call, callee: Value) -> Value | None:
     if not place_guess(m, func.value, made):
         return None
     return Bound(made, None, func.attr.value)
+
+
+class Named(Unknown):
+    """Something unknown whose `named_parameters()` were asked for: `root` stands for whatever it is."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: Instance) -> None:
+        super().__init__()
+        self.root = root
+
+
+@guesses
+def guess_named_parameters(m: Machine, node: cst.Call, callee: Value) -> Value | None:
+    """`x.named_parameters()` on something unknown: what is sorted by these names is known by them, whatever `x` is."""
+    func = node.func
+    if not isinstance(callee, Unknown) or not isinstance(func, cst.Attribute) or func.attr.value != "named_parameters":
+        return None
+    owner = m.eval(func.value)
+    if type(owner) is Named:
+        return Bound(owner, None, func.attr.value)
+    if not dotted(func.value) or (isinstance(func.value, cst.Attribute) and isinstance(m.eval(func.value.value), Unknown)):
+        return None
+    root = Instance(Ref("<unknown>.Model"), node, m.file)
+    root.kind = "guessed"
+    root.fact(ModuleFacts).external = root.fact(ModuleFacts).guessed = True
+    made = Named(root)
+    return Bound(made, None, func.attr.value) if place_guess(m, func.value, made) else None
+
+
+@behaves(Named)
+class NamedBehaviour(Outsider):
+    def method(self, m: Machine, value: Named, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return ParamSet(value.root, "param", named=True, node=node) if name == "named_parameters" else None
 
 
 @guesses

@@ -32,7 +32,7 @@ def kind_of_class(cls: Class) -> str:
     """What torch's own bases, and those of libraries built on it, make of a class."""
     libraries = cls.libraries()
     for name in libraries:
-        if name in MODULE_BASES or (name.startswith("torch.nn.") and name[9:10].isupper()):
+        if name in MODULE_BASES or (name.startswith("torch.nn.") and name[9:].lstrip("_")[:1].isupper()):
             if name.endswith(("Loss", "_Loss")):
                 return "loss"
             return "module"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NAME_TESTS = ("name_contains", "name_startswith", "name_endswith", "name_in", "name_equals", "name_in_unknown")
 # First words of the entries in no-decay lists that are never a whole top-level name of a model
-_NOT_TOP_LEVEL = frozenset(("bias", "gamma", "beta", "LayerNorm", "layernorm", "layer_norm", "BatchNorm"))
+_NOT_TOP_LEVEL = frozenset(("bias", "weight", "gamma", "beta", "LayerNorm", "layernorm", "layer_norm", "BatchNorm"))
 
 
 @dataclass
@@ -221,7 +221,7 @@ def twice(split: Split) -> list[tuple[Slot, ParamSet]]:
     return found
 
 
-def whole_names(split: Split) -> list[tuple[ParamSet, Pred]]:
+def whole_names(split: Split) -> list[tuple[Part, ParamSet, Pred]]:
     """Tests `name in no_decay` that no parameter can pass, because the list holds parts of names."""
     found = []
     for part in split.parts:
@@ -229,7 +229,7 @@ def whole_names(split: Split) -> list[tuple[ParamSet, Pred]]:
             for pred in _flat(pset.preds):
                 if pred.op == "name_in" and speaks_of_vectors(pred.args) and pset.root is split.root:
                     if not any(_may_be_a_name(split.root, text) for text in pred.args):
-                        found.append((pset, pred))
+                        found.append((part, pset, pred))
     return found if len(split.parts) > 1 else []
 
 

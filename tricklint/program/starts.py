@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 LIBRARY_SIZE = 2_000_000
 
 _FRAMEWORKS = ("torch", "lightning", "fastai", "transformers", "timm", "accelerate")
-_FOLLOWED = re.compile(r"\b(torch|lightning|pytorch_lightning|fastai|transformers|timm|accelerate)\b")
+_FOLLOWED = re.compile(
+    r"\b(torch|lightning|pytorch_lightning|fastai|transformers|pytorch_transformers|pytorch_pretrained_bert|timm|accelerate)\b"
+)
 # Plain words are looked for first: a search for a word costs a small part of one for a pattern
 _TRAINS = (
     ".backward(", "DataLoader(", ".fit(", "fit_one_cycle(", "create_cnn(", ".step()", "Trainer(", "Learner(",
-    "_learner(", "def training_step", "configure_optimizers", "LightningModule", "AdamW(",
+    "_learner(", "def training_step", "configure_optimizers", "LightningModule", "AdamW(", "Adam(",
 )  # fmt: skip
 _OPTIM = re.compile(r"\boptim\.[A-Z]|[ ,]optim\b")
 _PRETRAINED = re.compile(r"pretrained\s*=\s*True")
