@@ -69,12 +69,14 @@ measures it; `tricklint verify train.py` does so for your own net.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import libcst as cst
 
 from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
+from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
     Class,
     Instance,
@@ -158,10 +160,12 @@ class SymmetricInit(Rule):
     @staticmethod
     def matters(program: Program, place: WeightInit, layer: Instance) -> bool:
         """The init is part of a class, or of a program that trains: not a test that wants known numbers."""
+        if not all(called(program, event) for event in place.events):
+            return False
         if program.trained_by(layer):
             return True
         in_class = any(isinstance(func.owner, Class) for event in place.events for func in event.stack)
-        return in_class and not program.events(WeightsLoaded)
+        return in_class and not program.events(WeightsLoaded) and not place.events[0].file.holds_unit_tests
 
     def report(self, program: Program, place: WeightInit, wrong: list[tuple[float, Instance]]) -> Finding:
         event = place.events[0]
@@ -206,6 +210,18 @@ class SymmetricInit(Rule):
                 if (id(slot.owner) not in mine or slot.name != "weight") and picks_anywhere(subject, slot) != 0:
                     return True
         return False
+
+
+def called(program: Program, event: Event) -> bool:
+    """False for what a method does that no code of the project mentions, in a class that no library calls by itself."""
+    func = event.stack[0] if event.stack else None
+    if func is None or not isinstance(func.owner, Class) or not isinstance(event.calls[0][1], cst.FunctionDef):
+        return True
+    name = func.name
+    if name.startswith("__") or name == "forward" or set(func.owner.libraries()) != {"torch.nn.Module"}:
+        return True
+    mentioned = re.compile(rf"^[^#\n]*\.{re.escape(name)}\b", re.MULTILINE)
+    return any(name in source.text and mentioned.search(source.text) for source in program.sources.values())
 
 
 def _random(tree: Tree, call: cst.Call, after: Activation) -> build.Edits | None:
