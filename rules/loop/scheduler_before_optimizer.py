@@ -79,6 +79,7 @@ from tricklint.interpreter.values import (
     members,
     number,
 )
+from tricklint.knowledge import optimizers
 from tricklint.libraries.events import SchedulerBuilt, SchedulerStepped, Stepped
 from tricklint.libraries.facts import SchedulerFacts
 from tricklint.program import Program
@@ -90,8 +91,8 @@ from tricklint.source.tree import Tree, children, walk
 from tricklint.watching.record import Clean, Run
 
 TORCH = "torch.optim.lr_scheduler."
-# Functions of libraries that make a LambdaLR, which is stepped as PyTorch's own are
-LAMBDAS = ("transformers.get_", "transformers.optimization.get_", "diffusers.optimization.get_")
+# What of other libraries makes a LambdaLR, or is one, which is stepped as PyTorch's own are
+LAMBDAS = ("transformers.get_", "transformers.optimization.get_", "diffusers.optimization.get_", *optimizers.WARMUPS)
 # More rounds than this are no epochs: a step size or patience above it is counted in batches
 FEW = 200
 
@@ -107,7 +108,10 @@ class SchedulerBeforeOptimizer(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "Training loop"
-    triggers = ("lr_scheduler", "get_linear_schedule", "get_cosine_schedule", "get_scheduler", "schedule_with_warmup")
+    triggers = (
+        "lr_scheduler", "get_linear_schedule", "get_cosine_schedule", "get_scheduler", "schedule_with_warmup",
+        "LRSchedule", "WarmupLinear", "WarmupCos", "WarmupConst",
+    )  # fmt: skip
 
     def check(self, program: Program) -> Iterator[Finding]:
         first_step: dict[int, SchedulerStepped] = {}

@@ -85,6 +85,7 @@ from tricklint.interpreter.values import (
     Dict,
     Instance,
     Sequence,
+    Union,
     Value,
     members,
 )
@@ -134,6 +135,8 @@ class UnregisteredSubmodule(Rule):
             if id(put.node) in seen or not (program.complete(put) or id(put.subject) in program.made):
                 continue
             kept = owner.fields.get(attribute)
+            if isinstance(kept, Union):  # branches put different lists there
+                kept = put.value if any(each is put.value for each in kept.values) else None
             layers = [
                 layer
                 for layer in held(kept)

@@ -65,6 +65,12 @@ GROUP_HELPERS = {  # functions that return separated param groups
     "timm.optim.optim_factory.param_groups_layer_decay",
     "torchvision.ops._utils.split_normalization_params",
 }  # fmt: skip
+# LambdaLRs of transformers before its `get_…_schedule` functions
+WARMUPS = tuple(
+    f"{package}.{name}"
+    for package in ("transformers", "pytorch_transformers", "pytorch_transformers.optimization")
+    for name in ("ConstantLRSchedule", "WarmupConstantSchedule", "WarmupLinearSchedule", "WarmupCosine")
+)
 SCHEDULER_PREFIXES = (
     "torch.optim.lr_scheduler.",
     "transformers.get_",
@@ -73,6 +79,7 @@ SCHEDULER_PREFIXES = (
     "warmup_scheduler.",
     "cosine_annealing_warmup.",
     "pl_bolts.optimizers.lr_scheduler.",
+    *WARMUPS,
 )
 # one step per optimizer step, by their documentation
 PER_BATCH_SCHEDULERS = frozenset(("torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR"))
