@@ -183,7 +183,25 @@ class ImageFlow:
                 return None
             tails = [_tail(item) if isinstance(item := first(each), Instance) else "" for each in below.items]
             return image if all(each in images.NEUTRAL for each in tails) else None
+        if tail == "Lambda":
+            given = first(step.args[0] if step.args else step.kwargs.get("lambd"))
+            return image if isinstance(given, Func) and self._hands_on(given) else None
         return image if tail in images.NEUTRAL else None
+
+    def _hands_on(self, func: Func) -> bool:
+        """Whether a function repeats or reshapes what it is given, and changes no value: `lambda x: x.repeat(3, 1, 1)`."""
+        given = Tensor("input")
+        stack = [self._replayed(func, None, given)]
+        steps = 0
+        while stack and steps < _DEPTH:
+            at, steps = stack.pop(), steps + 1
+            if isinstance(at, Sequence) and not at.open:
+                stack.extend(at.items)
+            elif not isinstance(at, Tensor) or (at is not given and (at.op not in images.TENSOR_OPS or not at.inputs)):
+                return False
+            elif at is not given:
+                stack.append(at.inputs[0])
+        return not stack
 
     def _normalised(self, step: Instance, image: Image) -> Image | None:
         if image.mean is not None:
@@ -259,13 +277,17 @@ class ImageFlow:
         method = dataset.cls.lookup("__getitem__")
         if not isinstance(method, Func):
             return None
+        return self._replayed(method, dataset, UNKNOWN)
+
+    def _replayed(self, func: Func, self_value: Value | None, argument: Value) -> Value | None:
+        """What a function of the program gives; nothing that it does counts."""
         at = self.program.interpreter
         at.steps, at.silent = 0, at.silent + 1
         frames, path, loops, journal = at.frames, at.path, at.loops, at.journal
         at.frames, at.path, at.loops, at.journal = [], [], [], None
         try:
-            with at.inside(Frame(None, method.file, method.file.names, (), 0)):
-                return invoke(at, method, dataset, CallArgs([UNKNOWN]), method.node)
+            with at.inside(Frame(None, func.file, func.file.names, (), 0)):
+                return invoke(at, func, self_value, CallArgs([argument]), func.node)
         except (BudgetSpent, RecursionError):
             return None
         finally:
