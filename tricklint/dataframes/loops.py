@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from tricklint.dataframes.frame_uses import frame_uses
+from tricklint.dataframes.leaks import leaks
 from tricklint.dataframes.origin import Origin, origin_of
-from tricklint.dataframes.scope import imports_of, is_stored, names_of, scope_of, uses
+from tricklint.dataframes.scope import body_of, imports_of, is_stored, names_of, scope_of, uses
 from tricklint.dataframes.words import FRAME_LIBRARIES, PASSING_CALLS, SERIES_NAMES
 from tricklint.source.alignment import Misread
 from tricklint.source.tree import Tree, dotted, walk
@@ -225,7 +226,7 @@ def _wrapped_rows(value: cst.BaseExpression) -> cst.Call | None:
 def _values_of(tree: Tree, name: cst.Name) -> list[cst.BaseExpression]:
     """All that a name is assigned in its scope; none where it is bound in another way too."""
     values = []
-    for use in uses(_body(scope_of(tree, name)), name.value):
+    for use in uses(body_of(scope_of(tree, name)), name.value):
         if is_stored(tree, use):
             up = tree.parent(use)
             assign = tree.parent(up) if up is not None else None
@@ -237,8 +238,13 @@ def _values_of(tree: Tree, name: cst.Name) -> list[cst.BaseExpression]:
 
 def _only_value(tree: Tree, name: cst.Name) -> cst.Call | None:
     """What a name is assigned, when there is just one assignment to it in its scope."""
+    return _assigned_once(tree, body_of(scope_of(tree, name)), name.value)
+
+
+@lru_cache(maxsize=64)  # asked for each loop over one frame
+def _assigned_once(tree: Tree, body: cst.CSTNode, name: str) -> cst.Call | None:
     values = []
-    for use in uses(_body(scope_of(tree, name)), name.value):
+    for use in uses(body, name):
         if is_stored(tree, use):
             up = tree.parent(use)
             assign = tree.parent(up) if up is not None else None
@@ -246,12 +252,6 @@ def _only_value(tree: Tree, name: cst.Name) -> cst.Call | None:
                 return None
             values.append(assign.value)
     return values[0] if len(values) == 1 and isinstance(values[0], cst.Call) else None
-
-
-def _body(scope: cst.CSTNode) -> cst.CSTNode:
-    if isinstance(scope, (cst.FunctionDef, cst.Lambda, cst.ClassDef)):
-        return scope.body
-    return scope
 
 
 # -- receivers that are no data frames -------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def _is_foreign(tree: Tree, frame: cst.BaseExpression, foreign: set[str]) -> boo
                 return _annotation(param.annotation) in foreign
     call = _only_value(tree, frame)
     if call is None and scope is not tree.module:
-        stored = [use for use in uses(_body(scope), frame.value) if is_stored(tree, use)]
+        stored = [use for use in uses(body_of(scope), frame.value) if is_stored(tree, use)]
         if not stored:
             call = _module_value(tree, frame.value)
     return call is not None and dotted(call.func).rpartition(".")[2] in foreign
@@ -417,7 +417,7 @@ def _each_use(loop: RowLoop, name: str, handle: object) -> None:
             handle(loop, use)  # type: ignore[operator]
         _named_in_text(loop, region, name)
     if isinstance(loop.loop, cst.For):
-        _leaks(loop, name)
+        loop.leaks += [Use(use, what) for use, what in leaks(loop.tree, loop.loop, loop.target or loop.loop, name)]
 
 
 def _named_in_text(loop: RowLoop, region: cst.CSTNode, name: str) -> None:
@@ -518,54 +518,3 @@ def _escape(tree: Tree, row: cst.BaseExpression) -> str:
     if isinstance(up, (cst.Return, cst.Yield)):
         return "the whole row is returned"
     return "the whole row is used"
-
-
-def _leaks(loop: RowLoop, name: str) -> None:
-    """Reads of a loop variable behind the loop, before the name is bound again."""
-    assert isinstance(loop.loop, cst.For)
-    tree, scope = loop.tree, scope_of(loop.tree, loop.loop)
-    start, end = tree.offsets(loop.target or loop.loop)[0], _end(tree, loop.loop)
-    bound_again = False
-    for use, at, within, stored in _uses_of(tree, _body(scope), name):
-        if within is not scope and not start <= at < end and not stored:
-            loop.leaks.append(Use(use, f"a function reads `{name}` by its name"))
-            continue
-        if at < end:
-            if at < start and not stored and _same_outer_loop(tree, loop.loop, use):
-                earlier = any(
-                    is_stored(tree, other) and tree.offsets(other)[0] < at
-                    for other in uses(_outer_loop(tree, loop.loop) or scope, name)
-                )
-                if not earlier:
-                    loop.leaks.append(Use(use, f"`{name}` is read in the next turn of the outer loop"))
-            continue
-        if stored:
-            bound_again = True
-        elif not bound_again:
-            loop.leaks.append(Use(use, f"`{name}` is read after the loop"))
-            return
-
-
-@lru_cache(maxsize=64)
-def _uses_of(tree: Tree, body: cst.CSTNode, name: str) -> list[tuple[cst.Name, int, cst.CSTNode, bool]]:
-    """The uses of a name with where they begin, the scope they stand in, and whether they store: asked for each loop."""
-    return [(use, tree.offsets(use)[0], scope_of(tree, use), is_stored(tree, use)) for use in uses(body, name)]
-
-
-def _outer_loop(tree: Tree, node: cst.CSTNode) -> cst.For | cst.While | None:
-    for up in tree.ancestors(node):
-        if isinstance(up, (cst.For, cst.While)):
-            return up
-        if isinstance(up, (cst.FunctionDef, cst.Lambda, cst.ClassDef)):
-            return None
-    return None
-
-
-def _same_outer_loop(tree: Tree, loop: cst.For, use: cst.Name) -> bool:
-    outer = _outer_loop(tree, loop)
-    return outer is not None and any(up is outer for up in tree.ancestors(use))
-
-
-def _end(tree: Tree, loop: cst.For) -> int:
-    last: cst.CSTNode = loop.orelse if loop.orelse is not None else loop
-    return max(tree.offsets(last)[1], tree.offsets(loop)[1], tree.offsets(loop.body)[1])

@@ -171,3 +171,10 @@ def scope_of(tree: Tree, node: cst.CSTNode) -> cst.FunctionDef | cst.Lambda | cs
         if isinstance(up, (cst.FunctionDef, cst.Lambda, cst.ClassDef)):
             return up
     return tree.module
+
+
+def body_of(scope: cst.CSTNode) -> cst.CSTNode:
+    """Where a scope's own names are used: not in its decorators, defaults and bases."""
+    if isinstance(scope, (cst.FunctionDef, cst.Lambda, cst.ClassDef)):
+        return scope.body
+    return scope

@@ -56,11 +56,15 @@ def arguments(m: Machine, node: cst.Call) -> CallArgs:
     return args
 
 
-def is_literal(node: cst.CSTNode) -> bool:
+_NUMBERS_AND_TEXT = frozenset((cst.SimpleString, cst.Integer, cst.Float))
+_WORDS = frozenset(("True", "False", "None"))
+
+
+def is_literal(node: cst.BaseExpression) -> bool:
     """`True`, `None`, `"val"`, `3`."""
-    if isinstance(node, cst.Name):
-        return node.value in ("True", "False", "None")
-    return isinstance(node, (cst.SimpleString, cst.Integer, cst.Float))
+    if type(node) is cst.Name:
+        return node.value in _WORDS
+    return type(node) in _NUMBERS_AND_TEXT
 
 
 def bind_arguments(m: Machine, func: Func, self_value: Value | None, args: CallArgs) -> dict[str, Value]:
@@ -91,7 +95,7 @@ def bind_arguments(m: Machine, func: Func, self_value: Value | None, args: CallA
             kwargs.pop(name, None)
             at += 1
     rest = positional[at:]
-    if isinstance(params.star_arg, cst.Param):
+    if type(params.star_arg) is cst.Param:
         names[params.star_arg.name.value] = Sequence("tuple", tuple(rest), args.open)
     for param in params.kwonly_params:
         name = param.name.value

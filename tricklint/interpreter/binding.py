@@ -29,20 +29,20 @@ from tricklint.interpreter.values import (
 
 
 def assign(m: Machine, target: cst.CSTNode, value: Value, node: cst.CSTNode) -> None:
-    if isinstance(target, cst.Name):
+    if type(target) is cst.Name:
         m.bind(target.value, value)
-    elif isinstance(target, cst.Attribute):
+    elif type(target) is cst.Attribute:
         set_attribute(m, m.eval(target.value), target.attr.value, value, node)
-    elif isinstance(target, (cst.Tuple, cst.List)):
+    elif type(target) is cst.Tuple or type(target) is cst.List:
         unpack(m, target.elements, value, node)
-    elif isinstance(target, cst.Subscript):
+    elif type(target) is cst.Subscript:
         set_item(m, m.eval(target.value), target, value, node)
-    elif isinstance(target, cst.StarredElement):
+    elif type(target) is cst.StarredElement:
         assign(m, target.value, value, node)
 
 
 def unpack(m: Machine, elements: Seq[cst.BaseElement], value: Value, node: cst.CSTNode) -> None:
-    parts = spread(m, value, len(elements), any(isinstance(e, cst.StarredElement) for e in elements))
+    parts = spread(m, value, len(elements), any(type(e) is cst.StarredElement for e in elements))
     for element, part in zip(elements, parts):
         assign(m, element.value, part, node)
 

@@ -97,8 +97,8 @@ def run_orelse(m: Machine, node: cst.If) -> int:
 
 def is_main_guard(m: Machine, test: cst.CSTNode) -> bool:
     return (
-        isinstance(test, cst.Comparison)
-        and isinstance(test.left, cst.Name)
+        type(test) is cst.Comparison
+        and type(test.left) is cst.Name
         and test.left.value == "__name__"
         and m.frame.func is None
     )

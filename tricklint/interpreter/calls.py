@@ -33,17 +33,19 @@ from tricklint.interpreter.values import (
 from tricklint.interpreter.yields import ENDLESS, LONG, Yield
 from tricklint.knowledge.names import canonical
 
+_KNOWN = frozenset((Func, Class, Ref))  # callees of which nothing need be guessed
 MAX_CALLS = 80  # of one function in one entry: enough for every layer of a deep net
 
 
 @evaluates(cst.Call)
 def eval_call(m: Machine, node: cst.Call) -> Value:
     m.tick()
-    if isinstance(node.func, cst.Name) and node.func.value == "super":
+    if type(node.func) is cst.Name and node.func.value == "super":
         return super_value(m, node)
     callee = m.eval(node.func)
-    for guess in behaviour.GUESSES:
-        callee = guess(m, node, callee) or callee
+    if type(callee) not in _KNOWN:
+        for guess in behaviour.GUESSES:
+            callee = guess(m, node, callee) or callee
     return m.call(callee, arguments(m, node), node)
 
 
@@ -154,7 +156,7 @@ def follow(m: Machine, func: Func, self_value: Value | None, args: CallArgs, nod
     grad = m.grad
     with m.inside(frame):
         decorate_frame(m, func)
-        if isinstance(func.node, cst.Lambda):
+        if not isinstance(func.node, cst.FunctionDef):
             return m.eval(func.node.body)
         m.run_body(func.node.body)
         if frame.exits:

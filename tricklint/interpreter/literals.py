@@ -36,6 +36,8 @@ from tricklint.interpreter.values import (
 )
 
 _LITERALS = {"None": NONE, "True": TRUE, "False": FALSE}
+_NUMBERS: dict[str, Const] = {}  # those that were met, by how they are written
+_MAX_NUMBERS = 2_000
 
 
 @evaluates(cst.Name)
@@ -51,8 +53,14 @@ def eval_name(m: Machine, node: cst.Name) -> Value:
 
 
 @evaluates(cst.Integer, cst.Float)
-def eval_integer(m: Machine, node: cst.Integer) -> Value:
-    return Const(int(node.value) if node.value.isdecimal() else node.evaluated_value)
+def eval_number(m: Machine, node: cst.Integer | cst.Float) -> Value:
+    known = _NUMBERS.get(node.value)
+    if known is None:
+        if len(_NUMBERS) > _MAX_NUMBERS:
+            _NUMBERS.clear()
+        value = int(node.value) if node.value.isdecimal() else node.evaluated_value
+        known = _NUMBERS[node.value] = Const(value)
+    return known
 
 
 @evaluates(cst.SimpleString)

@@ -30,6 +30,9 @@ from tricklint.interpreter.yields import NOISE, Yield
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 _MISSING = object()
+# A node's type is compared, where it can be no other's: libcst's classes are abstract, and isinstance asks a method of
+# theirs whenever the answer is no.
+_SUITES = (cst.IndentedBlock, cst.SimpleStatementSuite)
 
 EVALUATORS: dict[type, Callable[[Machine, Any], Value]] = {}
 STATEMENTS: dict[type, Callable[[Machine, Any], int]] = {}
@@ -169,7 +172,7 @@ class Machine:
     def run(self, node: cst.CSTNode) -> int:
         """Run one statement (or a line of small ones); returns how it ends."""
         self.tick()
-        if isinstance(node, cst.SimpleStatementLine):
+        if type(node) is cst.SimpleStatementLine:
             for small in node.body:
                 handler = STATEMENTS.get(type(small))
                 status = handler(self, small) if handler is not None else FALL
@@ -180,8 +183,7 @@ class Machine:
         return handler(self, node) if handler is not None else FALL
 
     def run_body(self, body: cst.BaseSuite | Seq[cst.CSTNode]) -> int:
-        statements = body.body if isinstance(body, cst.BaseSuite) else body
-        for statement in statements:
+        for statement in body.body if type(body) in _SUITES else body:  # type: ignore[union-attr]
             status = self.run(statement)
             if status != FALL:
                 return status

@@ -52,6 +52,7 @@ _ARITHMETIC: dict[str, Any] = {
 }
 
 
+_PLAIN = frozenset((Const, Unknown))  # what Python's operators are all that there is to say of
 _COMPARE: dict[type, Any] = {
     cst.Equal: operator.eq,
     cst.NotEqual: operator.ne,
@@ -69,6 +70,8 @@ def eval_binary(m: Machine, node: cst.BinaryOperation) -> Value:
 
 def binary(m: Machine, node: cst.CSTNode, op: str, left: Value, right: Value) -> Value:
     for side in (left, right):
+        if type(side) in _PLAIN:
+            continue
         for member in members(side):
             known = behaviour.of(member).operate(m, node, op, left, right)
             if known is not None:
@@ -186,6 +189,8 @@ def eval_comparison(m: Machine, node: cst.Comparison) -> Value:
 
 def compare(m: Machine, kind: type, left: Value, right: Value, node: cst.CSTNode) -> Value:
     for side in (left, right):
+        if type(side) in _PLAIN:
+            continue
         for member in members(side):
             known = behaviour.of(member).compare(m, kind, left, right, node)
             if known is not None:

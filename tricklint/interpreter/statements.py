@@ -28,9 +28,9 @@ _EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "parser.error"))
 
 @executes(cst.Expr)
 def run_expr(m: Machine, node: cst.Expr) -> int:
-    if not isinstance(node.value, cst.SimpleString):  # a docstring
+    if type(node.value) is not cst.SimpleString:  # a docstring
         m.eval(node.value)
-    if isinstance(node.value, cst.Call) and dotted(node.value.func) in _EXITS:
+    if type(node.value) is cst.Call and dotted(node.value.func) in _EXITS:
         return RAISE
     return FALL
 
@@ -38,7 +38,7 @@ def run_expr(m: Machine, node: cst.Expr) -> int:
 @executes(cst.Assign)
 def run_assign(m: Machine, node: cst.Assign) -> int:
     value = m.eval(node.value)
-    if isinstance(node.value, cst.BinaryOperation) and isinstance(node.value.operator, cst.Add):
+    if type(node.value) is cst.BinaryOperation and type(node.value.operator) is cst.Add:
         note_running_total(m, node, node.value, value)
     for target in node.targets:
         assign(m, target.target, value, node)

@@ -159,23 +159,25 @@ class Class(Value):
     bases: tuple[Value, ...]
     fields: dict[str, Value] = field(default_factory=dict)
     decorators: tuple[Value, ...] = ()
+    _mro: tuple[Value, ...] | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
         return self.node.name.value
 
-    def mro(self) -> Iterator[Value]:
+    def mro(self) -> tuple[Value, ...]:
         """This class, then its bases depth first (good enough for the mixins of training code)."""
-        seen: set[int] = set()
-        stack: list[Value] = [self]
-        while stack:
-            at = stack.pop(0)
-            if id(at) in seen:
-                continue
-            seen.add(id(at))
-            yield at
-            if isinstance(at, Class):
-                stack[:0] = at.bases
+        if self._mro is None:
+            found: dict[int, Value] = {}
+            stack: list[Value] = [self]
+            while stack:
+                at = stack.pop(0)
+                if id(at) not in found:
+                    found[id(at)] = at
+                    if isinstance(at, Class):
+                        stack[:0] = at.bases
+            self._mro = tuple(found.values())
+        return self._mro
 
     def lookup(self, name: str) -> Value | None:
         for at in self.mro():
@@ -530,7 +532,7 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
 
     Of a crowd only a few are kept: they differ by the branch they came through, seldom by what they are.
     """
-    if not others and not isinstance(first, Union):
+    if type(first) is not Union and all(other is first for other in others):
         return first
     kept: dict[object, Value] = {}
     crowd = 0

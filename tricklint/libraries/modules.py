@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.values import (
     Class,
+    Const,
     Instance,
+    Ref,
     Sequence,
+    Unknown,
     Value,
     first,
     members,
@@ -34,15 +37,19 @@ def layer_arguments(module: Instance) -> tuple[tuple[Value, ...], dict[str, Valu
     return tuple(given.positional), given.kwargs
 
 
+_HOLD_NOTHING = frozenset((Const, Unknown, Ref))
+
+
 def adopt(made: Instance, args: CallArgs) -> None:
     """Modules among the arguments of a library's layer, also in a list of them, are its children."""
-    given = [(str(at), value) for at, value in enumerate(args.positional)] + list(args.kwargs.items())
-    for name, value in given:
+    for name, value in (*enumerate(args.positional), *args.kwargs.items()):
+        if type(value) in _HOLD_NOTHING:
+            continue
         inner = first(value)
         items = inner.items if isinstance(inner, Sequence) else (value,)
         for at, item in enumerate(items):
             if any(isinstance(each, Instance) and each.kind == "module" for each in members(item)):
-                key = f"{name}.{at}" if len(items) > 1 else name
+                key = f"{name}.{at}" if len(items) > 1 else str(name)
                 made.fields.setdefault(key, item)
                 made.fact(ModuleFacts).adopted.add(key)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import libcst as cst
@@ -184,20 +185,17 @@ def _broad(event: Handled) -> bool:
 
 def _steps(program: Program, back: Event) -> bool:
     """The loop makes optimizer steps: one that only looks at gradients trains nothing."""
-    nodes = {id(loop.node) for loop in back.loops}
-    if any(id(loop.node) in nodes for step in program.events(Stepped) for loop in step.loops):
+    stepped = program.remember("loops that step", lambda: {node for node, _ in _steps_in(program)})
+    if any(id(loop.node) in stepped for loop in back.loops):
         return True
     return any(".step(" in loop.file.tree.code(loop.node) for loop in back.loops)
 
 
 def _optimizers_made(program: Program, back: Event) -> Iterator[FileModule]:
     """The files of the optimizers that are stepped in the loop: the scripts that put the model on its device."""
-    nodes = {id(loop.node) for loop in back.loops}
-    for step in program.events(Stepped):
-        made = step.subject
-        if step.entry == back.entry and isinstance(made, Instance) and made.file is not None:
-            if any(id(loop.node) in nodes for loop in step.loops):
-                yield made.file
+    for loop in back.loops:
+        known = _steps_in(program).get((id(loop.node), back.entry))
+        yield from known.made if known is not None else ()
 
 
 def _guarded(back: Event, handlers: list[Handled]) -> bool:
@@ -217,16 +215,38 @@ def _guarded(back: Event, handlers: list[Handled]) -> bool:
 
 def _accumulates(program: Program, back: Event) -> bool:
     """Every optimizer step of the loop waits for a number of batches."""
-    loop = back.loops[-1].node
-    steps = [
-        step
-        for step in program.events(Stepped)
-        if step.entry == back.entry and any(each.node is loop for each in step.loops)
-    ]
-    return bool(steps) and all(any(_counts(step, each.node) for each in step.path) for step in steps)
+    known = _steps_in(program).get((id(back.loops[-1].node), back.entry))
+    return known is not None and known.wait
 
 
-def _counts(step: Event, condition: cst.CSTNode) -> bool:
+@dataclass
+class _Steps:
+    """The optimizer steps of one loop in one entry: the files of their optimizers, and whether all wait for a number of
+    batches."""
+
+    made: set[FileModule] = field(default_factory=set)
+    wait: bool = True
+
+
+def _steps_in(program: Program) -> dict[tuple[int, str], _Steps]:
+    """By the id of the loop's node, and the entry."""
+
+    def work_out() -> dict[tuple[int, str], _Steps]:
+        found: dict[tuple[int, str], _Steps] = defaultdict(_Steps)
+        for step in program.events(Stepped):
+            waits = any(_counts(each.node) for each in step.path)
+            for loop in step.loops:
+                known = found[id(loop.node), step.entry]
+                known.wait = known.wait and waits
+                if isinstance(step.subject, Instance) and step.subject.file is not None:
+                    known.made.add(step.subject.file)
+        return dict(found)
+
+    steps: dict[tuple[int, str], _Steps] = program.remember("steps by loop", work_out)
+    return steps
+
+
+def _counts(condition: cst.CSTNode) -> bool:
     """`if (i + 1) % 4 == 0:`"""
     return isinstance(condition, cst.If) and any(isinstance(each, cst.Modulo) for each in walk(condition.test))
 
