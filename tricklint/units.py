@@ -123,4 +123,6 @@ class Tidy:
         self._size += unit.size(sources)
         if self._size > COLLECTED:
             gc.collect()
+            if self._froze:  # what is left stays: it need not be looked at again
+                gc.freeze()
             self._size = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import libcst as cst
@@ -52,23 +53,26 @@ class Writes:
                 self._target(element.value)
 
 
-_KNOWN: dict[int, tuple[cst.CSTNode, Writes]] = {}
+@dataclass(slots=True, eq=False)
+class Written:
+    """What loops and functions write, by the ids of their nodes: kept with the run, whose trees these are."""
+
+    by_node: dict[int, Writes] = field(default_factory=dict)
 
 
-def writes_of(node: cst.For | cst.While | cst.FunctionDef) -> Writes:
+def writes_of(m: Machine, node: cst.For | cst.While | cst.FunctionDef) -> Writes:
     """What the body of a loop or function writes; worked out once a node."""
-    known = _KNOWN.get(id(node))
-    if known is None or known[0] is not node:
-        if len(_KNOWN) > 20_000:
-            _KNOWN.clear()
-        known = _KNOWN[id(node)] = (node, Writes(node.body))
-    return known[1]
+    known = m.fact(Written).by_node
+    found = known.get(id(node))
+    if found is None:
+        found = known[id(node)] = Writes(node.body)
+    return found
 
 
 def widen(m: Machine, loop: cst.For | cst.While) -> None:
     """Before the body of a loop runs whose rounds are not followed one by one: constants that it writes are no longer
     what they were before it."""
-    written = writes_of(loop)
+    written = writes_of(m, loop)
     names = m.frame.locals
     for name in written.names:
         fields = m.file.names if name in m.frame.globals else names
@@ -102,7 +106,7 @@ def _widen_method(m: Machine, holder: Instance, cls: Class, name: str, seen: set
     if not isinstance(method.node, cst.FunctionDef) or not method.node.params.params:
         return
     own = method.node.params.params[0].name.value
-    written = writes_of(method.node)
+    written = writes_of(m, method.node)
     for base, attribute in written.attributes:
         if base == own:
             _widen_field(m, holder, attribute)
@@ -115,7 +119,7 @@ def _widen_method(m: Machine, holder: Instance, cls: Class, name: str, seen: set
 
 def _widen_globals(m: Machine, func: Func) -> None:
     assert isinstance(func.node, cst.FunctionDef)
-    written = writes_of(func.node)
+    written = writes_of(m, func.node)
     for name in written.globals & written.names:
         if isinstance(func.file.names.get(name), Const):
             m.write(func.file.names, name, Widened())
