@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import libcst as cst
 import pytest
 from tricklint.rules.dataframes.iterrows_loop import judge
 
+from tricklint.dataframes import leaks, loops, scope
 from tricklint.dataframes.loops import RowLoop, foreign_in, frame_loops
 from tricklint.dataframes.origin import Origin
 from tricklint.fix.edits import apply_edits
@@ -228,3 +230,31 @@ def test_a_class_of_another_file_is_no_frame_but_a_frame_with_the_method_is() ->
 def test_origin(code: str, expected: Origin) -> None:
     (found,) = loops_of(code + loop("print(row['a'])"))
     assert found.origin == expected
+
+
+def test_a_thousand_loops_over_one_frame_cost_no_more_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    real = scope.is_stored
+
+    def is_stored(tree: Tree, node: cst.CSTNode) -> bool:
+        nonlocal asked
+        asked += 1
+        return real(tree, node)
+
+    for module in (loops, leaks):
+        monkeypatch.setattr(module, "is_stored", is_stored)
+    costs = []
+    for count in (50, 200):
+        asked = 0
+        one = "for at, row in df.iterrows():\n    total += row['a']\n"
+        assert len(loops_of("df = pd.read_csv('x')\ntotal = 0\n" + one * count)) == count
+        costs.append(asked / count)
+    assert costs[1] <= 1.5 * costs[0]
+
+
+def test_a_row_is_read_behind_its_loop_wherever_that_loop_stands() -> None:
+    one = "for at, row in df.iterrows():\n    total += row['a']\n"
+    found = loops_of("df = pd.read_csv('x')\ntotal = 0\n" + one * 3 + "print(row)\n")
+    assert [len(loop.leaks) for loop in found] == [0, 0, 1]
+    inside = loops_of("def f(df):\n    def g():\n        return row\n" + "".join(f"    {line}\n" for line in (one * 2).splitlines()))
+    assert [len(loop.leaks) for loop in inside] == [1, 1]
