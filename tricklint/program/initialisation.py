@@ -195,24 +195,23 @@ class Initialisation:
 
     def loaded(self, layer: Instance) -> bool:
         """Whether a checkpoint is loaded into a module that holds the layer before it is trained."""
-        return any(id(holder) in self._loads for holder in self.holders(layer))
+        return any(self._loads_surely(event, layer) for holder in self.holders(layer) for event in self._loads.get(id(holder), ()))
 
     @cached_property
-    def _loads(self) -> set[int]:
-        """Ids of the modules that a checkpoint is loaded into before they are trained."""
-        loads = self.program.events(WeightsLoaded)
-        return {
-            id(event.subject)
-            for event in loads
-            if self._loads_surely(event) and not self._after_training(event) and not _never_called(event)
-        }
-
-    def _loads_surely(self, event: Event) -> bool:
-        """Whether weights are loaded by default, or wherever the model exists at all: a file that need not be there may be
+    def _loads(self) -> dict[int, list[WeightsLoaded]]:
+        """The checkpoints that are loaded into a module before it is trained, by its id. A file that need not be there may be
         the first run's, which starts from scratch."""
-        if isinstance(event, WeightsLoaded) and only_tried(event.file, event.node, event.weights):
-            return False
-        return event.sure or any(surely_with(event, made) for made in self.program.made.get(id(event.subject), ()))
+        found: dict[int, list[WeightsLoaded]] = defaultdict(list)
+        for event in self.program.events(WeightsLoaded):
+            if self._after_training(event) or _never_called(event) or only_tried(event.file, event.node, event.weights):
+                continue
+            found[id(event.subject)].append(event)
+        return found
+
+    def _loads_surely(self, event: Event, layer: Instance) -> bool:
+        """Whether weights are loaded by default, or wherever the layer exists at all: a wrapper that is restored on one branch
+        does not speak for a net that is trained on the other."""
+        return event.sure or any(surely_with(event, made) for made in self.program.made.get(id(layer), ()))
 
     def too_late(self, event: Event) -> bool:
         """Whether training is over where `event` gives a model to an optimizer: it is built anew, to be loaded and tested."""
@@ -220,7 +219,8 @@ class Initialisation:
 
     def only_tested(self, module: Instance, event: Event) -> bool:
         """Whether `event` gives a model to an optimizer in a script that loads it and trains nothing."""
-        return event.entry not in self._training_begins and id(module) in self._loads
+        loads = self._loads.get(id(module), ())
+        return event.entry not in self._training_begins and any(self._loads_surely(load, module) for load in loads)
 
     def _after_training(self, event: Event) -> bool:
         """Whether training has begun before an event, and not on another branch alone."""
