@@ -103,6 +103,7 @@ def merge(reports: Sequence[Report]) -> Report:
         problems=list(dict.fromkeys(_all(reports, "problems"))),
         notes=list(dict.fromkeys(_all(reports, "notes"))),
         fixed=list(_all(reports, "fixed")),
+        refused=list(_all(reports, "refused")),
         diffs=list(_all(reports, "diffs")),
         suppressed=sum(report.suppressed for report in reports),
         spent=[entry for report in reports for entry in report.spent],

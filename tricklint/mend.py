@@ -59,7 +59,7 @@ def fix(
         untouchable |= stale
         result = mended()
 
-    report.findings, report.fixed = result.remaining, result.applied
+    report.findings, report.fixed, report.refused = result.remaining, result.applied, result.reverted
     report.notes += [f"{_at(finding)}: fix not made: {why}" for finding, why in result.reverted]
     report.sources = {**universe.sources, **result.changed}
     if options.diff:

@@ -13,12 +13,14 @@ from tricklint.source.text import Problem, Source
 
 @dataclass
 class Report:
-    """`findings` are those left after fixing; `fixed` those mended; `diffs` unified diffs (only with `--diff`)."""
+    """`findings` are those left after fixing; `fixed` those mended; `refused` those whose fix would not have kept its
+    word, each with the reason; `diffs` unified diffs (only with `--diff`)."""
 
     findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     fixed: list[Finding] = field(default_factory=list)
+    refused: list[tuple[Finding, str]] = field(default_factory=list)
     diffs: list[str] = field(default_factory=list)
     suppressed: int = 0
     spent: list[str] = field(default_factory=list)  # what was followed only in part, since it takes too many steps

@@ -313,7 +313,7 @@ def test_a_file_never_holds_escapes(project: Project, monkeypatch: pytest.Monkey
 def test_statistics_obey_the_format(project: Project) -> None:
     project.write({"a.py": LINE})
     (row,) = project.check("--statistics", "--output-format", "json").json
-    assert row == {"code": "XYZ101", "name": "mistake", "severity": "warning", "count": 1, "fixable": 1}
+    assert row == {"code": "XYZ101", "name": "mistake", "severity": "warning", "count": 1, "fixable": 1, "refused": 0}
     assert project.check("--statistics", "--output-format", "sarif").code == 2
 
 

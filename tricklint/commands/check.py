@@ -45,7 +45,7 @@ def _selectors(name: str, help_line: str) -> Callable[[_F], _F]:
 @click.option(
     "-o", "--output-file", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to the terminal."
 )
-@click.option("--statistics", is_flag=True, help="Only count the findings of each rule.")
+@click.option("--statistics", is_flag=True, help="Only count the findings of each rule, and with --fix the fixes not made.")
 @click.option("-q", "--quiet", is_flag=True, help="Show the findings and nothing else.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 although findings are left.")
 @click.option("--fail-on", type=_SEVERITIES, help="Exit 1 only for findings of at least this severity.")

@@ -62,21 +62,23 @@ def _offers(report: Report, settings: Settings) -> str:
 
 
 def statistics(report: Report, settings: Settings) -> str:
-    """How often each rule spoke, most first: a table, or JSON where the format is `json`."""
+    """How often each rule spoke, most first, and with `--fix` how many of its fixes were not made: a table, or JSON where
+    the format is `json`."""
     counts = Counter((finding.code, finding.name, finding.severity) for finding in report.findings)
     can = Counter(f.code for f in report.findings if f.fix and f.fix.level.rank <= settings.fix_level.rank)
+    refused = Counter(finding.code for finding, _ in report.refused)
     rows = sorted(counts.items(), key=lambda row: (-row[1], row[0][0]))
     if settings.output_format == "json":
-        keys = ("code", "name", "severity", "count", "fixable")
-        return json.dumps(
-            [dict(zip(keys, (*row[:2], row[2].value, number, can[row[0]]), strict=True)) for row, number in rows],
-            indent=2,
-        )
+        keys = ("code", "name", "severity", "count", "fixable", "refused")
+        values = [(*row[:2], row[2].value, number, can[row[0]], refused[row[0]]) for row, number in rows]
+        return json.dumps([dict(zip(keys, each, strict=True)) for each in values], indent=2)
     width = max((len(str(number)) for _, number in rows), default=1)
-    lines = [
-        f"{number:>{width}}  {code}  {name} ({severity.value}){f', {can[code]} fixable' if can[code] else ''}"
-        for (code, name, severity), number in rows
-    ]
+    lines = []
+    for (code, name, severity), number in rows:
+        line = f"{number:>{width}}  {code}  {name} ({severity.value})"
+        line += f", {can[code]} fixable" if can[code] else ""
+        line += f", {refused[code]} not made for what they would break" if refused[code] else ""
+        lines.append(line)
     lines += [f"followed only in part (it takes too many steps): {entry.removeprefix('run ')}" for entry in report.spent]
     return "\n".join(lines)
 
