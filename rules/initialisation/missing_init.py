@@ -73,6 +73,8 @@ A leaky ReLU's slope is passed. Where the class has a method that would initiali
 fix calls that. The keys and shapes of the `state_dict` stay. The fix stands at the outermost class that is trained; the
 classes inside it are reached by it.
 
+It is unsafe where a class inside holds a part of another library, which may initialise its own layers.
+
 Left alone are pretrained parts, parts that somebody else built and handed in, layers inside `nn.MultiheadAttention` and
 the `nn.Transformer…` blocks, which initialise themselves, and layers under weight or spectral norm: their weight is
 computed from other parameters, so that writing to it changes nothing.
@@ -274,11 +276,16 @@ class MissingInit(Rule):
         if call[0].location == method[0].location:  # __init__ is the class's last statement: one edit for both
             merged = call[0].content + method[0].content
             call, method = (Edit(call[0].path, call[0].location, call[0].end_location, merged),), ()
+        level, reason = FixLevel.RECIPE, "training starts from other weights"
+        inside = next((part for _, part in submodules(module) if part is not module and foreign_parts(part)), None)
+        if inside is not None and not reach:
+            level = FixLevel.UNSAFE
+            reason = f"{inside.label} holds a part that cannot be followed, whose layers this reaches as well"
         return Fix(
-            FixLevel.RECIPE,
+            level,
             f"initialise the layers in {cls.name}.{name}, called at the end of __init__",
             (*imports, *call, *method),
-            "training starts from other weights",
+            reason,
         )
 
     @staticmethod
