@@ -142,10 +142,9 @@ def _unreached(
         return None  # it goes on from a checkpoint
     by_owner = owners(program, begins, model)
     fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
-    new = [layer for layer in fresh if not init.reaches_any([layer])]
     # parts of it come from a model that was loaded
     around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set()))
-    if not new or _is_head(program, model, new, event, around_loaded):
+    if not fresh or _is_head(program, model, fresh, event, around_loaded):
         return None
     by_class: dict[int, list[Owner]] = defaultdict(list)
     for owner in by_owner:
