@@ -57,6 +57,18 @@ class Backbone:
                 return node, file
         return None
 
+    @property
+    def loaded_on_demand(self) -> bool:
+        """The weights are loaded below an `if` of the function that does it: `if pretrained:`."""
+        if self.loaded is None:
+            return False
+        for up in self.loaded.file.tree.ancestors(self.loaded.node):
+            if isinstance(up, cst.FunctionDef):
+                return False
+            if isinstance(up, cst.If):
+                return True
+        return False
+
     def place(self, program: Program) -> tuple[cst.CSTNode, FileModule]:
         """The construction of the pretrained model. The call that asks for weights is one, where a builder loads them into
         what it built, and stands in for one whose file was not asked for; of a part of another model it is the line that
@@ -66,7 +78,7 @@ class Backbone:
         node, asked = self.built.node, self.asked_for
         if isinstance(node, cst.Call) and says_pretrained(node):
             return node, self.built.file
-        if asked is not None and (self.loaded is not None or not program.is_asked(self.built.file)):
+        if asked is not None and (self.loaded_on_demand or not program.is_asked(self.built.file)):
             return asked
         return node, self.built.file
 
