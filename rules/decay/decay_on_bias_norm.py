@@ -124,6 +124,8 @@ class DecayOnBiasNorm(Rule):
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         for optimizer in run.optimizers:
+            if optimizer.own:
+                continue  # what its step does with the rate is its own affair
             groups = optimizer.at_work
             vectors = [p for group in groups for p in group.parameters if p.is_vector]
             decayed = [(p, group.weight_decay) for group in groups if group.weight_decay for p in group.parameters if p.is_vector]

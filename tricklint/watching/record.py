@@ -131,11 +131,11 @@ class Stepped:
 
 @dataclass
 class Optimizer:
-    """`groups`: as they were built, then each time they had changed, with the steps it had made by then."""
+    """`own`: a class of the project's. `groups`: as they were built, then each time they had changed, with the steps it had made by then."""
 
     number: int
     type: str
-    module: str
+    own: bool
     place: Place
     groups: list[tuple[int, list[Group]]] = field(default_factory=list)
     steps: list[Stepped] = field(default_factory=list)
@@ -300,7 +300,7 @@ class Run:
     @cached_property
     def optimizers(self) -> list[Optimizer]:
         found = {
-            fact["optimizer"]: Optimizer(fact["optimizer"], fact["type"], fact["module"], self.place(fact["at"]))
+            fact["optimizer"]: Optimizer(fact["optimizer"], fact["type"], fact["own"], self.place(fact["at"]))
             for fact in self._all("optimizer")
         }
         for fact in self._all("groups"):

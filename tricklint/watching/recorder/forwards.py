@@ -17,7 +17,7 @@ from tricklint.watching.recorder.log import Log, Row
 from tricklint.watching.recorder.names import Names, Serials, tensors_in
 from tricklint.watching.recorder.patches import Patches
 
-SETTLED = 20  # calls after which a model's layers are taken as given
+SETTLED = 6  # calls after which a model's layers are taken as given
 KEPT = 3  # graphs of as many rounds that are alive at once: somebody keeps them
 MARK = "tricklint"
 

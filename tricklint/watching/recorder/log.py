@@ -116,6 +116,11 @@ class Log:
             return False
         return path.startswith(self.root) if self.root else not path.startswith(_LIBRARIES)
 
+    def is_own(self, kind: type) -> bool:
+        """Whether a class stands in the user's code."""
+        file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        return file is None or self.mine(file)
+
     def shown(self, name: str) -> str:
         """A file as the record names it: relative to the root where it lies below it."""
         path = os.path.realpath(name) if not name.startswith("<") else name

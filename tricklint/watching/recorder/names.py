@@ -47,7 +47,7 @@ class Names:
         self.parameters = Serials()
         self.models = Serials()
         self.initialised: dict[int, tuple[str, int]] = {}  # parameter → (function, place) of the user's own draws
-        self.described: list[weakref.ref[nn.Module]] = []
+        self.members: dict[int, list[tuple[weakref.ref[Any], int]]] = {}  # the parameters of each model
         self.built = 0  # optimizers
         self._signatures: dict[int, int] = {}
         self._made: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
@@ -89,8 +89,6 @@ class Names:
         signature = hash((*(id(m) for m in modules.values()), *(id(p) for p in top.parameters())))
         if self._signatures.get(number) == signature:
             return
-        if number not in self._signatures:
-            self.described.append(weakref.ref(top))
         self._signatures[number] = signature
         seen: set[int] = set()
         parameters = []
@@ -105,6 +103,7 @@ class Names:
                 full = f"{path}.{name}" if path else name
                 drawn = self.initialised.get(one)
                 parameters.append([one, full, shape, kind, bool(p.requires_grad), type(module).__name__, drawn])
+        self.members[number] = [(weakref.ref(p), self.parameters.of(p)) for p in top.parameters()]
         self.log.write(
             "model",
             model=number,

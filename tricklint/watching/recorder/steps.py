@@ -84,8 +84,9 @@ class Steps:
             known = self.optimizers[number] = Optimizer(optimizer, number, place)
             kind = type(optimizer)
             self.log.write(
-                "optimizer", optimizer=number, at=place, step=self.log.step, type=kind.__name__, module=kind.__module__
-            )
+                "optimizer", optimizer=number, at=place, step=self.log.step, type=kind.__name__,
+                own=self.log.is_own(kind),
+            )  # fmt: skip
         self._groups(known, optimizer, "built")
         return known
 

@@ -174,14 +174,12 @@ class Weights:
     def look(self, optimizer: Any) -> None:
         """Before a step: which parameters changed in whether they may train."""
         changed = {}
-        for ref in self.names.described:
-            top = ref()
-            if top is None:
-                continue
-            for p in top.parameters():
-                number = self.names.parameters.of(p)
-                if self.trainable.get(number) is not p.requires_grad:
-                    self.trainable[number] = changed[number] = p.requires_grad
+        plain: Any = torch.Tensor.requires_grad  # the watched one asks it too, and takes longer
+        for members in self.names.members.values():
+            for ref, number in members:
+                p = ref()
+                if p is not None and self.trainable.get(number) is not (now := plain.__get__(p)):
+                    self.trainable[number] = changed[number] = now
         if changed:
             rates = [group.get("lr") for group in optimizer.param_groups]
             self.log.write("trainable", step=self.log.step, changed=changed, rates=rates, at=self.log.place())
