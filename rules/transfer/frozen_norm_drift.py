@@ -127,18 +127,24 @@ class FrozenNormDrift(Rule):
         passes = [one for one in run.forwards if one.reached]
         drifting = {number for one in passes for number in one.drifting}
         still = {number for one in passes for number in one.still} - drifting
-        for freeze in run.facts("froze"):
+        freezes = [fact for fact in run.facts("froze") if not fact.data["value"]]
+        told: set[int] = set()
+        for freeze in freezes:
             numbers = set(freeze.data["parameters"])
-            if freeze.data["value"] or not numbers & (drifting | still):
+            if not numbers & (drifting | still):
                 continue
             mine = numbers & drifting
+            if mine and mine <= told:
+                continue  # one backbone, frozen twice
+            told |= mine
             if not mine:
                 yield Clean(self.code, freeze.place, f"its {len(numbers & still)} frozen norm layers were in eval mode")
                 continue
             first = next(one for one in passes if mine & set(one.drifting))
             message = "these layers are frozen, but their norm layers stay in train mode: the running statistics still move"
             seen = f"step {first.first + 1}, {len(mine)} frozen norm layers in train mode in a pass that trains"
-            yield from run.finding(self, freeze.place, message, seen, [(first.place, "it trains here")])
+            again = [(fact.place, "frozen here too") for fact in freezes if fact is not freeze and mine & set(fact.data["parameters"])]
+            yield from run.finding(self, freeze.place, message, seen, [*again, (first.place, "it trains here")])
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .helpers import watched
+from .helpers import tricklint, watched, write
 
 LIGHTNING = """
     import lightning as L
@@ -94,3 +94,26 @@ def test_accelerate(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     seen = watched(tmp_path, ACCELERATE)
     assert seen.places("TRK6", "TRK7") == [("TRK601", "train.py", 8), ("TRK701", "train.py", 12)]
+
+
+TWO = """
+    import torch
+    from torch import nn
+
+    torch.distributed.init_process_group("gloo")
+    net = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2)))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+    for _ in range(100):
+        nn.functional.cross_entropy(net(torch.randn(8, 4)), torch.zeros(8).long()).backward()
+        optimizer.step()
+    print("NOT REACHED")
+"""
+
+
+def test_two_processes_of_torchrun(tmp_path: Path) -> None:
+    write(tmp_path, "train.py", TWO)
+    words = ("watch", "--isolated", "--output-format", "concise", "--select", "TRK7", "--steps", "10")
+    done = tricklint(tmp_path, *words, "--", "torchrun", "--nproc_per_node", "2", "train.py")
+    assert done.returncode == 1, done.stderr
+    assert "train.py:9:5: TRK701" in done.stdout
+    assert "NOT REACHED" not in done.stderr and "Traceback" not in done.stderr and "FAILED" not in done.stderr
