@@ -167,7 +167,8 @@ class MissingInit(Rule):
         """A model that trains from scratch, all of whose layers began with the numbers of PyTorch's default."""
         for optimizer, model in run.trained():
             layers = [p for p in model.parameters if p.layer in LAYERS and p.kind == "matrix" and p.statistics]
-            if any(p.loaded for p in model.parameters) or not layers or not any(p.number in optimizer.parameters for p in layers):
+            layers = [p for p in layers if p.number in optimizer.parameters]
+            if any(p.loaded for p in model.parameters) or not layers:
                 continue
             own = model.own_class
             place = class_place(run, own[1], own[0]) if own is not None else model.place

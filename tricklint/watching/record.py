@@ -104,8 +104,9 @@ class Model:
 
     @property
     def own_class(self) -> tuple[str, str] | None:
-        """(class, file) of the outermost module whose class is the project's."""
-        return next(((name, file) for name, file in self.modules.values() if file is not None), None)
+        """(class, file) of the model itself, where its class is the project's."""
+        name, file = self.modules.get("", ("", None))
+        return (name, file) if file is not None else None
 
 
 @dataclass

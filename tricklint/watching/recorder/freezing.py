@@ -56,6 +56,10 @@ class Freezing:
 
     def in_vain(self, thing: Any, name: str, value: Any, frame: Any) -> None:
         with contextlib.suppress(Exception):
+            if name != "requires_grad_" and hasattr(type(thing), name):
+                return  # the class has a property of that name
+            if all(p.requires_grad is value for p in thing.parameters()):
+                return  # it is so already
             option = (type(thing), name)
             if frame.f_code.co_argcount and frame.f_locals.get(frame.f_code.co_varnames[0]) is thing:
                 self.options.add(option)  # an option that the class gives itself
