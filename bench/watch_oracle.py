@@ -291,6 +291,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="+")
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--seconds", type=float, help="Begin no script after so long.")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--why", action="store_true", help="Say why scripts did not run.")
     arguments = parser.parse_args()
@@ -300,7 +301,8 @@ def main() -> int:
     paths = paths[:: arguments.every]
     warm(paths)
     results = []
-    for result in study(paths):
+    until = time.monotonic() + arguments.seconds if arguments.seconds else None
+    for result in study(paths, until):
         results.append(result)
         if arguments.why and not result.ran:
             print(f"{result.path}: did not run: {result.why}", flush=True)

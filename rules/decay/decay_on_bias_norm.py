@@ -123,10 +123,17 @@ class DecayOnBiasNorm(Rule):
             yield self.report(program, event, optimizer, groups)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        scheduled = {fact.data["optimizer"] for fact in run.facts("scheduler")}
+        called = {one.model for one in run.forwards}
         for optimizer in run.optimizers:
             if optimizer.own:
                 continue  # what its step does with the rate is its own affair
+            ran = any(p.model and p.model.number in called for p in optimizer.parameters.values())
+            if not optimizer.made and (run.steps or ran or optimizer.number in scheduled):
+                continue  # built, and not used to train
             groups = optimizer.at_work
+            if len({group.weight_decay or 0.0 for group in groups}) > 1:
+                continue  # a split: what it puts where it does not belong is lossy-parameter-split's
             vectors = [p for group in groups for p in group.parameters if p.is_vector]
             decayed = [(p, group.weight_decay) for group in groups if group.weight_decay for p in group.parameters if p.is_vector]
             if not vectors or not any(not p.is_vector for group in groups for p in group.parameters):

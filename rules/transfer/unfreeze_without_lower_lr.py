@@ -132,11 +132,18 @@ class UnfreezeWithoutLowerLr(Rule):
             if not thaw.data["value"] or not thaw.data["changed"] or not thaw.step:
                 continue
             numbers = set(thaw.data["parameters"])
+            if any(
+                not fact.data["value"] and fact.data["last"] > thaw.step and numbers & set(fact.data["parameters"])
+                for fact in run.facts("froze")
+            ):
+                continue  # they are frozen again: parts that train in turns
             after = next((fact for fact in looks if fact.step >= thaw.step and any(fact.data["changed"].get(str(n)) for n in numbers)), None)
             for optimizer in run.optimizers:
                 if after is None or not optimizer.made or not numbers & set(optimizer.parameters):
                     continue
-                before = [group.lr for group in optimizer.at_work]
+                # The rate that the rest was trained at until then, by this optimizer or one before it.
+                old = next((one for one in run.optimizers if any(step.first < thaw.step for step in one.steps)), None)
+                before = [group.lr for group in old.at_work] if old is not None else []
                 now = [
                     rate
                     for group, rate in zip(optimizer.groups[-1][1], after.data["rates"], strict=False)
