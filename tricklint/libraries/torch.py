@@ -9,6 +9,7 @@ from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.contexts import enter
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import is_statement, plain
+from tricklint.interpreter.truth import truth
 from tricklint.interpreter.values import (
     FALSE,
     NONE,
@@ -101,6 +102,15 @@ def tensor_function(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) ->
     if tail in layers.INTEGER_OPS or m.grad is False:
         grad = False
     return Tensor(tail, tuple(inputs), None, node, m.file, grad, name=name, kwargs=args.kwargs)
+
+
+@function("torch.tensor", "torch.as_tensor", "torch.asarray")
+def copied(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """Values are copied out of their graphs: always by `tensor`, by the others where they stand in a list."""
+    made = tensor_function(m, name, args, node)
+    if isinstance(made, Tensor) and (name == "torch.tensor" or isinstance(first(args.get(0, "data")), Sequence)):
+        made.grad = truth(m, args.kwargs.get("requires_grad", NONE))[0] is True
+    return made
 
 
 @function("torch.nn.Parameter", "torch.nn.parameter.Parameter")

@@ -68,7 +68,25 @@ def _is_cuda(device: Value) -> bool | None:
 
 
 def speaks_of_cuda(file: FileModule) -> bool:
-    return speaks(file, _NAMES) or ("torch.accelerator" in file.tree.text and _uses_accelerator(file))
+    return _uses_cuda(file) or ("torch.accelerator" in file.tree.text and _uses_accelerator(file))
+
+
+def _uses_cuda(file: FileModule) -> bool:
+    """Whether a name or a string of the code says CUDA; an import of it alone is no use of it."""
+    if not _NAMES.search(file.tree.text):
+        return False
+    imports = [node for node in walk(file.tree.module) if isinstance(node, (cst.Import, cst.ImportFrom))]
+    imported = {id(part) for node in imports for part in walk(node)}
+    bound = {
+        alias.asname.name.value if alias.asname and isinstance(alias.asname.name, cst.Name) else dotted(alias.name)
+        for node in imports
+        if _NAMES.search(file.tree.code(node)) and not isinstance(node.names, cst.ImportStar)
+        for alias in node.names
+    }
+    return speaks(file, _NAMES, imported) or any(
+        isinstance(node, cst.Name) and node.value in bound and id(node) not in imported
+        for node in walk(file.tree.module)
+    )
 
 
 def _uses_accelerator(file: FileModule) -> bool:

@@ -226,13 +226,18 @@ class Initialisation:
         """Whether training has begun before an event, and not on another branch alone."""
         if self._training_begins.get(event.entry, event.seq) >= event.seq:
             return False
+        return any(step.entry == event.entry and step.seq < event.seq and happens_with(step, event) for step in self._trainings)
+
+    @cached_property
+    def _trainings(self) -> list[Backward | TrainerGiven]:
+        """What trains; a trainer that is made before it is given a model does not yet."""
         steps = self.program.events(Backward, TrainerGiven)
-        return any(step.entry == event.entry and step.seq < event.seq and happens_with(step, event) for step in steps)
+        return [step for step in steps if isinstance(step, Backward) or step.subject is not step.trainer]
 
     @cached_property
     def _training_begins(self) -> dict[str, int]:
         """The place in time of each entry's first training step."""
-        return {step.entry: step.seq for step in reversed(self.program.events(Backward, TrainerGiven))}
+        return {step.entry: step.seq for step in reversed(self._trainings)}
 
     @cached_property
     def _last_backward(self) -> dict[str, int]:

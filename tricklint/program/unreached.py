@@ -143,7 +143,9 @@ def _unreached(
     by_owner = owners(program, begins, model)
     fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
     # parts of it come from a model that was loaded
-    around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set()))
+    around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set())) or any(
+        init.loaded(child.owner) for _, child in submodules(model) if child.owner is not child
+    )
     if not fresh or _is_head(program, model, fresh, event, around_loaded):
         return None
     by_class: dict[int, list[Owner]] = defaultdict(list)
@@ -241,10 +243,14 @@ def _only_by_choice(program: Program, module: Instance, layer: Instance) -> bool
 
 
 def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Event, around_loaded: bool) -> bool:
-    """Whether all that is new is a head: a layer or two on a pretrained net, in the model or run beside it."""
-    others = sum(layer_class(child) in layers.RECURRENT | layers.ATTENTION for _, child in submodules(model))
+    """Whether all that is new is a head: a layer or two on a pretrained net, in the model or run beside it; or on a container
+    of layers that are not known, which may be one."""
+    parts = [child for _, child in submodules(model)]
+    others = sum(layer_class(child) in layers.RECURRENT | layers.ATTENTION for child in parts)
     if len(fresh) + others > SMALL_HEAD:
         return False
+    if any(part.fact(ModuleFacts).open and len(submodules(part)) == 1 for part in parts):
+        return True
     return around_loaded or holds_pretrained(model) or _runs_beside(program, model, event)
 
 
