@@ -45,7 +45,7 @@ def write_table(target: Path = RESULTS) -> None:
     """Put the rows of every kept result into README.md, in place of the table that is there."""
     rows = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     for path in sorted(target.glob("*.json")):
-        for c in json.loads(path.read_text())["comparisons"]:
+        for c in json.loads(path.read_text()).get("comparisons", ()):  # verify-aa.json holds none
             rung = c["over_rung_before"]
             over = f"{rung['effect']:+.3f} [{rung['low']:+.3f}, {rung['high']:+.3f}]" if rung else ""
             effect = f"{c['effect']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}]"
@@ -53,8 +53,9 @@ def write_table(target: Path = RESULTS) -> None:
             rows.append("| " + " | ".join([*cells, f"{c['p_holm']:.3f}", c["verdict"], over]) + " |")
     readme = target / "README.md"
     lines = readme.read_text().splitlines()
-    table = [number for number, line in enumerate(lines) if line.startswith("|")]
-    lines[table[0] : table[-1] + 1] = rows
+    start = lines.index(HEAD)
+    end = next((number for number in range(start, len(lines)) if not lines[number].startswith("|")), len(lines))
+    lines[start:end] = rows
     readme.write_text("\n".join(lines) + "\n")
 
 

@@ -52,8 +52,8 @@ decay of all groups, or loads this optimizer's state, also behind a flag: saved 
 No measurable difference so far, in test accuracy over 8 paired seeds (kept in `bench/results/`). The source of the
 trick reports +4.1 points for VGG-16 on CUB-200; He et al. 2018 saw about nothing on ResNet-50.
 
-- `tricklint verify --recipe vgg-digits`, 16 layers without norms, AdamW: alone −1.7 points [−15.3, +11.8]; on top of
-  Xavier +0.1 [−1.8, +1.9]; on top of the activation's gain +0.2 [−0.7, +1.0].
+- `tricklint verify --recipe vgg-digits`, 16 layers without norms, AdamW: alone −6.0 points [−16.6, +4.6]; on top of
+  Xavier +1.7 [−0.4, +3.9]; on top of the activation's gain −0.1 [−0.4, +0.3].
 - `tricklint verify --recipe vgg-digits-sgd`: on top of Xavier +28 [−5, +61]: seven of eight runs reach 89 %
   instead of four; on top of the activation's gain −0.2 [−1.0, +0.7].
 - `tricklint verify --recipe resnet-pills`, with batch norm: alone −2.2 [−6.5, +2.0], on top of an init −0.1 [−2.4, +2.1].

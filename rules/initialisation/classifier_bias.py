@@ -74,8 +74,8 @@ which may even the odds out already. Class-weighted softmax heads are only told.
 Average precision over 8 paired seeds (kept in `bench/results/`). The gain is early; trained long enough, the default
 catches up.
 
-- `tricklint verify --recipe rare-positives`, 2 % positives: after a fifth of the training 0.257 → 0.791 (+0.534 [+0.336,
-  +0.731], p 0.031): helps; at the end 0.985 → 1.000 (+0.015 [−0.012, +0.041], p 0.50): inconclusive. With π = 0.01
+- `tricklint verify --recipe rare-positives`, 2 % positives: after a fifth of the training 0.257 → 0.793 (+0.536 [+0.337,
+  +0.735], p 0.031): helps; at the end 0.985 → 1.000 (+0.015 [−0.012, +0.041], p 0.75): inconclusive. With π = 0.01
   instead of the true 0.02: 0.677 early, 1.000 at the end.
 - `tricklint check fixtures/pills --verify`, 5 % positives, five epochs: 0.295 → 1.000 (+0.705 [+0.549, +0.860], p 0.039):
   helps.

@@ -59,7 +59,7 @@ are followed by different activations.
 
 ## Evidence
 `tricklint verify --recipe vgg-digits` trains 16 ReLU layers without norms with Xavier's gain of 1 and with the
-activation's own: test accuracy 95.0 % against 97.7 % (+2.7 points [+0.6, +4.7] over 8 paired seeds). With SGD
+activation's own: test accuracy 93.5 % against 97.7 % (+4.3 points [+0.7, +7.8] over 8 paired seeds). With SGD
 (`--recipe vgg-digits-sgd`) only four of eight runs with gain 1 reach 90 %: 56.7 % against 98.2 % in the mean.
 
 ## References
