@@ -1,11 +1,11 @@
-# make demo: the main job on a small project · make test: every test · make docs: the pages · make lint: ruff and mypy
+# make demo: the main job on a small project · make test: the tests · make test-long: those that take long · make docs: the pages · make lint: ruff and mypy
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
-.PHONY: demo test docs lint clean
+.PHONY: demo test test-long docs lint clean
 
 # `tricklint check` exits 1 when it finds something, which is what the demo is for; 2 would be a failure.
 demo: $(INSTALLED)
@@ -14,6 +14,9 @@ demo: $(INSTALLED)
 
 test: $(TEST_INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-long: $(TEST_INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 # The pages, in site/; what is made from the code must be up to date, and a warning is an error.
 docs: $(TEST_INSTALLED)

@@ -13,9 +13,10 @@ settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long fuzz runs only where it is asked for."""
-    if "fuzz" not in (config.getoption("-m") or ""):
-        skip = pytest.mark.skip(reason="runs for hours: -m fuzz")
-        for item in items:
-            if item.get_closest_marker("fuzz"):
-                item.add_marker(skip)
+    """The long fuzz, and long training, run only where they are asked for."""
+    for name, reason in (("fuzz", "runs for hours: -m fuzz"), ("long", "takes long: make test-long")):
+        if name not in (config.getoption("-m") or ""):
+            skip = pytest.mark.skip(reason=reason)
+            for item in items:
+                if item.get_closest_marker(name):
+                    item.add_marker(skip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,8 @@ def build(path: Path) -> Any:
     model = classes[-1](*ARGUMENTS.get(classes[-1].__name__, ()))
     if "constant_init" in names:
         names["constant_init"](model)
+    if "prepare" in names:
+        names["prepare"](SimpleNamespace(net=model))
     return model
 
 

@@ -6,6 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tricklint.verify.judging import choose
 from tricklint.verify.plan import BASELINE
 from tricklint.verify.records import Run
@@ -34,6 +36,7 @@ def made(root: Path, engine: Any, folder: Path, seeds: int) -> tuple[Any, dict[A
     return aa, session.ledger.runs
 
 
+@pytest.mark.long
 def test_sessions_of_a_fix_that_changes_nothing(project: Path, engine: Any, tmp_path: Path) -> None:
     aa, runs = made(project, engine, tmp_path / "session", SESSIONS * SEEDS)
     different = {repr(run.losses) for run in runs.values() if run.variant != aa.COMMENT}

@@ -61,6 +61,7 @@ def test_check_verify_takes_the_projects_command(decaying: Path) -> None:
     assert "TRK601" in done.stdout and "report: " in done.stdout
 
 
+@pytest.mark.long
 def test_a_script_below_the_folder_in_which_the_command_is_typed(decaying: Path) -> None:
     """Nothing marks the project: the script runs where `python src/train.py` would run."""
     (decaying / "pyproject.toml").unlink()

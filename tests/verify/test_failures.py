@@ -217,7 +217,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_stopped_in_the_middle_and_resumed(project: Path, sent: signal.Signals) -> None:
     """kill -9 and Ctrl-C while runs are made: finished ones are kept, no process stays behind, --resume goes on."""
     (project / "train.py").write_text(SLOW_TRAIN)

@@ -104,6 +104,7 @@ def test_the_project_is_the_one_that_check_finds_and_resume_runs_where_it_ran(re
     }
 
 
+@pytest.mark.long
 def test_root_says_where_the_project_is(repository: Path, tmp_path: Path) -> None:
     (repository / ".git").rmdir()
     wrong = tricklint(repository / "code", "verify", "train.py", "--yes", "--root", "../nowhere")

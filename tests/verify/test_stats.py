@@ -57,7 +57,7 @@ def simulate(effect: float, seeds: int, runs: int, margin: float = 0.1, fixes: i
     return found
 
 
-@pytest.mark.parametrize(("fixes", "runs"), [(1, 400), (4, 150), pytest.param(4, 1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("fixes", "runs"), [(1, 400), (4, 150), pytest.param(4, 1000, marks=pytest.mark.long)])
 def test_false_positives_stay_below_five_per_cent(fixes: int, runs: int) -> None:
     """Of sessions without any effect at most 5 % call some fix helping or hurting (2 σ of the simulation)."""
     found = simulate(0.0, 8, runs, fixes=fixes)

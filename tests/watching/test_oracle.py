@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
+
+import pytest
 
 from .helpers import ROOT, oracle
 
-SECONDS = 45
+FEW, MANY = 32, 400  # scripts; the same ones on every machine
 
 
 def sample() -> list[Path]:
@@ -19,10 +20,11 @@ def sample() -> list[Path]:
     return [path for turn in turns for path in turn if path is not None]
 
 
-def test_reading_and_running_agree() -> None:
-    paths = sample()
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
+def test_reading_and_running_agree(count: int) -> None:
+    paths = sample()[:count]
     oracle.warm([path for path in paths if "import pandas" in path.read_text(encoding="utf-8")][:1])
-    results = list(oracle.study(paths, until=time.monotonic() + SECONDS))
+    results = list(oracle.study(paths))
     ran = [result for result in results if result.ran]
     wrong = [(result.path.name, result.only_read, result.only_watched) for result in ran if not result.agrees]
     assert len(ran) >= 10, [(result.path.name, result.why) for result in results]
