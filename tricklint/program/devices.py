@@ -83,7 +83,9 @@ def _uses_cuda(file: FileModule) -> bool:
         if _NAMES.search(file.tree.code(node)) and not isinstance(node.names, cst.ImportStar)
         for alias in node.names
     }
-    return speaks(file, _NAMES, imported) or any(
+    if speaks(file, _NAMES, imported):
+        return True
+    return bool(bound) and any(
         isinstance(node, cst.Name) and node.value in bound and id(node) not in imported
         for node in walk(file.tree.module)
     )

@@ -299,7 +299,7 @@ def _script(options: Options) -> None:
     given: dict[str, Any] = {"select": _split(options.select) or None, "ignore": _split(options.ignore) or None}
     given["python"] = str(options.python) if options.python else None
     settings = configuration.load([start if start.exists() else Path.cwd()], options=given)
-    root = _root(options.root or _project(settings))
+    root = existing_root(options.root or project_root(settings))
     if words:
         here = Path.cwd().resolve()
         where = here if here.is_relative_to(root) else root
@@ -324,7 +324,7 @@ def _script(options: Options) -> None:
     _replay(report, report.findings, root, command, settings, options)
 
 
-def _project(settings: Any) -> Path:
+def project_root(settings: Any) -> Path:
     """The project that check finds. Where nothing marks it (no configuration, no .git), a script is run from the folder
     in which the command was typed, as `python src/train.py` is; not from the home folder, which would be copied."""
     root: Path = settings.root
@@ -335,7 +335,8 @@ def _project(settings: Any) -> Path:
     return here
 
 
-def _root(folder: Path) -> Path:
+def existing_root(folder: Path) -> Path:
+    """Raises VerifyError where there is no such folder."""
     if not folder.is_dir():
         raise VerifyError(f"--root {folder}: there is no such folder")
     return folder.resolve()
@@ -346,7 +347,7 @@ def verify_checked(report: Any, paths: Sequence[Path], settings: Any, yes: bool 
     from tricklint.settings import SettingsError
     from tricklint.verify.replay import Command
 
-    root = _root(settings.root)
+    root = existing_root(settings.root)
     try:
         if not settings.verify.command:
             raise VerifyError(

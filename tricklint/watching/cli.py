@@ -92,7 +92,7 @@ def _run(given: dict[str, Any]) -> int:
 def _command(words: list[str], given: dict[str, Any]) -> tuple[Any, Path, Any]:
     """The command, the project's folder and its settings. Raises VerifyError and SettingsError."""
     from tricklint import settings as configuration
-    from tricklint.verify.cli import _project, _root
+    from tricklint.verify.cli import existing_root, project_root
     from tricklint.verify.replay import Command
 
     scripts = [word for word in words if word.endswith(".py")]
@@ -100,7 +100,7 @@ def _command(words: list[str], given: dict[str, Any]) -> tuple[Any, Path, Any]:
     settings = configuration.load(
         [start if start.exists() else Path.cwd()], isolated=given["isolated"], config=given["config"]
     )
-    root = _root(given["root"] or _project(settings))
+    root = existing_root(given["root"] or project_root(settings))
     here = Path.cwd().resolve()
     where = here if here.is_relative_to(root) else root
     if scripts and where != here:

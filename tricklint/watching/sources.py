@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tricklint.watching.record import Fact, Frame, Place, Run
 
@@ -43,9 +44,14 @@ def assignment(run: Run, file: str, name: str, attribute: str) -> Place | None:
 
 def _tree(run: Run, file: str) -> ast.Module | None:
     try:
-        return ast.parse((run.root / file).read_text(encoding="utf-8"))
+        return _parsed((run.root / file).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
         return None
+
+
+@lru_cache(maxsize=8)  # asked for each fact; a run's facts speak of few files
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _place_of(file: str, node: ast.stmt | ast.expr, function: str) -> Place:

@@ -36,7 +36,7 @@ def product(logits: torch.Tensor) -> dict[str, Any] | None:
             learnt = [one for one in inner if one is not None]
             if len(learnt) > 1:
                 scale = None
-                node = next((one for one in learnt if _leads_to_product(one)), None)
+                node = next((one for one in learnt if _leads_to(one, _PRODUCTS, 8)), None)
                 continue
             other = getattr(node, "_saved_other", None)
             if scale is not None:
@@ -51,11 +51,12 @@ def product(logits: torch.Tensor) -> dict[str, Any] | None:
     return None
 
 
-def _leads_to_product(node: Any, most: int = 8) -> bool:
+def _leads_to(node: Any, names: tuple[str, ...], most: int) -> bool:
+    """Whether one of these operations stands within so many steps, along the first input that has a graph."""
     for _ in range(most):
         if node is None:
             return False
-        if type(node).__name__.startswith(_PRODUCTS):
+        if type(node).__name__.startswith(names):
             return True
         node = next((one for one, _ in node.next_functions if one is not None), None)
     return False
@@ -75,14 +76,7 @@ def _normalised(node: Any) -> bool:
     node = _walk(node)
     if node is None or not type(node).__name__.startswith("DivBackward") or len(node.next_functions) < 2:
         return False
-    divisor = node.next_functions[1][0]
-    for _ in range(6):
-        if divisor is None:
-            return False
-        if type(divisor).__name__.startswith(_NORMS):
-            return True
-        divisor = next((one for one, _ in divisor.next_functions if one is not None), None)
-    return False
+    return _leads_to(node.next_functions[1][0], _NORMS, 6)
 
 
 def _is_parameter(node: Any) -> bool:
