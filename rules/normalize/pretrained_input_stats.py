@@ -83,6 +83,7 @@ import libcst as cst
 
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Built, Event
+from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     CallFacts,
     Class,
@@ -151,7 +152,7 @@ class PretrainedInputStats(Rule):
             image = flow.of(value)
             if image is None or not differs(image, stats):
                 continue
-            node, file = (image.node, image.file) if image.node is not None else (event.node, event.file)
+            node, file = place(program, image) if image.node is not None else (event.node, event.file)
             told = id(node) if image.node is not None else id(backbone)  # raw pixels: once a model
             if node is None or file is None or told in seen:
                 continue
@@ -159,8 +160,12 @@ class PretrainedInputStats(Rule):
             name = published_name(backbone) or f"this {backbone.fact(ModuleFacts).family} model"
             wanted = f"mean {_show(stats.mean)} and std {_show(stats.std)}" if stats.mean else "mean and std"
             message = f"{name}'s weights expect images normalised with {stats.name} {wanted}, but {what(image)}"
+            step = image.normalize if image.normalize is not None and image.normalize.node is not node else None
             evidence = [
-                program.evidence(backbone.file, backbone.node, f"the pretrained {published_name(backbone) or 'model'} is built here"),
+                program.evidence(step.file, step.node, "it normalises here") if step is not None else None,
+                program.evidence(
+                    backbone.file, backbone.node, f"the pretrained {published_name(backbone) or 'model'} is built here"
+                ),
                 program.evidence(event.file, event.node, "the images reach the model here")
                 if event.node is not node and isinstance(event, Forward)
                 else None,
@@ -275,7 +280,8 @@ def backbones(program: Program, model: Instance, at: Event) -> Iterator[tuple[In
         if not all(happens_with(made, at) for made in program.made.get(id(owner), ())):
             continue
         stats = input_stats(
-            owner.fact(ModuleFacts).family, published_name(owner) if owner.fact(ModuleFacts).family != "torchvision" else owner.library
+            owner.fact(ModuleFacts).family,
+            published_name(owner) if owner.fact(ModuleFacts).family != "torchvision" else owner.library,
         )
         said = [owner.kwargs[key] for key in ("in_chans", "in_channels") if key in owner.kwargs]
         if stats is None or not all(map(three, said)):
@@ -304,7 +310,9 @@ def matters(program: Program, event: Event, model: Instance, backbone: Instance)
     alone = not event.entry.startswith("run ")  # a function nobody calls: the file's own optimizer speaks for it
     if any(other.entry == event.entry or (alone and other.file is event.file) for other in optimised(program, model)):
         return True
-    if model.fact(ModuleFacts).loads or backbone.fact(ModuleFacts).loads:  # what fed the training of those weights counts
+    if (
+        model.fact(ModuleFacts).loads or backbone.fact(ModuleFacts).loads
+    ):  # what fed the training of those weights counts
         return any(optimised(program, other) for other in same_kind(program, model))
     replaced = any(
         isinstance(member, Instance) and member.owner is backbone
@@ -339,11 +347,22 @@ def differs(image: Image, stats: InputStats) -> bool:
     return all(any(abs(a - b) > TOLERANCE for a, b in zip(each, wanted, strict=True)) for each in given)
 
 
+def place(program: Program, image: Image) -> tuple[cst.CSTNode | None, FileModule | None]:
+    """The pipeline, where it shows what it does; where its Normalize was made elsewhere, that one."""
+    step = image.normalize
+    if step is None or step.node is None or step.file is None or image.file is None:
+        return image.node, image.file
+    inside = any(up is image.node for up in (step.node, *program.tree(step.file).ancestors(step.node)))
+    return (image.node, image.file) if inside else (step.node, step.file)
+
+
 def what(image: Image) -> str:
-    if image.said is not None:
+    if image.said is not None and image.mean is not None and image.std is not None:
         mean, std = image.said
-        scale = "[0, 1]" if image.unit else "0 … 255"
-        return f"this pipeline normalises values in {scale} with mean {_show(mean)} and std {_show(std)}"
+        if image.unit:
+            by = image.std[0] / std[0]
+            return f"this pipeline divides values in [0, 1] by {by:g} once more before it normalises them"
+        return f"this pipeline normalises values in 0 … 255 with mean {_show(mean)} and std {_show(std)}"
     if image.mean is not None and image.std is not None:
         return f"this pipeline normalises with mean {_show(image.mean)} and std {_show(image.std)}"
     if image.node is None:

@@ -61,7 +61,8 @@ def get_item(m: Machine, value: Value, index: Value, sliced: cst.Slice | None, n
     if isinstance(value, Dict):
         return _dict_item(value, first(index))
     if isinstance(value, Instance):
-        return instance_item(m, value, index, node)
+        part = behaviour.of(value).sliced(m, value, node) if sliced is not None else None
+        return part if part is not None else instance_item(m, value, index, node)
     if isinstance(value, Namespace):
         at = first(index)
         if isinstance(at, Const) and isinstance(at.value, str):

@@ -9,6 +9,7 @@ import libcst as cst
 from tricklint.interpreter.behaviour import Behaviour, Function, behaves, finder, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.events import Built, Escaped
+from tricklint.interpreter.items import bounds_of
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.truth import truth
@@ -68,6 +69,9 @@ _SAME = frozenset(
         "to_bettertransformer", "merge_and_unload", "prepare", "unwrap_model", "compile",
     )
 )  # fmt: skip
+
+
+SLICED = frozenset(("torch.nn.Sequential", "torch.nn.ModuleList"))
 
 
 _TENSOR_ATTRIBUTES = frozenset(("in_features", "out_features", "in_channels", "out_channels", "num_features", "config"))
@@ -383,6 +387,25 @@ def module_item(m: Machine, value: Instance, index: Value, node: cst.CSTNode) ->
     return part_of(m, value, key, node)
 
 
+def module_slice(m: Machine, value: Instance, node: cst.CSTNode) -> Value | None:
+    """`layers[:-1]` of a Sequential or ModuleList: another of its kind that holds the same modules."""
+    at = node.slice[0].slice if isinstance(node, cst.Subscript) else None
+    bounds = bounds_of(m, at) if isinstance(at, cst.Slice) and value.library in SLICED else None
+    if bounds is None:
+        return None
+    start, stop, step = (each.value for each in bounds)
+    made = Instance(value.cls, node, m.file)
+    made.kind = value.kind
+    children = value.fields.get("*")
+    if isinstance(children, ParamSet) and len(value.fields) == 1 and not start and step in (None, 1):
+        made.fields["*"] = children.narrowed(Pred("unknown", ("slice",)))  # how many there are is not known
+    elif "*" in value.fields or value.fact(ModuleFacts).open or step == 0:
+        return None
+    else:
+        made.fields.update(list(value.fields.items())[start:stop:step])
+    return made
+
+
 def set_module_item(m: Machine, member: Instance, index: Value, value: Value, node: cst.CSTNode) -> None:
     at = first(index)
     name = str(at.value) if isinstance(at, Const) else "?"
@@ -441,6 +464,9 @@ class ModuleBehaviour(LossBehaviour):
 
     def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
         return module_item(m, value, index, node)
+
+    def sliced(self, m: Machine, value: Instance, node: cst.CSTNode) -> Value | None:
+        return module_slice(m, value, node)
 
     def set_item(self, m: Machine, value: Instance, index: Value, new: Value, node: cst.CSTNode) -> bool:
         set_module_item(m, value, index, new, node)

@@ -49,6 +49,7 @@ class Image:
 
     `node` is what a reader should look at: the pipeline's call, or None when the pixels came without one. mean and std
     are those of values in [0, 1] that do the same; `said` are the numbers that the code gives, where those are others.
+    `normalize`: the step that has them.
     """
 
     unit: bool = False  # floats in [0, 1]; else 0 … 255
@@ -58,6 +59,7 @@ class Image:
     tensor: bool = False
     node: cst.CSTNode | None = None
     file: FileModule | None = None
+    normalize: Instance | None = None
 
 
 class ImageFlow:
@@ -76,9 +78,7 @@ class ImageFlow:
         if isinstance(value, Union):
             if value.sure:
                 return self.of(value.values[0], depth + 1)
-            found = [self.of(member, depth + 1) for member in value.values]
-            same = found[0]
-            return same if same is not None and all(same == other for other in found) else None
+            return _alike([self.of(member, depth + 1) for member in value.values])
         if isinstance(value, Tensor):
             return self._tensor(value, depth + 1)
         if isinstance(value, Sequence):  # torch.stack([image]), a list of images
@@ -92,11 +92,7 @@ class ImageFlow:
             return self._through(value.attrs["pipeline"], value.inputs, depth)
         if value.op == "data":
             loader = value.attrs.get("loader")
-            if not isinstance(loader, Instance):
-                return None
-            return self.of(
-                self.part(self.sample(first(loader.fact(LoaderFacts).dataset)), value.attrs.get("key")), depth
-            )
+            return self._loaded(loader, value.attrs.get("key"), depth) if isinstance(loader, Instance) else None
         if value.op == "unknown":
             return (
                 self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
@@ -120,11 +116,7 @@ class ImageFlow:
         name = value.library
         if value.kind == "loader_item":
             loader = value.fact(BatchFacts).loader
-            return (
-                self.of(self.sample(first(loader.fact(LoaderFacts).dataset)), depth)
-                if isinstance(loader, Instance)
-                else None
-            )
+            return self._loaded(loader, None, depth, whole=True) if isinstance(loader, Instance) else None
         if name in images.READERS:
             return Image()
         if name in images.CARRIERS and value.args:
@@ -136,10 +128,15 @@ class ImageFlow:
         if name in ("numpy.divide", "numpy.true_divide") and len(value.args) > 1:
             return self._scaled(value.args[0], number(value.args[1]), depth)
         if name in images.CANVASES and value.has(PixelFacts):
-            found = [self.of(pasted, depth) for pasted in value.fact(PixelFacts).pasted]
-            alike = found[0]
-            return alike if alike is not None and all(other == alike for other in found) else None
+            return _alike([self.of(pasted, depth) for pasted in value.fact(PixelFacts).pasted])
         return None
+
+    def _loaded(self, loader: Instance, key: object, depth: int, whole: bool = False) -> Image | None:
+        """An element of a loader's batches, or the batch itself: whichever branch gave it its data set, the same."""
+        held = loader.fact(LoaderFacts).dataset
+        datasets = (first(held),) if not isinstance(held, Union) or held.sure else held.values
+        samples = [self.sample(dataset) for dataset in datasets]
+        return _alike([self.of(sample if whole else self.part(sample, key), depth) for sample in samples])
 
     # -- transforms ----------------------------------------------------------------------------------------------------
 
@@ -167,7 +164,7 @@ class ImageFlow:
         if tail == "Normalize":
             return self._normalised(step, image)
         if tail == "ToPILImage" and image.tensor:  # bytes again: what was normalised before is lost
-            return replace(image, unit=False, mean=None, std=None, said=None, tensor=False)
+            return replace(image, unit=False, mean=None, std=None, said=None, tensor=False, normalize=None)
         if tail == "ToTensor":
             return replace(image, unit=True, tensor=True)
         if tail in images.TO_UNIT:
@@ -226,7 +223,7 @@ class ImageFlow:
         by /= 1.0 if image.unit else 255.0
         said = None if by == 1.0 else (means, stds)
         means, stds = tuple(each * by for each in means), tuple(each * by for each in stds)
-        return replace(image, mean=means, std=stds, said=said)
+        return replace(image, mean=means, std=stds, said=said, normalize=step)
 
     # -- data sets -----------------------------------------------------------------------------------------------------
 
@@ -293,6 +290,11 @@ class ImageFlow:
         finally:
             at.silent -= 1
             at.frames, at.path, at.loops, at.journal = frames, path, loops, journal
+
+
+def _alike(found: list[Image | None]) -> Image | None:
+    """The image that all of them are."""
+    return found[0] if found and all(each == found[0] for each in found) else None
 
 
 def _opened() -> Value:
