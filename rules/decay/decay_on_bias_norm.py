@@ -75,7 +75,7 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Instance, members
+from tricklint.interpreter.values import Instance, Union, members
 from tricklint.libraries.events import Froze, GroupOptionSet, GroupParamsTaken, OptimizerBuilt, OptimizerLoaded
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
@@ -160,18 +160,19 @@ class DecayOnBiasNorm(Rule):
         how = "its default weight decay" if group.implied else "weight_decay"
         owner = models[0].label or "the model"
         vectors = vectors_of(models)
-        message = f"{label} applies {how} {group.decay:g} to the {vectors} of {owner} as well as to its weights"
+        given = group.group.options.get("weight_decay") or optimizer.fact(OptimizerFacts).options.get("weight_decay")
+        much = f"{group.decay:g} or more" if isinstance(given, Union) and not given.sure else f"{group.decay:g}"
+        message = f"{label} applies {how} {much} to the {vectors} of {owner} as well as to its weights"
         if optimizer.fact(OptimizerFacts).factory:
             message = (
                 f"{label} is handed bare parameters, so it cannot tell biases and norms apart: "
-                f"weight decay {group.decay:g} applies to all of them"
+                f"weight decay {much} applies to all of them"
             )
         evidence: list[Evidence | None] = [
             program.evidence(model.file, model.node, f"{model.label or 'the model'} is built here")
             for model in models[:2]
             if model.node is not None and not isinstance(model.node, cst.ClassDef)
         ]
-        given = group.group.options.get("weight_decay") or optimizer.fact(OptimizerFacts).options.get("weight_decay")
         evidence.append(program.read_from(given, "the decay stands here"))
         file, node = place(event)
         if node is not event.node:

@@ -102,7 +102,8 @@ class Const(Value):
 def part_of_text(whole: Const, start: int, stop: int) -> Const:
     """The text between two places: no default where all of it is literal."""
     default = whole.default and stop > whole.stem
-    return Const(whole.value[start:stop], default, whole.place, stem=max(0, min(stop, whole.stem) - start))
+    stem = max(0, min(stop, whole.stem) - start)
+    return Const(whole.value[start:stop], default, whole.place, whole.given and not default, stem)
 
 
 def derived(value: Any, *operands: Value | None) -> Const:
@@ -291,7 +292,10 @@ class Instance(Obj):
             return self.cls.name
         tail = self.library.removesuffix(".from_pretrained").rpartition(".")[2]
         if tail in ("create_model", "load", "get_model", "get_encoder"):  # the model's name is given
-            given = (*(self.kwargs.get(name) for name in ("model_name", "model", "name")), *self.args[tail == "load" :][:1])
+            given = (
+                *(self.kwargs.get(name) for name in ("model_name", "model", "name")),
+                *self.args[tail == "load" :][:1],
+            )
             name = next((value for value in map(first, given) if isinstance(value, Const)), None)
             return str(name.value) if name is not None else tail
         return "model" if tail == "<dynamic>" else tail  # `getattr(models, name)`

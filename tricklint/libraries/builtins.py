@@ -334,6 +334,13 @@ def variables(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
     return made
 
 
+def keys_of(m: Machine, value: Value, node: cst.CSTNode) -> Value:
+    """What a loop over a dict goes over; other values as they are."""
+    if not isinstance(value, Dict) or value.open:
+        return value
+    return Sequence("list", tuple(Const(key) for key in value.fields), False, node, m.file)
+
+
 def make_pairs(note: str) -> Any:
     def run(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if note == "enumerates":
@@ -344,7 +351,7 @@ def make_pairs(note: str) -> Any:
                 )
                 return Sequence("list", items, False, node, m.file)
         elif note == "zips":
-            inners = [unrolled(m, first(a) or UNKNOWN) for a in args.positional]
+            inners = [keys_of(m, unrolled(m, first(a) or UNKNOWN), node) for a in args.positional]
             if inners and all(isinstance(i, Sequence) and not i.open for i in inners):
                 rows = zip(*(i.items for i in inners if isinstance(i, Sequence)))
                 return Sequence("list", tuple(Sequence("tuple", tuple(r), False, node, m.file) for r in rows), False,

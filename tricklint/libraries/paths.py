@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, behaves, function
+from tricklint.interpreter.behaviour import Behaviour, behaves, function, named
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
@@ -101,11 +101,20 @@ def asked_of_path(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> V
     return plain(m, name, args, node) if known is UNKNOWN else known
 
 
+@named("os.sep", "os.path.sep")
+def separator(m: Machine) -> Value:
+    return Const(posixpath.sep)
+
+
 @function("os.path.join", "posixpath.join")
 def joined(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     parts = [path_text(value) for value in args.positional]
     known = [part for part in parts if part is not None]
-    return UNKNOWN if args.open or len(known) < len(parts) or not known else Const(posixpath.join(*known))
+    if args.open or len(known) < len(parts) or not known:
+        return UNKNOWN
+    texts = [at for at in map(first, args.positional) if isinstance(at, Const)]
+    settled = any(at.given for at in texts) and not any(at.default for at in texts)
+    return Const(posixpath.join(*known), given=settled)
 
 
 @function("os.path.dirname", "os.path.basename", "os.path.normpath", "os.path.splitext")
@@ -187,7 +196,9 @@ class PathBehaviour(Behaviour):
             return path_value(m, posixpath.join(text, *known), node) if len(known) == len(parts) else UNKNOWN
         if name in ("with_suffix", "with_name") and isinstance(given := first(args.get(0, "name")), Const):
             start = posixpath.splitext(text)[0] if name == "with_suffix" else posixpath.dirname(text)
-            return path_value(m, f"{start}{given.value}" if name == "with_suffix" else posixpath.join(start, given.value), node)
+            return path_value(
+                m, f"{start}{given.value}" if name == "with_suffix" else posixpath.join(start, given.value), node
+            )
         if name == "open":
             return path_value(m, text, node, "file")
         if name in ("read_text", "read_bytes"):

@@ -116,9 +116,7 @@ def joined_again(told: list[ParamSet]) -> list[ParamSet]:
     """What sets that stand in one group make together, where one passed a test that the other failed and none is left that
     tells biases and norms apart."""
     return [
-        whole
-        for whole in joined(told)
-        if not any(separates(pred) for pred in whole.preds) and may_hold_vectors(whole)
+        whole for whole in joined(told) if not any(separates(pred) for pred in whole.preds) and may_hold_vectors(whole)
     ]
 
 
@@ -249,8 +247,17 @@ def effective_decay(optimizer: Instance, group: Group) -> tuple[float | None, bo
                 return None, False
             row = known.row
             return (row.default_decay if row is not None else None), True
-    value = number(passed)
-    return (float(value) if value is not None else None), False
+    return least(passed), False
+
+
+def least(value: Value | None) -> float | None:
+    """The number a value is on the default path; where any of several may be, the smallest, if all are above zero."""
+    sure = number(value)
+    if sure is not None or not isinstance(value, Union) or value.sure:
+        return float(sure) if sure is not None else None
+    found = [number(each) for each in value.values]
+    every = [each for each in found if each is not None and each > 0]
+    return float(min(every)) if len(every) == len(found) else None
 
 
 def has_vectors(module: Instance) -> bool | None:
@@ -262,9 +269,16 @@ def has_vectors(module: Instance) -> bool | None:
         known = child.fact(ModuleFacts)
         if known.guessed:
             foreign = foreign or child is not module
-        elif known.external or child.part_of is not None or _made_elsewhere(child) or layer_class(child) in layers.ATTENTION:
+        elif (
+            known.external
+            or child.part_of is not None
+            or _made_elsewhere(child)
+            or layer_class(child) in layers.ATTENTION
+        ):
             return True
-        unknown = unknown or known.guessed or (not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."))
+        unknown = (
+            unknown or known.guessed or (not isinstance(child.cls, Class) and not child.library.startswith("torch.nn."))
+        )
         foreign = foreign or any(_stranger(value) for value in child.fields.values())
     held = [slot for slot in slots(module) if not slot.absent]
     if any(is_vector(slot) for slot in held):
@@ -287,7 +301,9 @@ def vectors_of(models: list[Instance]) -> str:
 
 def is_vector(slot: Slot) -> bool:
     """A bias, or the scale or shift of a norm layer."""
-    return slot.is_norm or slot.name.startswith("bias") or slot.name.endswith("bias") or slot.library in layers.RECURRENT
+    return (
+        slot.is_norm or slot.name.startswith("bias") or slot.name.endswith("bias") or slot.library in layers.RECURRENT
+    )
 
 
 def _made_elsewhere(child: Instance) -> bool:
