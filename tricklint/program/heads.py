@@ -34,6 +34,7 @@ _THROUGH = frozenset(
     view_as type type_as input call t interpolate upsample softmax sigmoid log_softmax logsigmoid clamp masked_select
     gather sum mean cat stack squeeze_ rename tensor view_ Variable""".split()
 )
+_SOFTMAX = frozenset(("softmax", "log_softmax"))
 _GAN_TARGETS = frozenset("ones zeros ones_like zeros_like full full_like fill_ new_ones new_zeros new_full".split())
 FOCAL, FOCAL_NOTE = "the loss is a focal loss", "positives are rare: a focal loss"
 DEFAULT_PRIOR = 0.01  # Lin et al. 2017
@@ -63,21 +64,23 @@ def _rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
     for event in program.events(LossComputed):
         if event.grad is False or not event.inputs:
             continue
-        for head in head_layers(event):
+        for head, softmax in head_layers(event):
             if id(head) in found or not default_bias(init, head):
                 continue
             if not trained(program, init, head):
                 continue
-            why = imbalance(program, event, head)
+            why = imbalance(program, event, head, softmax)
             if why is not None and chosen(program, event, head):
                 found[id(head)] = (head, why)
     for focal in focal_losses(program):
-        for head in _producers(focal.scores):
+        for head, softmax in _producers(focal.scores):
             if id(head) in found or not default_bias(init, head) or not trained(program, init, head):
                 continue
             found[id(head)] = (
                 head,
-                Imbalance(FOCAL, FOCAL_NOTE, focal.product.node, focal.product.file, sigmoid=focal.sigmoid),
+                Imbalance(
+                    FOCAL, FOCAL_NOTE, focal.product.node, focal.product.file, sigmoid=focal.sigmoid and not softmax
+                ),
             )
     return found
 
@@ -96,8 +99,9 @@ def default_bias(init: Initialisation, head: Instance) -> bool:
     return not any(True for _ in init.reaching(head, "bias"))
 
 
-def head_layers(event: LossComputed) -> list[Instance]:
-    """Weight layers whose output reaches a loss through shape changes (and a final softmax or sigmoid) alone."""
+def head_layers(event: LossComputed) -> list[tuple[Instance, bool]]:
+    """Weight layers whose output reaches a loss through shape changes (and a final softmax or sigmoid) alone, and whether
+    a softmax is on the way: one constant added to all classes changes nothing then."""
     for value in event.inputs[:2]:  # the second where the two were swapped: what is no model's output is the target
         found = list(dict.fromkeys(_producers(value)))
         if found or any(tensor.op == "call" for tensor in leaves(value)):
@@ -105,11 +109,11 @@ def head_layers(event: LossComputed) -> list[Instance]:
     return []
 
 
-def _producers(value: Value) -> Iterator[Instance]:
-    stack: list[Value] = [value]
+def _producers(value: Value) -> Iterator[tuple[Instance, bool]]:
+    stack: list[tuple[Value, bool]] = [(value, False)]
     seen: set[int] = set()
     while stack and len(seen) < 400:
-        at = stack.pop()
+        at, softmax = stack.pop()
         if id(at) in seen:
             continue
         seen.add(id(at))
@@ -117,17 +121,17 @@ def _producers(value: Value) -> Iterator[Instance]:
             if not isinstance(member, Tensor):
                 continue
             if member.result is not None:
-                stack.append(member.result)
+                stack.append((member.result, softmax))
             elif member.module is not None and member.op == "call":
                 kind = member.module.library
                 if kind in layers.WEIGHTED:
-                    yield member.module
+                    yield member.module, softmax
                 elif _hands_on(kind):
-                    stack.extend(member.inputs[:1])
+                    stack.extend((each, softmax or kind in layers.SOFTMAX) for each in member.inputs[:1])
                 else:
-                    yield from _new_head(member.module)
+                    yield from ((head, softmax) for head in _new_head(member.module))
             elif member.op in _THROUGH:
-                stack.extend(member.inputs[:1])
+                stack.extend((each, softmax or member.op in _SOFTMAX) for each in member.inputs[:1])
 
 
 def _new_head(model: Instance) -> Iterator[Instance]:
@@ -169,44 +173,48 @@ def leaves(value: Value) -> Iterator[Tensor]:
                 stack.extend(member.items)
 
 
-def imbalance(program: Program, event: LossComputed, head: Instance) -> Imbalance | None:
-    """What the code itself says about rare positives where this loss is used; None when it says nothing."""
+def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bool) -> Imbalance | None:
+    """What the code itself says about rare positives where this loss is used; None when it says nothing. softmax: the
+    loss sees the head's scores through one."""
     inputs = event.inputs
     loss = event.subject
     kind = event.type
     if isinstance(loss, Instance):
         made = (loss.node, loss.file)
         if kind in ("focal", "focal_softmax"):
-            return Imbalance(FOCAL, FOCAL_NOTE, *made, sigmoid=kind == "focal")
+            return Imbalance(FOCAL, FOCAL_NOTE, *made, sigmoid=kind == "focal" and not softmax)
         weight = first(loss.kwargs.get("pos_weight"))
         if kind == "bce_logits" and _given(weight):
-            return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made, sigmoid=True,
-                             prior=_prior_of(weight))  # fmt: skip
+            return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made,
+                             sigmoid=not softmax, prior=_prior_of(weight))  # fmt: skip
         weight = first(loss.kwargs.get("weight") or (loss.args[0] if loss.args else None))
         if kind in ("cross_entropy", "nll") and _given(weight):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", *made,
                              sigmoid=False)  # fmt: skip
     elif isinstance(loss, Ref):
         if kind in ("focal", "focal_softmax"):
-            return Imbalance(FOCAL, FOCAL_NOTE, event.node, event.file, kind == "focal")
+            return Imbalance(FOCAL, FOCAL_NOTE, event.node, event.file, kind == "focal" and not softmax)
         if kind == "bce_logits" and _given(first(event.kwargs.get("pos_weight"))):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", event.node,
-                             event.file, True)  # fmt: skip
+                             event.file, not softmax)  # fmt: skip
         if kind in ("cross_entropy", "nll") and _given(first(event.kwargs.get("weight"))):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", event.node,
                              event.file, False)  # fmt: skip
     if len(inputs) > 1 and all(_made_up(target) for target in members(inputs[1])):
         return None  # real against generated: as many of one as of the other
-    if kind in ("bce_logits", "bce"):
+    if kind in ("bce_logits", "bce") and not softmax:  # behind one, the labels are classes that exclude each other
         many = _outputs(head)
+        prior = 1 / many if many and len(inputs) > 1 and _one_hot(inputs[1]) else DEFAULT_PRIOR
+        if prior >= 0.5:
+            return None  # one of two classes: even odds are the truth
         target_is_input = len(inputs) > 1 and _same_data(inputs[0], inputs[1])
         if head.library in layers.LINEAR and many is not None and many > 1 and not target_is_input:
             return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
-                             "many labels, each rare", event.node, event.file, True)  # fmt: skip
+                             "many labels, each rare", event.node, event.file, True, prior)  # fmt: skip
         if head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
             if _kernel(head) == 1 and not _unreduced(event):
                 return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
-                                 event.node, event.file, True)  # fmt: skip
+                                 event.node, event.file, True, prior)  # fmt: skip
     for sampler in program.events(SamplerBuilt):
         if isinstance(sampler.subject, Instance) and sampler.subject.library.endswith("WeightedRandomSampler"):
             if sampler.entry == event.entry and kind in ("cross_entropy", "bce_logits", "nll", "bce"):
@@ -219,6 +227,21 @@ def _made_up(target: Value) -> bool:
     """A target of ones or zeros, with nothing of the data in it."""
     behind = list(leaves(target))
     return any(t.op in _GAN_TARGETS for t in behind) and not any(t.op in ("data", "item") for t in behind)
+
+
+def _one_hot(target: Value) -> bool:
+    """Exactly one label of a row is positive, by how the target is made."""
+    stack, seen = list(members(target)), set()
+    while stack:
+        at = stack.pop()
+        if not isinstance(at, Tensor) or id(at) in seen:
+            return False
+        seen.add(id(at))
+        if at.op != "one_hot":
+            if at.op not in _THROUGH or not at.inputs:
+                return False
+            stack.extend(members(at.inputs[0]))
+    return True
 
 
 def _unreduced(event: LossComputed) -> bool:
