@@ -82,11 +82,12 @@ from tricklint.interpreter.values import (
 from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
 from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
-from tricklint.program.evaluation import evaluations
-from tricklint.program.loops import Modes, Reach, flow, happens_with, levels, surely_with
+from tricklint.program.evaluation import Evaluation, evaluations
+from tricklint.program.loops import Modes, Reach, flow, happens_with, levels, names_in, surely_with
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
 from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
+from tricklint.source.tree import walk
 from tricklint.watching.record import Clean, Run
 
 MADE_UP = frozenset(("randn", "rand", "zeros", "ones", "empty", "full", "randint", "arange", "randn_like", "rand_like"))
@@ -151,11 +152,17 @@ class EvalModeMissing(Rule):
         for found in evaluations(program, grad=None):
             event, module = found.event, found.event.subject
             place = id(found.region) if found.whole else id(found.node)
-            if found.why != "name" or found.beside or place in seen or id(found.node) in seen:
+            if found.beside or place in seen or id(found.node) in seen:
+                continue
+            if found.why != "name" and not held_out(program, found):
                 continue
             layer = behaves_differently(module)
             mode = modes.last(module, event)
-            if layer is None or (mode is not None and mode.train is not True) or (mode is None and layer.starts_in_eval):
+            if (
+                layer is None
+                or (mode is not None and mode.train is not True)
+                or (mode is None and layer.starts_in_eval)
+            ):
                 continue
             if unfollowed_mode_call(program, event, "eval"):
                 continue
@@ -193,7 +200,9 @@ class EvalModeMissing(Rule):
             if layer is None or layer.starts_in_eval or modes.last(module, event) is not None:
                 continue
             handed = (each for each in program.events(Escaped) if each.subject is module and each.seq < event.seq)
-            if any(not harmless(each.to) and happens_with(each, event) for each in handed) or unfollowed_mode_call(program, event, "eval"):
+            if any(not harmless(each.to) and happens_with(each, event) for each in handed) or unfollowed_mode_call(
+                program, event, "eval"
+            ):
                 continue
             told.add(id(event.node))
             name = event.file.tree.code(event.node.func)
@@ -255,10 +264,41 @@ class EvalModeMissing(Rule):
                 yield program.finding(self, file, node, message, evidence)
 
 
+def held_out(program: Program, found: Evaluation) -> bool:
+    """Whatever the names: autograd is off, each round shows the model a piece of data, and all that is taken from it are
+    numbers; the model is trained elsewhere in the program."""
+    if found.why != "measured" or found.event.grad is not False or not isinstance(found.region, cst.For):
+        return False
+    fed = names_from(found.region)
+    if not isinstance(found.node, cst.Call) or fed.isdisjoint(
+        name for arg in found.node.args for name in names_in(arg.value)
+    ):
+        return False
+    reach = Reach.of(program)
+    return any(each.subject is found.event.subject and reach.reaches(each) for each in program.events(Forward))
+
+
+def names_from(loop: cst.For) -> set[str]:
+    """Names that hold the element of a round, or what the loop's body computes from it."""
+    found = set(names_in(loop.target))
+    assigned = [each for each in walk(loop.body) if isinstance(each, cst.Assign)]
+    while True:
+        before = len(found)
+        for each in assigned:
+            if not found.isdisjoint(names_in(each.value)):
+                found.update(name for target in each.targets for name in names_in(target.target))
+        if len(found) == before:
+            return found
+
+
 def made_up(event: Forward) -> bool:
     """The model is shown noise or zeros: a look at shapes, or at the time that it takes."""
     behind = list(flow(*event.inputs))
-    first = [tensor for tensor in behind if not any(isinstance(member, Tensor) for each in tensor.inputs for member in members(each))]
+    first = [
+        tensor
+        for tensor in behind
+        if not any(isinstance(member, Tensor) for each in tensor.inputs for member in members(each))
+    ]
     return bool(first) and all(tensor.op in MADE_UP for tensor in first)
 
 

@@ -45,8 +45,8 @@ with torch.no_grad():
 ```
 
 ## Fix level
-safe. The same numbers come out, bit for bit: the loop goes below `with torch.no_grad():`, a function without a loop
-of its own gets the decorator, and in a training loop only the one statement moves.
+safe. The same numbers come out, bit for bit: a loop over data goes below `with torch.no_grad():`, a function without a
+loop of its own gets the decorator, and in a `while` loop or a training loop only the statements that run the model move.
 
 ## Evidence
 An 8-layer MLP of width 512 keeps 4.5 MiB for one evaluation batch of 256 samples, and nothing under `no_grad`
@@ -61,6 +61,7 @@ in eval mode; no `backward()` of the program depends on the call.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import libcst as cst
 
@@ -70,6 +71,7 @@ from tricklint.interpreter.imports import alias_of
 from tricklint.program import Program
 from tricklint.program.evaluation import Evaluation, evaluations
 from tricklint.rule import Rule
+from tricklint.source.tree import Tree
 from tricklint.watching.record import Clean, Run
 
 
@@ -84,16 +86,14 @@ class EvalWithoutNoGrad(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
-        for found in evaluations(program, grad=True):
+        every = list(evaluations(program, grad=True))
+        for found in every:
             place = found.region if found.whole and found.region is not None else found.node
-            if (
-                id(place) in seen
-                or id(found.node) in seen
-                or any(id(loop.node) in seen for loop in found.event.loops)
-            ):
+            if id(place) in seen or id(found.node) in seen or any(id(loop.node) in seen for loop in found.event.loops):
                 continue
             seen |= {id(place), id(found.node)}
-            yield self.report(program, found)
+            within = [each.node for each in every if each.region is found.region and each.whole and each.called is None]
+            yield self.report(program, found, within if found.whole else [found.node])
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         """Passes in a row whose graph no backward ever reached, of a model that trains elsewhere or is in eval mode."""
@@ -111,7 +111,7 @@ class EvalWithoutNoGrad(Rule):
                 seen = f"{one.unreached} graphs were built and dropped without a backward, from step {one.first + 1} on"
                 yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
 
-    def report(self, program: Program, found: Evaluation) -> Finding:
+    def report(self, program: Program, found: Evaluation, passes: list[cst.CSTNode]) -> Finding:
         tree = found.file.tree
         assert isinstance(found.node, cst.Call)
         model = tree.code(found.node.func)
@@ -131,9 +131,9 @@ class EvalWithoutNoGrad(Rule):
             evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
         if found.node is not found.event.node:
             evidence.append(program.evidence(found.event.file, found.event.node, "the model runs here"))
-        return program.finding(self, found.file, found.node, message, evidence, self.mend(found))
+        return program.finding(self, found.file, found.node, message, evidence, self.mend(found, passes))
 
-    def mend(self, found: Evaluation) -> Fix | None:
+    def mend(self, found: Evaluation, passes: list[cst.CSTNode]) -> Fix | None:
         if found.called is not None:
             return None  # whether to switch autograd off here, by a flag, or round the call is the author's to say
         region, tree = found.region, found.file.tree
@@ -141,8 +141,12 @@ class EvalWithoutNoGrad(Rule):
         imported = () if torch else build.add_import(tree, "import torch")
         header = f"{torch or 'torch'}.no_grad()"
         edits: build.Edits | None = None
-        if found.whole and isinstance(region, (cst.For, cst.While)):
+        if found.whole and isinstance(region, cst.For):
             edits = build.wrap_block(tree, region, region, f"with {header}:")
+        elif found.whole and isinstance(region, cst.While):
+            # its rounds wait, read and draw; the passes are a part of them
+            first, last = _span(tree, passes) or (region, region)
+            edits = build.wrap_block(tree, first, last, f"with {header}:")
         elif found.whole and isinstance(region, cst.FunctionDef) and not region.decorators:
             edits = build.insert_before(tree, region, [f"@{header}"])
         if edits is None:
@@ -150,3 +154,16 @@ class EvalWithoutNoGrad(Rule):
         if edits is None or imported is None:
             return None
         return Fix(FixLevel.SAFE, "run it under torch.no_grad()", (*imported, *edits))
+
+
+def _span(tree: Tree, nodes: list[cst.CSTNode]) -> tuple[cst.CSTNode, cst.CSTNode] | None:
+    """The first and the last statement of the innermost block that holds all the nodes; None where only a loop's head
+    does."""
+    chains = [[node, *tree.ancestors(node)] for node in sorted(nodes, key=lambda node: tree.offsets(node)[0])]
+    for block in chains[0]:
+        if not isinstance(block, (cst.IndentedBlock, cst.Module)):
+            continue
+        below = [next((one for one, up in pairwise(chain) if up is block), None) for chain in chains]
+        if below[0] is not None and below[-1] is not None and None not in below:
+            return below[0], below[-1]
+    return None

@@ -19,7 +19,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.events import Forward, Froze
+from tricklint.libraries.events import Forward, Froze, LossComputed
 from tricklint.libraries.facts import from_library
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet
@@ -101,7 +101,7 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
                 continue
         if any(id(tensor) in wanted for tensor in flow(*event.inputs)):
             continue  # attacks, saliency maps, optimised inputs: the gradient of the input is what is asked for
-        found = _judge(event, module, modes, reach)
+        found = _judge(program, event, module, modes, reach)
         if found is not None:
             yield found
 
@@ -165,11 +165,16 @@ def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
 
 
 def _picks_parts(loop: Loop, call: cst.CSTNode) -> bool:
-    """Each round runs another part of the model: `for i in range(n): x = self.layers[i](x)`."""
-    if not isinstance(loop.node, cst.For) or not isinstance(call, cst.Call) or not isinstance(call.func, cst.Subscript):
+    """Each round runs another part of the model: `for i in range(n): x = self.layers[i](x)`, `for layer in self.layers:
+    x = layer(x)`."""
+    if not isinstance(loop.node, cst.For) or not isinstance(call, cst.Call):
         return False
-    index = {name for each in call.func.slice for name in names_in(each)}
-    return not index.isdisjoint(names_in(loop.node.target))
+    names = names_in(loop.node.target)
+    if isinstance(call.func, cst.Name):
+        return call.func.value in names
+    if not isinstance(call.func, cst.Subscript):
+        return False
+    return not names.isdisjoint(name for each in call.func.slice for name in names_in(each))
 
 
 def _is_method(level: Level, name: str) -> bool:
@@ -180,7 +185,7 @@ def _is_method(level: Level, name: str) -> bool:
     return any(base.startswith("torch.nn.") for base in func.owner.libraries())
 
 
-def _judge(event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
+def _judge(program: Program, event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
     found = levels(event)
     top = _outside_of_models(event, found)
     if top is None or not any(level.loops for level in found[:top]):
@@ -190,7 +195,7 @@ def _judge(event: Forward, module: Instance, modes: Modes, reach: Reach) -> Eval
         (level.depth for level in found[:top] if any(not reach.trains(serial, event) for serial in level.serials)), None
     )
     if outer is None:
-        return _beside_training(event, module, modes, found[top - 1], reach)
+        return _beside_training(program, event, module, modes, found[top - 1], reach)
     level, called = found[top - 1], None
     if level.node in reach.trained_nodes:  # a helper that also trains: the call that evaluates is the one to mend
         apart = [each for each in found[outer - 1 : top] if each.node not in reach.trained_nodes]
@@ -237,7 +242,9 @@ def _trains_elsewhere(level: Level, reach: Reach, event: Event) -> bool:
     return node is not None and any(each in reach.trained_nodes for each in walk(node) if isinstance(each, cst.Call))
 
 
-def _beside_training(event: Forward, module: Instance, modes: Modes, level: Level, reach: Reach) -> Evaluation | None:
+def _beside_training(
+    program: Program, event: Forward, module: Instance, modes: Modes, level: Level, reach: Reach
+) -> Evaluation | None:
     """A pass within a training step whose output no backward pass depends on."""
     tree = level.file.tree
     if level.node in reach.trained_nodes:
@@ -249,9 +256,17 @@ def _beside_training(event: Forward, module: Instance, modes: Modes, level: Leve
     if isinstance(level.node, cst.Call) and any(speaks_of(EVALUATION, name) for name in _argument_names(level.node)):
         return Evaluation(event, level.file, level.node, region, "name", None, False, beside=True)
     fate = Fate()
-    if only_detached(tree, level.node, fate) and fate.measures:
+    if only_detached(tree, level.node, fate) and (fate.measures or (fate.measured and _held_against(program, event))):
         return Evaluation(event, level.file, level.node, region, "measured", None, False, beside=True)
     return None
+
+
+def _held_against(program: Program, event: Forward) -> bool:
+    """A loss is computed from what the pass gives: how good it is, is what is asked."""
+    seen: set[int] = program.remember(
+        "tensors behind losses", lambda: {id(t) for loss in program.events(LossComputed) for t in flow(*loss.inputs)}
+    )
+    return any(id(tensor) in seen for tensor in tensors_in(event.output))
 
 
 def _named(event: Forward, within: list[Level], called: tuple[FileModule, cst.CSTNode] | None) -> bool:
