@@ -48,7 +48,8 @@ def make(classes):
 
 ## Fix level
 recipe. The backbone is frozen before the new head is put on, so the head stays trainable, and the optimizer is handed
-what remains trainable. Where the head is made inside the constructor (timm's `num_classes`), it is unfrozen by name.
+what remains trainable. Where the head is made inside the constructor (timm's `num_classes`), it is unfrozen by name; where
+no `train()` is called, the frozen BatchNorm layers are put in eval mode at once.
 
 ## Evidence
 Test accuracy over 8 paired seeds (kept in `bench/results/`):
@@ -74,6 +75,7 @@ import libcst as cst
 from tricklint.finding import Edit, Evidence, Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Built, Event, Made
+from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Class,
     Instance,
@@ -82,6 +84,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import frameworks, images
 from tricklint.libraries.events import (
+    Forward,
     FreezeMissed,
     GroupAdded,
     GroupOptionSet,
@@ -97,8 +100,11 @@ from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.decay import joined, param_sets
 from tricklint.program.idle import idle
-from tricklint.program.loops import happens_with, surely_with
+from tricklint.program.loops import Modes, Reach, happens_with, surely_with
+from tricklint.program.modes import unfollowed_mode_call
+from tricklint.program.transfer import batch_norms
 from tricklint.rule import Rule
+from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Model, Optimizer, Run
 
 TRANSFORMER_LR = 1e-4
@@ -131,12 +137,20 @@ class UnfrozenBackbone(Rule):
         """Loaded weights that train from the first step on, all of them, at the rate of layers that are new."""
         for optimizer, model in run.trained():
             loaded = [p for p in model.parameters if p.loaded is not None]
-            new = [p for p in model.parameters if p.loaded is None and p.kind == "matrix" and p.number in optimizer.parameters]
+            new = [
+                p
+                for p in model.parameters
+                if p.loaded is None and p.kind == "matrix" and p.number in optimizer.parameters
+            ]
             if not loaded or loaded[0].loaded is None:
                 continue
             place = loaded[0].loaded
             if any(run.frozen(p) for p in loaded):
-                yield Clean(self.code, place, f"{sum(run.frozen(p) for p in loaded)} of its {len(loaded)} loaded parameters were frozen")
+                yield Clean(
+                    self.code,
+                    place,
+                    f"{sum(run.frozen(p) for p in loaded)} of its {len(loaded)} loaded parameters were frozen",
+                )
                 continue
             rate = shared_rate(optimizer, model)
             if not new or rate is None or (attends(model) and rate <= TRANSFORMER_LR):
@@ -253,7 +267,9 @@ class UnfrozenBackbone(Rule):
             evidence.append(program.evidence(head.file, head.node, "the head is replaced here"))
         if backbone.loaded is not None and backbone.loaded.node is not node:
             evidence.append(program.evidence(backbone.loaded.file, backbone.loaded.node, "the weights are loaded here"))
-        evidence.append(program.evidence(trained.file, trained.node, f"{optimizer.label} is given every parameter here"))
+        evidence.append(
+            program.evidence(trained.file, trained.node, f"{optimizer.label} is given every parameter here")
+        )
         return program.finding(self, file, node, message, evidence, self.mend(program, backbone, trained))
 
     @staticmethod
@@ -274,27 +290,37 @@ class UnfrozenBackbone(Rule):
     def mend(self, program: Program, backbone: Backbone, trained: Event) -> Fix | None:
         if isinstance(trained, OptimizerBuilt) and any(head.seq > trained.seq for head in backbone.heads):
             return None  # the new head is in no optimizer: with a freeze nothing at all would train
-        if isinstance(trained, OptimizerBuilt) and not self.holds_backbone(sets_at_one_rate(trained, []), backbone.model):
+        if isinstance(trained, OptimizerBuilt) and not self.holds_backbone(
+            sets_at_one_rate(trained, []), backbone.model
+        ):
             return None  # it shares the backbone with other optimizers: what is left for each is the author's to say
-        frozen = self.freeze_edits(backbone)
+        still = drifts(program, backbone)
+        frozen = self.freeze_edits(backbone, still)
         if frozen is None:
             return None
         edits = [*frozen, *self.optimizer_edits(trained)]
         level = FixLevel.RECIPE
         reason = "the backbone no longer trains; unfreeze it at a lower learning rate once the head has settled"
         if backbone.loaded is not None and not backbone.built.inside(backbone.loaded):
-            level, reason = FixLevel.UNSAFE, "the weights are loaded under a condition, and the backbone is frozen without it"
+            level, reason = (
+                FixLevel.UNSAFE,
+                "the weights are loaded under a condition, and the backbone is frozen without it",
+            )
         elif condition(backbone) == "":
-            level, reason = FixLevel.UNSAFE, "whether weights are loaded is decided elsewhere, and the backbone is frozen anyhow"
+            level, reason = (
+                FixLevel.UNSAFE,
+                "whether weights are loaded is decided elsewhere, and the backbone is frozen anyhow",
+            )
         return Fix(
             level,
             "freeze the backbone before its new head is put on, and optimise what remains trainable",
             tuple(edits),
             reason,
-            keeps=Keeps(optimised="fewer", frozen="any"),
+            keeps=Keeps(optimised="fewer", frozen="any", modes="any" if still else "same"),
         )
 
-    def freeze_edits(self, backbone: Backbone) -> tuple[Edit, ...] | None:
+    def freeze_edits(self, backbone: Backbone, still: bool) -> tuple[Edit, ...] | None:
+        """still: its norms are put in eval mode with it."""
         model = backbone.model
         if backbone.heads:
             head = backbone.heads[0]
@@ -302,8 +328,10 @@ class UnfrozenBackbone(Rule):
             if target is None or "." in str(model.fact(ModuleFacts).path):
                 return None
             tree = head.file.tree
-            lines = guarded(condition(backbone), freeze_lines(tree, head.node, tree.code(target)))
-            return build.insert_before(tree, head.node, lines)
+            lines = freeze_lines(tree, head.node, tree.code(target))
+            if still:
+                lines += norm_lines(head.file, head.node, tree.code(target))
+            return with_nn(head.file, build.insert_before(tree, head.node, guarded(condition(backbone), lines)), still)
         node, file = backbone.built.node, backbone.built.file
         if backbone.loaded is not None:
             return None
@@ -313,18 +341,26 @@ class UnfrozenBackbone(Rule):
         if target_code is None or statement is None:
             return None
         lines = freeze_lines(tree, node, target_code)
+        part = target_code
         if model.fact(ModuleFacts).new_head:
             family = model.fact(ModuleFacts).family
             if family == "smp":
-                lines = freeze_lines(tree, node, f"{target_code}.encoder")
+                part = f"{target_code}.encoder"
+                lines = freeze_lines(tree, node, part)
             elif family == "transformers":
-                lines = freeze_lines(tree, node, f"{target_code}.base_model")
+                part = f"{target_code}.base_model"
+                lines = freeze_lines(tree, node, part)
             elif family == "timm":
                 param = lines[0].split()[1]
-                lines += [f"for {param} in {target_code}.get_classifier().parameters():", f"    {param}.requires_grad = True"]
+                lines += [
+                    f"for {param} in {target_code}.get_classifier().parameters():",
+                    f"    {param}.requires_grad = True",
+                ]
             else:
                 return None
-        return build.insert_after(tree, statement, guarded(condition(backbone), lines))
+        if still:
+            lines += norm_lines(file, node, part)
+        return with_nn(file, build.insert_after(tree, statement, guarded(condition(backbone), lines)), still)
 
     def optimizer_edits(self, trained: Event) -> tuple[Edit, ...]:
         call = trained.node
@@ -370,7 +406,9 @@ def sets_at_one_rate(event: OptimizerBuilt, training: list[Event]) -> list[Param
         for group in at.subject.fact(OptimizerFacts).groups:
             sets += [pset for pset in param_sets(group.params) if pset is not None]
             if group.default:  # a factory that splits the parameters is given the model itself
-                models = [each for each in members(group.params) if isinstance(each, Instance) and each.kind == "module"]
+                models = [
+                    each for each in members(group.params) if isinstance(each, Instance) and each.kind == "module"
+                ]
                 sets += [ParamSet(model, "param", node=at.node) for model in models]
     return [*sets, *joined(sets)]
 
@@ -387,14 +425,62 @@ def condition(backbone: Backbone) -> str | None:
     node, tree = backbone.built.node, backbone.built.file.tree
     if not isinstance(node, cst.Call) or backbone.loaded is not None:
         return None
-    flag = next((a.value for a in node.args if a.keyword is not None and a.keyword.value in ("pretrained", "weights")), None)
+    flag = next(
+        (a.value for a in node.args if a.keyword is not None and a.keyword.value in ("pretrained", "weights")), None
+    )
     if flag is None or isinstance(flag, cst.SimpleString) or tree.code(flag) in ("True", "False", "None"):
         return None
     if not isinstance(flag, (cst.Name, cst.Attribute)):
         return None if isinstance(flag, cst.Call) else ""
     if isinstance(flag, cst.Attribute) and "eights" in tree.code(flag):  # models.ResNet18_Weights.DEFAULT
         return None
+    if isinstance(flag, cst.Name) and always_weights(tree, backbone.built, flag.value):
+        return None
     return tree.code(flag) if all(scope_of(head) is scope_of(backbone.built) for head in backbone.heads) else ""
+
+
+def always_weights(tree: Tree, event: Event, name: str) -> bool:
+    """The name is given a value once, in the function at hand or else in its file, and that stands for weights."""
+    scope = scope_of(event)
+    scopes = [scope, tree.module] if isinstance(scope, cst.FunctionDef) else [tree.module]
+    for each in scopes:
+        if isinstance(each, cst.FunctionDef) and any(
+            isinstance(n, cst.Name) and n.value == name for n in walk(each.params)
+        ):
+            return False
+        given = [
+            node.value
+            for node in walk(each)
+            if isinstance(node, (cst.Assign, cst.AugAssign, cst.AnnAssign, cst.NamedExpr)) and name in _bound_by(node)
+        ]
+        if given:
+            value = given[0]
+            shown = isinstance(value, cst.SimpleString) or (value is not None and tree.code(value) == "True")
+            named = isinstance(value, cst.Attribute) and "eights" in tree.code(value)
+            return len(given) == 1 and (shown or named)
+    return False
+
+
+def _bound_by(node: cst.Assign | cst.AugAssign | cst.AnnAssign | cst.NamedExpr) -> set[str]:
+    targets = [each.target for each in node.targets] if isinstance(node, cst.Assign) else [node.target]
+    return {each.value for target in targets for each in walk(target) if isinstance(each, cst.Name)}
+
+
+def drifts(program: Program, backbone: Backbone) -> bool:
+    """Its norms would go on following the data in a frozen backbone: it is trained in the mode that it was built in, which
+    no `train()` sets, so that only the freeze itself can say otherwise."""
+    norms = batch_norms(backbone.model)
+    if not norms:
+        return False
+    reach, modes = Reach.of(program), Modes.of(program)
+    outer = [backbone.model, *bb.containers(program, backbone.model)]
+    return any(
+        any(event.subject is each for each in outer)
+        and reach.reaches(event)
+        and modes.last(norms[0].holder, event) is None
+        and not unfollowed_mode_call(program, event, "train")
+        for event in program.events(Forward)
+    )
 
 
 def scope_of(event: Event) -> object:
@@ -419,10 +505,29 @@ def transformer(model: Instance) -> bool:
     return any(part in name for part in ("vit_", "swin", "deit", "beit", "bert"))
 
 
-def freeze_lines(tree: object, node: cst.CSTNode, target: str) -> list[str]:
-    from tricklint.source.tree import Tree
+def norm_lines(file: FileModule, node: cst.CSTNode, target: str) -> list[str]:
+    from tricklint.rules.initialisation.missing_init import nn_name
 
-    assert isinstance(tree, Tree)
+    tree = file.tree
+    scope = next((up for up in tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
+    module = build.name_for(tree, scope, "module", "m")
+    return [
+        f"for {module} in {target}.modules():  # its norms keep the statistics that they came with",
+        f"    if isinstance({module}, {nn_name(file) or 'nn'}.modules.batchnorm._BatchNorm):",
+        f"        {module}.eval()",
+    ]
+
+
+def with_nn(file: FileModule, edits: build.Edits | None, wanted: bool) -> build.Edits | None:
+    """The edits, with the import that the norms' class needs where the file has none."""
+    from tricklint.rules.initialisation.missing_init import nn_name
+
+    if not wanted or nn_name(file) is not None:
+        return edits
+    return build.joined((build.add_import(file.tree, "from torch import nn"), edits))
+
+
+def freeze_lines(tree: Tree, node: cst.CSTNode, target: str) -> list[str]:
     scope = next((up for up in tree.ancestors(node) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
     param = build.name_for(tree, scope, "param", "p", "parameter")
     return [f"for {param} in {target}.parameters():", f"    {param}.requires_grad = False"]
@@ -448,11 +553,8 @@ def assigned_root(statement: cst.CSTNode) -> cst.BaseExpression | None:
     return chain[-1]
 
 
-def assignment_target(tree: object, statement: cst.CSTNode | None, node: cst.CSTNode) -> str | None:
+def assignment_target(tree: Tree, statement: cst.CSTNode | None, node: cst.CSTNode) -> str | None:
     """The name that a statement gives to `node`'s value, when it gives it one and nothing else."""
-    from tricklint.source.tree import Tree
-
-    assert isinstance(tree, Tree)
     if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
         return None
     small = statement.body[0]
@@ -461,7 +563,11 @@ def assignment_target(tree: object, statement: cst.CSTNode | None, node: cst.CST
     value = small.value
     while value is not node:
         # a move or wrapper round the model: models.resnet18(...).to(device)
-        if isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute) and value.func.attr.value in ("to", "cuda"):
+        if (
+            isinstance(value, cst.Call)
+            and isinstance(value.func, cst.Attribute)
+            and value.func.attr.value in ("to", "cuda")
+        ):
             value = value.func.value
         else:
             return None
