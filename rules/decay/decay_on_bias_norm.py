@@ -68,6 +68,7 @@ trick reports +4.1 points for VGG-16 on CUB-200; He et al. 2018 saw about nothin
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import libcst as cst
 
@@ -83,6 +84,7 @@ from tricklint.program.backbone import related
 from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots, vectors_of
 from tricklint.program.idle import idle
 from tricklint.rule import Rule
+from tricklint.source.tree import dotted, walk
 from tricklint.watching.record import Clean, Parameter, Run
 
 LONGEST_LINE = 120
@@ -106,6 +108,13 @@ class DecayOnBiasNorm(Rule):
     triggers = ("optim", "weight_decay", "AdamW", "configure_optimizers")
 
     def check(self, program: Program) -> Iterator[Finding]:
+        every = list(self.undivided(program))
+        splits = [split for event, optimizer, _ in every if (split := split_of(*place(event), optimizer)) is not None]
+        for event, optimizer, groups in every:
+            yield self.report(program, event, optimizer, groups, splits)
+
+    def undivided(self, program: Program) -> Iterator[tuple[Event, Instance, list[DecayedGroup]]]:
+        """Optimizers that decay vectors as well as matrices, the first of each place."""
         seen: set[int] = set()
         for event in program.events(OptimizerBuilt):
             optimizer = event.subject
@@ -120,7 +129,7 @@ class DecayOnBiasNorm(Rule):
             if not groups:
                 continue
             seen.add(at)
-            yield self.report(program, event, optimizer, groups)
+            yield event, optimizer, groups
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         scheduled = {fact.data["optimizer"] for fact in run.facts("scheduler")}
@@ -135,7 +144,13 @@ class DecayOnBiasNorm(Rule):
             if len({group.weight_decay or 0.0 for group in groups}) > 1:
                 continue  # a split: what it puts where it does not belong is lossy-parameter-split's
             vectors = [p for group in groups for p in group.parameters if p.is_vector]
-            decayed = [(p, group.weight_decay) for group in groups if group.weight_decay for p in group.parameters if p.is_vector]
+            decayed = [
+                (p, group.weight_decay)
+                for group in groups
+                if group.weight_decay
+                for p in group.parameters
+                if p.is_vector
+            ]
             if not vectors or not any(not p.is_vector for group in groups for p in group.parameters):
                 continue
             if not any(p.kind in ("bias", "norm") for p, _ in decayed):
@@ -153,7 +168,9 @@ class DecayOnBiasNorm(Rule):
             message = f"{optimizer.type} applies weight decay {rate} to {counted([p for p, _ in decayed])} as well as to weights"
             yield from run.finding(self, optimizer.place, message, seen)
 
-    def report(self, program: Program, event: Event, optimizer: Instance, groups: list[DecayedGroup]) -> Finding:
+    def report(
+        self, program: Program, event: Event, optimizer: Instance, groups: list[DecayedGroup], splits: list[Split]
+    ) -> Finding:
         group = groups[0]
         models = roots(group.sets)
         label = optimizer.label if optimizer.label.isidentifier() else "the optimizer"
@@ -177,32 +194,21 @@ class DecayOnBiasNorm(Rule):
         file, node = place(event)
         if node is not event.node:
             evidence.append(program.evidence(event.file, event.node, f"{label} is built here"))
-        fix = self.mend(program, file, node, optimizer)
+        split = next((each for each in splits if each.call is node and each.optimizer is optimizer), None)
+        fix = self.mend(program, split, splits) if split is not None else None
         return program.finding(self, file, node, message, evidence, fix)
 
-    def mend(self, program: Program, file: FileModule, call: cst.CSTNode, optimizer: Instance) -> Fix | None:
-        tree = file.tree
-        known = optimizer.fact(OptimizerFacts)
-        if not isinstance(call, cst.Call) or known.own or known.factory or known.configured:
-            return None
-        argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), None)
-        if argument is None:
-            if not call.args or call.args[0].star or call.args[0].keyword is not None:
-                return None
-            argument = call.args[0]
-        model = named_source(argument.value, optimizer)
-        if model is None or build.repeated(tree, call):
-            return None
-        if any(root.fact(ModuleFacts).flat for root in roots([s for s in param_sets(optimizer.fact(OptimizerFacts).params) if s is not None])):
-            return None  # a sharded model's parameters are flat: their shapes say nothing
-        source = tree.code(model)
+    def mend(self, program: Program, split: Split, splits: list[Split]) -> Fix | None:
+        """One pair of groups before the call; before the whole `if`, where its branches give optimizers the same model."""
+        tree, call = split.file.tree, split.call
         scope = next((up for up in tree.ancestors(call) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
         decay, no_decay, name, param = (
             build.name_for(tree, scope, *wanted)
             for wanted in (("decay",), ("no_decay",), ("name", "param_name"), ("param", "parameter"))
         )
-        lines = [f"{decay}, {no_decay} = [], []", f"for {name}, {param} in {source}.named_parameters():"]
-        if not thawed(program, optimizer):
+        top, together = common_branch(split, splits)
+        lines = [f"{decay}, {no_decay} = [], []", f"for {name}, {param} in {split.source}.named_parameters():"]
+        if not any(thawed(program, each.optimizer) for each in together):
             lines += [f"    if not {param}.requires_grad:", "        continue"]
         lines += [
             f'    if {param}.ndim < 2 or {name}.endswith("bias"):',
@@ -211,22 +217,101 @@ class DecayOnBiasNorm(Rule):
             f"        {decay}.append({param})",
         ]
         groups = f'[{{"params": {decay}}}, {{"params": {no_decay}, "weight_decay": 0.0}}]'
-        row = tree.line(tree.location(tree.offsets(argument.value)[0]).row)
-        if len(row) + len(groups) - len(tree.code(argument.value)) > LONGEST_LINE:
+        if len(together) > 1 or any(each.width + len(groups) > LONGEST_LINE for each in together):
             named = build.name_for(tree, scope, "param_groups")
             lines.append(f"{named} = {groups}")
             groups = named
-        before = build.insert_before(tree, call, lines)
-        if before is None:
+        edits = build.insert_before(tree, top, lines)
+        if edits is None:
             return None
-        risk = what_relies_on_groups(program, optimizer)
+        for each in together:
+            edits += build.replace(tree, each.argument, groups)
+        risk = next((risk for each in together if (risk := what_relies_on_groups(program, each.optimizer))), "")
         level, reason = (FixLevel.UNSAFE, risk) if risk else (FixLevel.RECIPE, "biases and norms are no longer decayed")
-        return Fix(
-            level,
-            "split the parameters into a group with decay and one without",
-            (*before, *build.replace(tree, argument.value, groups)),
-            reason,
+        return Fix(level, "split the parameters into a group with decay and one without", edits, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A call that gives an optimizer all parameters of one model, `source`, in one argument."""
+
+    file: FileModule
+    call: cst.Call
+    optimizer: Instance
+    argument: cst.BaseExpression
+    source: str
+
+    @property
+    def width(self) -> int:
+        """Of the argument's line without it."""
+        tree = self.file.tree
+        row = tree.line(tree.location(tree.offsets(self.argument)[0]).row)
+        return len(row) - len(tree.code(self.argument))
+
+
+def split_of(file: FileModule, call: cst.CSTNode, optimizer: Instance) -> Split | None:
+    """How the parameters can be told apart there; None where the call, or what it is given, cannot be rewritten."""
+    known = optimizer.fact(OptimizerFacts)
+    if not isinstance(call, cst.Call) or known.own or known.factory or known.configured:
+        return None
+    argument = next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == "params"), None)
+    if argument is None:
+        if not call.args or call.args[0].star or call.args[0].keyword is not None:
+            return None
+        argument = call.args[0]
+    model = named_source(argument.value, optimizer)
+    if model is None or build.repeated(file.tree, call):
+        return None
+    if any(root.fact(ModuleFacts).flat for root in roots([s for s in param_sets(known.params) if s is not None])):
+        return None  # a sharded model's parameters are flat: their shapes say nothing
+    return Split(file, call, optimizer, argument.value, file.tree.code(model))
+
+
+def common_branch(split: Split, splits: list[Split]) -> tuple[cst.CSTNode, list[Split]]:
+    """Where the groups are made, and for which calls: the outermost `if` of the function whose other branches split the same
+    model too, and binds nothing that the model is named by; else the call alone."""
+    tree = split.file.tree
+    mine: list[cst.If] = []
+    for up in tree.ancestors(split.call):
+        if isinstance(up, (cst.FunctionDef, cst.ClassDef, cst.Lambda, cst.For, cst.While)):
+            break
+        if isinstance(up, cst.If) and not isinstance(tree.parent(up), cst.If):
+            mine.append(up)  # an `elif` is a part of its `if`
+    root = split.source.partition(".")[0]
+    for top in reversed(mine):
+        beside = [
+            each
+            for each in splits
+            if each.file is split.file
+            and each.source == split.source
+            and any(up is top for up in tree.ancestors(each.call))
+        ]
+        if len({id(each.call) for each in beside}) > 1 and not binds(top, root, split.source):
+            return top, beside
+    return split.call, [split]
+
+
+def binds(branch: cst.If, root: str, source: str) -> bool:
+    """Whether a statement within gives the name, or the attribute that is meant, another value."""
+    for node in walk(branch):
+        targets = (
+            [node.target]
+            if isinstance(node, (cst.AssignTarget, cst.AnnAssign, cst.AugAssign, cst.For, cst.NamedExpr))
+            else []
         )
+        for target in targets:
+            for each in walk(target):
+                if (
+                    isinstance(each, cst.Name)
+                    and each.value == root
+                    and isinstance(target, (cst.Name, cst.Tuple, cst.List))
+                ):
+                    return True
+                if isinstance(each, cst.Attribute) and f"{source}.".startswith(f"{dotted(each)}."):
+                    return True
+        if isinstance(node, (cst.FunctionDef, cst.ClassDef)) and node.name.value == root:
+            return True
+    return False
 
 
 def place(event: Event) -> tuple[FileModule, cst.CSTNode]:
@@ -281,7 +366,11 @@ def named_source(argument: cst.BaseExpression, optimizer: Instance) -> cst.BaseE
             if at.func.attr.value == "parameters" and not at.args and is_plain(at.func.value):
                 return at.func.value
             return None
-        if isinstance(at, cst.Call) and isinstance(at.func, cst.Name) and at.func.value in ("list", "tuple", "filter", "iter"):
+        if (
+            isinstance(at, cst.Call)
+            and isinstance(at.func, cst.Name)
+            and at.func.value in ("list", "tuple", "filter", "iter")
+        ):
             if not at.args:
                 return None
             at = at.args[-1].value

@@ -489,7 +489,7 @@ def named_loop(tree: Tree, loop: cst.For, decay: str, no_decay: str, trainable_o
     indent = tree.text[line:start]
     if indent.strip():
         return None
-    step, newline = tree.module.default_indent, build.newline_of(tree)
+    step, newline = build.step_at(tree, first, indent), build.newline_of(tree)
     lines = []
     if trainable_only:
         lines += [f"if not {param}.requires_grad:", f"{step}continue"]

@@ -246,7 +246,7 @@ def _zipped(loop: RowLoop, lists: list[str]) -> str:
     if len(line) - len(loop.tree.code(loop.call)) + len(code) <= _WIDTH:
         return code
     indent = line[: len(line) - len(line.lstrip())]
-    newline, step = build.newline_of(loop.tree), loop.tree.module.default_indent
+    newline, step = build.newline_of(loop.tree), build.step_at(loop.tree, loop.call, indent)
     return f"zip({newline}" + "".join(f"{indent}{step}{each},{newline}" for each in lists) + f"{indent})"
 
 

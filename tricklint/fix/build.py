@@ -98,11 +98,11 @@ def insert_before(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits 
     """
     statement = _line(tree, node)
     placed = _indent(tree, statement) if statement is not None else None
-    if placed is None:
+    if placed is None or statement is None:
         return None
     start, indent = placed
     newline = newline_of(tree)
-    content = "".join(line + newline + indent if line else newline for line in _stepped(tree, indent, lines))
+    content = "".join(line + newline + indent if line else newline for line in _stepped(tree, statement, indent, lines))
     return (edit_at(tree, start, start, content),)
 
 
@@ -124,17 +124,25 @@ def insert_after(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits |
             break
         end = line_end(tree.text, comment)
     newline = newline_of(tree)
-    content = "".join(newline + indent + line if line else newline for line in _stepped(tree, indent, lines))
+    content = "".join(newline + indent + line if line else newline for line in _stepped(tree, statement, indent, lines))
     return (edit_at(tree, end, end, content),)
 
 
-def _stepped(tree: Tree, indent: str, lines: Sequence[str]) -> list[str]:
-    """`lines`, whose blocks are indented by four spaces, with the file's own step (`indent` is the place's white space)."""
-    step = tree.module.default_indent
-    if "\t" in indent and "\t" not in step:
-        step = "\t"
+def _stepped(tree: Tree, statement: cst.CSTNode, indent: str, lines: Sequence[str]) -> list[str]:
+    """`lines`, whose blocks are indented by four spaces, with the step of the place (`indent` is its white space)."""
+    step = step_at(tree, statement, indent)
     depths = [(len(line) - len(line.lstrip(" "))) // 4 for line in lines]
     return [step * depth + line[4 * depth :] for depth, line in zip(depths, lines, strict=True)]
+
+
+def step_at(tree: Tree, statement: cst.CSTNode, indent: str) -> str:
+    """By how much the blocks round a statement are indented: the innermost one's step, or that of the blocks in it, or the
+    file's own. The cells of a notebook need not agree."""
+    block = next((up for up in tree.ancestors(statement) if isinstance(up, cst.IndentedBlock)), None)
+    if block is None:
+        block = next((each for each in walk(statement) if isinstance(each, cst.IndentedBlock)), None)
+    step = (block.indent if block is not None else None) or tree.module.default_indent
+    return "\t" if "\t" in indent and "\t" not in step else step
 
 
 def _end(tree: Tree, statement: cst.CSTNode) -> int:
@@ -210,9 +218,7 @@ def wrap_block(tree: Tree, first: cst.CSTNode, last: cst.CSTNode, header: str) -
         return None
     start, indent = placed
     end = line_end(tree.text, _end(tree, bottom))
-    newline, step = newline_of(tree), tree.module.default_indent
-    if "\t" in indent and "\t" not in step:
-        step = "\t"
+    newline, step = newline_of(tree), step_at(tree, top, indent)
     inside = _rows_inside_strings(tree, (top, bottom), start, end)
     row = tree.location(start).row
     out = [header + newline + indent + step]
@@ -296,8 +302,19 @@ def remove_argument(tree: Tree, call: cst.Call, argument: str | cst.Arg) -> Edit
 
 
 def names_in(node: cst.CSTNode) -> set[str]:
-    """Every identifier that stands anywhere below `node`."""
-    return {each.value for each in walk(node) if isinstance(each, cst.Name)}
+    """Every identifier that stands anywhere below `node`, but for the names of attributes and keywords, which bind nothing."""
+    found: set[str] = set()
+    stack = [node]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, cst.Name):
+            found.add(at.value)
+        elif isinstance(at, cst.Attribute):
+            stack.append(at.value)
+        else:
+            keyword_name = at.keyword if isinstance(at, cst.Arg) else None
+            stack.extend(each for each in children(at) if each is not keyword_name)
+    return found
 
 
 @lru_cache(maxsize=16)
