@@ -67,7 +67,9 @@ def main() -> None:
     with_bytecode = tempfile.TemporaryDirectory()  # kept from process to process, as an installed tool's is
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = with_bytecode.name
-    subprocess.run([sys.executable, "-m", "tricklint", "check", "--no-cache", "--isolated", __file__], capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "tricklint", "check", "--no-cache", "--isolated", __file__], capture_output=True
+    )
     one = best("cold, one process", None, 1)
     two = best("cold, two processes", None, 2)
     with tempfile.TemporaryDirectory() as kept:

@@ -52,7 +52,18 @@ class Mended:
 
 def tricklint(folder: Path, *args: str) -> tuple[float, str, str]:
     """CPU seconds, stdout and stderr of one cold check of a folder."""
-    command = [sys.executable, "-m", "tricklint", "check", ".", "--isolated", "--no-cache", "--output-format", "json", *args]
+    command = [
+        sys.executable,
+        "-m",
+        "tricklint",
+        "check",
+        ".",
+        "--isolated",
+        "--no-cache",
+        "--output-format",
+        "json",
+        *args,
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=1800)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for the figures of each repository")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed tool's bytecode is kept
     results: list[Mended] = []
     scratch = Path(tempfile.mkdtemp(prefix="fix_corpus"))
     try:

@@ -83,7 +83,11 @@ def warm(paths: list[Path]) -> None:
 
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", MPLBACKEND="Agg", TQDM_DISABLE="1")
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
-    for name in ("torch", "torch._dynamo", *(one for one in LIBRARIES if any(f"import {one}" in t or f"from {one}" in t for t in texts))):
+    for name in (
+        "torch",
+        "torch._dynamo",
+        *(one for one in LIBRARIES if any(f"import {one}" in t or f"from {one}" in t for t in texts)),
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     sys.modules["torch"].set_num_threads(1)
@@ -148,7 +152,9 @@ def _child(script: Path, folder: Path, arguments: Sequence[str], steps: int | No
         os.environ.pop(FIRST, None)
         sys.argv = [str(script), *arguments]
         sys.path.insert(0, str(script.parent))
-        for name in [name for name in sys.modules if name.partition(".")[0] in {p.stem for p in script.parent.iterdir()}]:
+        for name in [
+            name for name in sys.modules if name.partition(".")[0] in {p.stem for p in script.parent.iterdir()}
+        ]:
             del sys.modules[name]
         _make_up_weights()
         job = {"folder": str(folder), "root": str(script.parent), "steps": steps}

@@ -27,7 +27,10 @@ def models() -> dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]]:
     """Name → (model, what makes its input): steps of some milliseconds and more, with few and with many modules."""
 
     def stack(depth: int, width: int) -> nn.Module:
-        layers = [nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(0.1)) for _ in range(depth)]
+        layers = [
+            nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(0.1))
+            for _ in range(depth)
+        ]
         return nn.Sequential(*layers, nn.Linear(width, 10))
 
     block = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
@@ -46,7 +49,9 @@ def models() -> dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]]:
     }
 
 
-def turn(model: nn.Module, optimizer: torch.optim.Optimizer, make: Callable[[], torch.Tensor], watched: bool) -> list[float]:
+def turn(
+    model: nn.Module, optimizer: torch.optim.Optimizer, make: Callable[[], torch.Tensor], watched: bool
+) -> list[float]:
     """The times of all steps but the first."""
     recorder = Recorder(Log(None, None), None, lambda: None) if watched else None
     if recorder is not None:

@@ -1,6 +1,6 @@
 """Handwritten digits with a small ResNet: the training script of `bench/verify_aa.py`, written as such scripts are.
 
-    python bench/digits/train.py --epochs 3
+python bench/digits/train.py --epochs 3
 """
 
 import argparse

@@ -322,6 +322,9 @@ class MissingInit(Rule):
         nn = nn_name(module.file)
         if target is None or statement is None or nn is None:
             return None
+        uses = [following(program, layer) for _, layer in submodules(module) if layer_class(layer) in layers.WEIGHTED]
+        if all(activation is None for activation in uses):
+            return None  # no gain is the right one
         lines = init_lines(program, module, target, nn, [])
         edits = build.insert_after(tree, statement, lines)
         if edits is None:

@@ -225,7 +225,13 @@ def in_pieces(tree: Tree, step: PlainStep, normed: bool) -> Fix | None:
     if normed:
         reason = "batch norm sees the statistics of the pieces, and " + reason
     edits = (*imported, *placed, build.edit_at(tree, start, end, call))
-    return Fix(FixLevel.UNSAFE, "halve the batch on OutOfMemoryError and accumulate weighted gradients", edits, reason, keeps=Keeps(cleared="any"))
+    return Fix(
+        FixLevel.UNSAFE,
+        "halve the batch on OutOfMemoryError and accumulate weighted gradients",
+        edits,
+        reason,
+        keeps=Keeps(cleared="any"),
+    )
 
 
 def lazy_batch(tree: Tree, step: PlainStep) -> Fix | None:
@@ -304,9 +310,7 @@ def mean_loss(program: Program, found: FixedBatch) -> bool:
         if not any(loop.node is found.backward.loops[-1].node for loop in event.loops):
             continue
         given = event.subject.kwargs if isinstance(event.subject, Instance) else event.kwargs
-        if isinstance(event.subject, Instance) and (
-            not event.type or event.subject.args or event.subject.open_kwargs
-        ):
+        if isinstance(event.subject, Instance) and (not event.type or event.subject.args or event.subject.open_kwargs):
             return False
         if "weight" in given or "ignore_index" in given:
             return False
