@@ -81,7 +81,15 @@ from tricklint.libraries.events import Froze, GroupOptionSet, GroupParamsTaken, 
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
 from tricklint.program.backbone import related
-from tricklint.program.decay import DecayedGroup, decayed_groups, has_vectors, param_sets, roots, vectors_of
+from tricklint.program.decay import (
+    DecayedGroup,
+    decayed_groups,
+    foreign_net,
+    has_vectors,
+    param_sets,
+    roots,
+    vectors_of,
+)
 from tricklint.program.idle import idle
 from tricklint.rule import Rule
 from tricklint.source.tree import dotted, walk
@@ -125,7 +133,9 @@ class DecayOnBiasNorm(Rule):
             if idle(program, event):
                 continue
             groups = decayed_groups(optimizer)
-            groups = [group for group in groups if any(has_vectors(root) for root in roots(group.sets))]
+            groups = [
+                group for group in groups if any(has_vectors(root) or foreign_net(program, root) for root in roots(group.sets))
+            ]
             if not groups:
                 continue
             seen.add(at)

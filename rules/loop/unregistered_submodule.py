@@ -89,6 +89,7 @@ from tricklint.interpreter.values import (
     Value,
     members,
 )
+from tricklint.knowledge.layers import DROPOUT
 from tricklint.libraries.events import GroupAdded, OptimizerBuilt, PlainContainer
 from tricklint.libraries.facts import OptimizerFacts, from_library
 from tricklint.libraries.modules import modules_below
@@ -143,7 +144,7 @@ class UnregisteredSubmodule(Rule):
                 if id(layer) not in registered
                 and id(layer) not in optimised
                 and not from_library(layer)
-                and holds_weights(layer)
+                and (holds_weights(layer) or layer.library in DROPOUT)
                 and not given(owner, layer)
             ]
             if not layers:
@@ -151,10 +152,10 @@ class UnregisteredSubmodule(Rule):
             seen.add(id(put.node))
             kind = "ModuleDict" if isinstance(kept, Dict) else "ModuleList"
             plain = "dict" if isinstance(kept, Dict) else "list"
-            message = (
-                f"self.{attribute} is a plain {plain} of layers, which PyTorch does not see: neither moved to a "
-                f"device nor saved nor trained; keep them in an nn.{kind}"
-            )
+            lost = "neither moved to a device nor saved nor trained"
+            if not any(map(holds_weights, layers)):
+                lost = "eval() does not reach them, so they go on dropping units"
+            message = f"self.{attribute} is a plain {plain} of layers, which PyTorch does not see: {lost}; keep them in an nn.{kind}"
             evidence = [
                 program.evidence(layer.file, layer.node, f"a {layer.label} layer is made here") for layer in layers[:2]
             ]

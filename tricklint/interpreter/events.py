@@ -225,6 +225,14 @@ class Iterated(Event):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Picked(Event):
+    """So many of many were taken, by number or at random: `data[i : i + 32]`, `random.sample(memory, 32)`. The subject was
+    given their number as `batch_size`."""
+
+    subject: Instance
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Handled(Event):
     """A `try` statement begins. `names`: the dotted exceptions of each handler, joined with commas."""
 
@@ -245,5 +253,6 @@ class Accumulated(Event):
 
 
 __all__ = [
-    "Accumulated", "Activation", "Building", "Built", "Escaped", "Event", "Handled", "Iterated", "Loop", "Made", "Moment", "Step",
+    "Accumulated", "Activation", "Building", "Built", "Escaped", "Event", "Handled", "Iterated", "Loop", "Made", "Moment", "Picked",
+    "Step",
 ]  # fmt: skip

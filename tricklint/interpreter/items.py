@@ -12,6 +12,7 @@ from tricklint.interpreter.imports import DYNAMIC_LIMIT, ModuleValue, dynamic_me
 from tricklint.interpreter.literals import hashable
 from tricklint.interpreter.machine import Machine, evaluates
 from tricklint.interpreter.narrowing import narrow
+from tricklint.interpreter.picks import pick_of_slice
 from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
@@ -45,6 +46,7 @@ def eval_subscript(m: Machine, node: cst.Subscript) -> Value:
             index = m.eval(at.value)
         elif isinstance(at, cst.Slice):
             sliced = at
+            pick_of_slice(m, at, node)
     else:
         for element in node.slice:
             if isinstance(element.slice, cst.Index):

@@ -135,6 +135,7 @@ class Machine:
         # the function of a generator that a `with` statement opened, and the statement's body, to be run where it yields
         self.at_yield: tuple[cst.CSTNode, Callable[[Value], None]] | None = None
         self.entry = ""
+        self.began = 0  # the place in time of the entry's beginning
         self.covered: set[int] = set()  # ids of function nodes that ran
         self.unbound: dict[int, tuple[Path, str]] = {}  # names that were read where nothing has bound them, by node
         self.fresh: set[int] = set()  # those of them that this entry was the first to run
@@ -253,6 +254,11 @@ class Machine:
         if not isinstance(event, NOISE) and not plain:
             self.fruits += 1
         self.events.append(event)
+
+    def before_training(self, made: Instance) -> bool:
+        """Whether what happens now to an object is there when it is trained: this entry has not begun to, and is not one that
+        follows what no script calls, on an object that a script has made."""
+        return self.entry not in self.training and (self.entry.startswith("run ") or made.seq >= self.began)
 
     def cover(self, func: Func) -> None:
         """A function of the program runs: it need not be followed again for its own sake."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +76,7 @@ class Project:
         self._modules: dict[Path, FileModule | None] = {}
         self._found: dict[tuple[Path, str], Path | None] = {}
         self._frameworks: dict[Path, Path | None] = {}
+        self._listings: dict[Path, dict[str, str]] = {}
         self.broken: dict[Path, str] = {}
 
     def module(self, path: Path) -> FileModule | None:
@@ -187,12 +189,31 @@ class Project:
                 found = self._under(root, parts)
                 if found is not None:
                     return found
-        return None
+        if len(parts) < 2:
+            return None
+        others = (self._in_other_case(root.joinpath(*parts[:-1]), parts[-1]) for root in dict.fromkeys(roots))
+        return next((found for found in others if found is not None and found != importer), None)
+
+    def _in_other_case(self, folder: Path, name: str) -> Path | None:
+        """A file of the folder whose name has other capitals: where the author's disk makes no difference between them, git
+        keeps those that a file had first."""
+        found = self._listing(folder).get(f"{name.lower()}.py")
+        return folder / found if found is not None and found != f"{name}.py" else None
+
+    def _listing(self, folder: Path) -> dict[str, str]:
+        """The names in a folder of the project, by what they are in small letters; none where there is no such folder."""
+        if folder not in self._listings:
+            names = os.listdir(folder) if self.holds(folder) else []
+            self._listings[folder] = {name.lower(): name for name in names}
+        return self._listings[folder]
+
+    def holds(self, folder: Path) -> bool:
+        """Whether a folder is one of the project's."""
+        return any(root == folder or root in folder.parents for root in self.import_roots) and folder.is_dir()
 
     def add_root(self, folder: Path) -> None:
         """Absolute imports are searched in that folder of the project too: the program puts it on `sys.path`."""
-        known = (*self.import_roots, *self._more_roots)
-        if folder not in known and any(root in folder.parents for root in self.import_roots) and folder.is_dir():
+        if folder not in (*self.import_roots, *self._more_roots) and self.holds(folder):
             self._more_roots += (folder,)
             self._found.clear()
 

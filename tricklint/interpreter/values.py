@@ -26,7 +26,8 @@ class Value:
     """Base of everything the interpreter passes around."""
 
     __slots__ = ()
-    crowd = False  # of many such values one is like the other: a union keeps only a few
+    crowd = False  # of many such values one is like the other: a union keeps only a few of what one module made
+    made_by = 0  # of a crowd, the id of the module that made it
     silent = False  # rules ask nothing of it when it is what a function returns
 
     def preds_of_name(self) -> list[Pred] | None:
@@ -57,6 +58,16 @@ class Share(Unknown):
     def __init__(self, base: Const) -> None:
         super().__init__()
         self.base = base
+
+
+class Strided(Unknown):
+    """A number out of `range(start, stop, step)`, whatever the start."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, step: Value) -> None:
+        super().__init__()
+        self.step = step
 
 
 class Widened(Unknown):
@@ -112,13 +123,6 @@ def derived(value: Any, *operands: Value | None) -> Const:
     default = any(each.default for each in known)
     place = next((each.place for each in known if each.place is not None), None)
     return Const(value, default, place, not default and any(each.given for each in known))
-
-
-def given(value: Value) -> Value:
-    """The value where a literal hands it over."""
-    if isinstance(value, Const) and not value.default and value.place is None:
-        return Const(value.value, given=True)
-    return value
 
 
 NONE = Const(None)
@@ -441,6 +445,15 @@ def _holds(value: Value) -> bool:
     return isinstance(value, (Sequence, Dict, Union))
 
 
+def given(value: Value) -> Value:
+    """The value where a literal hands it over, also a pair of a key and what stands under it."""
+    if isinstance(value, Const) and not value.default and value.place is None:
+        return Const(value.value, given=True)
+    if type(value) is Sequence and value.kind == "tuple" and any(isinstance(each, Const) for each in value.items):
+        return Sequence("tuple", tuple(map(given, value.items)), value.open, value.node, value.file)
+    return value
+
+
 def bounded(items: tuple[Value, ...]) -> tuple[Value, ...]:
     """The items of one container as far as they are followed: no more than can be walked through again and again."""
     items = items[:MAX_ITEMS]
@@ -539,15 +552,15 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
     if type(first) is not Union and all(other is first for other in others):
         return first
     kept: dict[object, Value] = {}
-    crowd = 0
+    crowd: dict[int, int] = {}
     for value in (first, *others):
         for member in members(value):
             key = _key(member)
             if key in kept:
                 continue
             if member.crowd:
-                crowd += 1
-                if crowd > MAX_CROWD:
+                alike = crowd[member.made_by] = crowd.get(member.made_by, 0) + 1
+                if alike > MAX_CROWD:
                     continue
             kept[key] = member
     if len(kept) > 1 and type(kept.get(Unknown)) is Widened:

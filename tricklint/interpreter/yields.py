@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tricklint.interpreter import behaviour
-from tricklint.interpreter.events import Handled, Iterated
+from tricklint.interpreter.events import Handled, Iterated, Picked
 from tricklint.interpreter.values import (
     UNKNOWN,
     Const,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LONG = 200_000  # steps of a whole program, from which on this saves time that somebody would notice
 ENDLESS = 1_000_000  # steps, from which on calls are followed less deep
 ENOUGH = 12  # runs
-NOISE = (Iterated, Handled)  # events that say nothing by themselves
+NOISE = (Iterated, Handled, Picked)  # events that say nothing by themselves
 
 
 class Yield:

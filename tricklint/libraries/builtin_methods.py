@@ -30,12 +30,19 @@ from tricklint.interpreter.values import (
 )
 
 
+def _tell_of(m: Machine, into: Sequence, name: str, added: Value, node: cst.CSTNode) -> None:
+    """What is added to a list, or the first that it holds, may be worth an event."""
+    for member in members(added):
+        held = [inner for item in member.items for inner in members(item)] if isinstance(member, Sequence) else []
+        for each in (member, *held):
+            if behaviour.of(each).added(m, each, into, name, into, added, node):
+                return
+
+
 def sequence_method(m: Machine, value: Sequence, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if name in ("append", "add", "insert", "appendleft"):
         added = args.positional[-1] if args.positional else UNKNOWN
-        for member in members(added):
-            if behaviour.of(member).added(m, member, value, name, value, added, node):
-                break
+        _tell_of(m, value, name, added, node)
         added = narrowed_here(m, added)
         added = behaviour.of(added).starred(m, added) or added
         put_in(m, value, added)
@@ -46,6 +53,8 @@ def sequence_method(m: Machine, value: Sequence, name: str, args: CallArgs, node
         return NONE
     if name in ("extend", "update", "__iadd__"):
         if args.positional:
+            if name == "extend":
+                _tell_of(m, value, name, args.positional[0], node)
             extend(m, value, args.positional[0])
         return NONE
     if name in ("copy",):

@@ -8,7 +8,7 @@ import libcst as cst
 
 from tricklint.interpreter import behaviour
 from tricklint.interpreter.attributes import get_attribute, set_attribute
-from tricklint.interpreter.behaviour import function
+from tricklint.interpreter.behaviour import Behaviour, behaves, function
 from tricklint.interpreter.binding import spread
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.folding import folded
@@ -31,6 +31,7 @@ from tricklint.interpreter.values import (
     Ref,
     Sequence,
     Share,
+    Strided,
     Test,
     Union,
     Unknown,
@@ -438,6 +439,12 @@ def make_range(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Valu
     made = plain(m, "builtins.range", args, node)
     made.kind = "range"
     return made
+
+
+@behaves("range")
+class Range(Behaviour):
+    def element(self, m: Machine, value: Instance, node: cst.CSTNode) -> Value | None:
+        return Strided(value.args[2]) if len(value.args) == 3 else None
 
 
 function("builtins.list", "builtins.sorted", "builtins.reversed")(make_list("list"))

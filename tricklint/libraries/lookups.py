@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePath
+
 import libcst as cst
 
 from tricklint.interpreter.arguments import arguments
@@ -10,7 +12,7 @@ from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.imports import ModuleValue, import_module
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.values import NONE, UNKNOWN, Const, Ref, Sequence, Unknown, Value, first
-from tricklint.libraries.paths import path_text, places
+from tricklint.libraries.paths import path_pattern, path_text, places
 from tricklint.source.tree import walk
 
 LONGEST = 300  # characters of an expression in a string
@@ -56,6 +58,19 @@ def more_folders(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Va
     given = first(args.positional[-1]) if args.positional else None
     for value in given.items if isinstance(given, Sequence) else args.positional[-1:]:
         text = path_text(value)
-        for folder in places(m, text) if text is not None else ():
+        known = places(m, text) if text is not None else []
+        for folder in known if any(m.project.holds(each) for each in known) else _as_checked_out(m, path_pattern(value) or ""):
             m.project.add_root(folder)
     return NONE
+
+
+def _as_checked_out(m: Machine, text: str) -> list[Path]:
+    """Where a folder outside the project lies in this checkout of it: `/home/me/detector/src` is its `src`, and so is the
+    end of a path whose beginning is not known."""
+    known = PurePath(text.rpartition("*")[2].strip("/")).parts
+    parts = known if "*" in text else known[1:]  # somewhere in front of it stands where the checkout lies
+    for start in range(len(parts)):
+        found = [each for each in places(m, str(PurePath(*parts[start:]))) if m.project.holds(each)]
+        if found:
+            return found[:1]
+    return []

@@ -52,6 +52,10 @@ class Tensor(Value):
         self.attrs = attrs
         self.result: Value | None = None  # for op "call": what the module's forward returned
 
+    @property
+    def made_by(self) -> int:  # type: ignore[override]
+        return id(self.module) if self.op == "call" else 0
+
     def __repr__(self) -> str:
         return f"Tensor({self.op}{', ' + self.module.label if self.module else ''})"
 

@@ -45,7 +45,7 @@ def initialise(m: Machine, subject: Value, scheme: str, args: Iterable[Value], n
     if source is not None:
         for root in roots_of(subject):
             m.emit(WeightsLoaded(m.now(node), root, source))
-            if m.entry not in m.training:
+            if m.before_training(root):
                 root.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
     if isinstance(subject, ParamSet):
         subject = subject.narrowed(*path_preds(m))

@@ -185,7 +185,7 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
         if any(isinstance(member, Instance) and member.kind == "state_dict" for member in members(weights)) and source:
             strict = FALSE  # its own weights stand where the checkpoint has none
         m.emit(WeightsLoaded(m.now(node), module, source or weights, strict))
-        if source is not None and m.entry not in m.training:
+        if source is not None and m.before_training(module):
             module.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
         return UNKNOWN
     if name in ("add_module", "register_module"):

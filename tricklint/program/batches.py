@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.events import Built, Event, Handled, Made
+from tricklint.interpreter.events import Built, Event, Handled, Made, Picked, Step
 from tricklint.interpreter.values import (
     Class,
     Const,
@@ -63,7 +63,7 @@ def fixed_batches(program: Program) -> list[FixedBatch]:
 
 def _in_loops(program: Program) -> Iterator[FixedBatch]:
     """Loops that the program runs itself."""
-    made_at = {id(event.subject): event for event in program.events(LoaderBuilt, Made, Built)}
+    made_at = {id(event.subject): event for event in program.events(LoaderBuilt, Made, Built, Picked)}
     guarded = [event for event in program.events(Handled) if _broad(event)]
     coping: dict[FileModule, bool] = {}
     for back in program.events(Backward):
@@ -94,7 +94,7 @@ def _in_loops(program: Program) -> Iterator[FixedBatch]:
             }
             for each in involved:
                 if each not in coping:
-                    coping[each] = speaks(each, _COPES)
+                    coping[each] = _copes(each)
             if any(coping[each] for each in involved) or not on_cuda(program, back, involved):
                 continue
             if _accumulates(program, back):
@@ -111,11 +111,11 @@ def _in_frameworks(program: Program) -> Iterator[FixedBatch]:
         made = made_at.get(id(source))
         size = fixed_size(size_given(source))
         node, file = (made.node, made.file) if made is not None else (source.node, source.file)
-        if size is None or node is None or file is None or not runs_on_cuda(event):
+        if size is None or node is None or file is None or not runs_on_cuda(program, event):
             continue
         script, at = _in_script(file, node, made.calls if made is not None else (), event)
         files = {script, file, event.file, *(func.file for func in event.stack)}
-        if not any(speaks(each, _COPES) for each in files):
+        if not any(_copes(each) for each in files):
             yield FixedBatch(script, at, size, source, file, node, event)
 
 
@@ -129,7 +129,8 @@ def _sources_behind(program: Program, back: Event) -> list[Source]:
     if found:
         return found
     loaders = [event for event in program.events(LoaderBuilt) if event.entry == back.entry and event.seq < back.seq]
-    return [event.subject for event in loaders if _for_training(event)] or list(_own_sources(program, back))
+    found += [event.subject for event in loaders if _for_training(event)] or _own_sources(program, back)
+    return found if found or loaders else [*_picks(program, back)]
 
 
 def _is_loader(source: Source) -> bool:
@@ -148,6 +149,41 @@ def _own_sources(program: Program, back: Event) -> Iterator[Instance]:
             continue
         if any(tensor.file is cls.file and contains(cls.node, tensor.node, cls.file) for tensor in origins if tensor.node):
             yield event.subject
+
+
+def _picks(program: Program, back: Event) -> Iterator[Instance]:
+    """What the program itself takes out of its data in the round of a loop that a backward pass ends: first what is taken
+    in no loop of its own."""
+    rounds = {loop.serial for loop in back.loops}
+    found = []
+    for event in program.events(Picked):
+        own = [loop for loop in event.loops if loop.serial not in rounds]
+        if event.entry == back.entry and len(own) < len(event.loops):
+            found.append((len(own), event.seq, event.subject))
+    yield from (subject for _, _, subject in sorted(found, key=lambda each: each[:2]))
+
+
+def _copes(file: FileModule) -> bool:
+    """Whether the code of a file speaks of what copes with a full device, and does not say in the same breath that it is
+    off: `accumulate_grad_batches=1`."""
+    if not _COPES.search(file.tree.text):
+        return False
+    off: set[int] = set()
+    named: set[str] = set()
+    for node in walk(file.tree.module):
+        if isinstance(node, cst.Arg) and node.keyword is not None and _is_off(node.value):
+            off.add(id(node.keyword))
+        elif isinstance(node, cst.Assign) and len(node.targets) == 1 and _is_off(node.value):
+            named.update([node.targets[0].target.value] if isinstance(node.targets[0].target, cst.Name) else ())
+    if named:
+        off.update(id(node) for node in walk(file.tree.module) if isinstance(node, cst.Name) and node.value in named)
+    return speaks(file, _COPES, off)
+
+
+def _is_off(value: cst.BaseExpression) -> bool:
+    return (isinstance(value, cst.Integer) and value.value == "1") or (
+        isinstance(value, cst.Name) and value.value in ("None", "False")
+    )
 
 
 def _handed_over(source: Source) -> bool:
@@ -214,18 +250,18 @@ def _guarded(back: Event, handlers: list[Handled]) -> bool:
 
 
 def _accumulates(program: Program, back: Event) -> bool:
-    """Every optimizer step of the loop waits for a number of batches."""
+    """Every optimizer step of the loop waits for a number of batches, which the backward pass does not."""
     known = _steps_in(program).get((id(back.loops[-1].node), back.entry))
-    return known is not None and known.wait
+    return known is not None and all(conditions - set(back.path) for conditions in known.waits)
 
 
 @dataclass
 class _Steps:
-    """The optimizer steps of one loop in one entry: the files of their optimizers, and whether all wait for a number of
-    batches."""
+    """The optimizer steps of one loop in one entry: the files of their optimizers, and for each step the conditions above
+    it that count."""
 
     made: set[FileModule] = field(default_factory=set)
-    wait: bool = True
+    waits: list[set[Step]] = field(default_factory=list)
 
 
 def _steps_in(program: Program) -> dict[tuple[int, str], _Steps]:
@@ -234,10 +270,10 @@ def _steps_in(program: Program) -> dict[tuple[int, str], _Steps]:
     def work_out() -> dict[tuple[int, str], _Steps]:
         found: dict[tuple[int, str], _Steps] = defaultdict(_Steps)
         for step in program.events(Stepped):
-            waits = any(_counts(each.node) for each in step.path)
+            waits = {each for each in step.path if _counts(each.node)}
             for loop in step.loops:
                 known = found[id(loop.node), step.entry]
-                known.wait = known.wait and waits
+                known.waits.append(waits)
                 if isinstance(step.subject, Instance) and step.subject.file is not None:
                     known.made.add(step.subject.file)
         return dict(found)

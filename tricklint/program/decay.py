@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tricklint.interpreter.values import (
     Class,
@@ -18,10 +19,15 @@ from tricklint.interpreter.values import (
     number,
 )
 from tricklint.knowledge import layers
+from tricklint.libraries.events import LossComputed
 from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts, from_library
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.program.loops import flow
 from tricklint.program.slots import Slot, picks, slots
+
+if TYPE_CHECKING:
+    from tricklint.program.program import Program
 
 # Words in parameter names that speak of biases and norms, as no-decay lists spell them
 _VECTOR_WORDS = ("bias", "norm", "bn", "ln", "gain", "beta", "gamma", "scale", "gn")
@@ -286,6 +292,26 @@ def has_vectors(module: Instance) -> bool | None:
     if foreign and not held:
         return True  # an optimizer takes no empty list: what another library made holds the parameters
     return None if unknown or foreign else False
+
+
+def foreign_net(program: Program, module: Instance) -> bool:
+    """Whether a module of a library that nothing is known of is a net: a loss is computed of what it gives. (A loss with
+    weights of its own gives the loss itself.) A net without a bias or a norm would be a rarity."""
+    if not module.fact(ModuleFacts).guessed or isinstance(module.cls, Class) or module.fact(ModuleFacts).peft:
+        return False
+
+    def judged() -> set[int]:
+        found: set[int] = set()
+        left = [value for event in program.events(LossComputed) for value in event.inputs]
+        while left:
+            for at in flow(left.pop()):
+                if at.op == "call" and at.module is not None and id(at.module) not in found:
+                    found.add(id(at.module))
+                    left += [at.result] if at.result is not None else []  # what it calls itself
+        return found
+
+    found: set[int] = program.remember("modules whose output is judged", judged)
+    return id(module) in found
 
 
 def vectors_of(models: list[Instance]) -> str:

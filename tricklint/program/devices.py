@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from tricklint.interpreter.events import Event
-from tricklint.interpreter.values import Const, Instance, Ref, Sequence, Value, first, members
+from tricklint.interpreter.events import Building, Built, Event
+from tricklint.interpreter.values import Class, Const, Instance, Ref, Sequence, Value, first, members
 from tricklint.libraries.events import Moved, TrainsOver
 from tricklint.program.loops import flow
+from tricklint.program.requirements import at_least
 from tricklint.program.words import speaks
 from tricklint.source.tree import dotted, walk
 
@@ -32,7 +34,22 @@ def on_cuda(program: Program, back: Event, involved: Iterable[FileModule]) -> bo
     if devices == {False}:
         return False
     files = list(involved)
-    return any(speaks_of_cuda(file) for file in files) or _settings_name_cuda(program, files)
+    made = _made_in(program, back.entry)
+    return any(speaks_of_cuda(file, made) for file in files) or _settings_name_cuda(program, files)
+
+
+def _made_in(program: Program, entry: str) -> set[int]:
+    """The ids of the nodes of all classes of which an entry makes an object, and of their bases."""
+
+    def work_out() -> dict[str, set[int]]:
+        found: dict[str, set[int]] = defaultdict(set)
+        for event in program.events(Building, Built):
+            if isinstance(event.subject, Instance) and isinstance(event.subject.cls, Class):
+                found[event.entry].update(id(each.node) for each in event.subject.cls.mro() if isinstance(each, Class))
+        return found
+
+    by_entry: dict[str, set[int]] = program.remember("classes by entry", work_out)
+    return by_entry.get(entry, set())
 
 
 def _devices(program: Program, back: Event) -> Iterator[bool | None]:
@@ -67,11 +84,12 @@ def _is_cuda(device: Value) -> bool | None:
     return True if isinstance(device, Ref) and device.name.startswith("torch.accelerator") else None
 
 
-def speaks_of_cuda(file: FileModule) -> bool:
-    return _uses_cuda(file) or ("torch.accelerator" in file.tree.text and _uses_accelerator(file))
+def speaks_of_cuda(file: FileModule, made: Container[int]) -> bool:
+    """Whether the code of a file says so, but for the methods of classes of which no object is `made` (their nodes' ids)."""
+    return _uses_cuda(file, made) or ("torch.accelerator" in file.tree.text and _uses_accelerator(file))
 
 
-def _uses_cuda(file: FileModule) -> bool:
+def _uses_cuda(file: FileModule, made: Container[int]) -> bool:
     """Whether a name or a string of the code says CUDA; an import of it alone is no use of it."""
     if not _NAMES.search(file.tree.text):
         return False
@@ -83,12 +101,24 @@ def _uses_cuda(file: FileModule) -> bool:
         if _NAMES.search(file.tree.code(node)) and not isinstance(node.names, cst.ImportStar)
         for alias in node.names
     }
-    if speaks(file, _NAMES, imported):
+    if speaks(file, _NAMES, imported | _idle(file, made)):
         return True
     return bool(bound) and any(
         isinstance(node, cst.Name) and node.value in bound and id(node) not in imported
         for node in walk(file.tree.module)
     )
+
+
+def _idle(file: FileModule, made: Container[int]) -> set[int]:
+    """The ids of all that stands in methods that nobody can call, as no object has them."""
+    return {
+        id(part)
+        for each in walk(file.tree.module)
+        if isinstance(each, cst.ClassDef) and id(each) not in made
+        for method in each.body.body
+        if isinstance(method, cst.FunctionDef) and not method.decorators
+        for part in walk(method)
+    }
 
 
 def _uses_accelerator(file: FileModule) -> bool:
@@ -118,7 +148,7 @@ _BY_THEMSELVES = frozenset(("transformers", "fastai", "composer"))
 _OF_THE_CPU = ("use_cpu", "no_cuda", "cpu")
 
 
-def runs_on_cuda(event: TrainsOver) -> bool:
+def runs_on_cuda(program: Program, event: TrainsOver) -> bool:
     """Whether a framework's loop runs on an accelerator, by what its trainer (and the arguments of that) were told."""
     given = {**event.options, **(event.trainer.kwargs if event.trainer is not None else {})}
     if any(_true(given.get(name)) for name in _OF_THE_CPU):
@@ -126,12 +156,14 @@ def runs_on_cuda(event: TrainsOver) -> bool:
     for name in ("accelerator", "device", "devices", "gpus"):
         if name in given and (verdict := _chosen(name, given[name])) is not None:
             return verdict
-    return event.framework in _BY_THEMSELVES or (event.framework == "lightning" and _of_lightning_2(event.trainer))
+    if event.framework != "lightning":
+        return event.framework in _BY_THEMSELVES
+    return _of_lightning_2(event.trainer) or at_least(program, "pytorch-lightning", 2)
 
 
 def _of_lightning_2(trainer: Instance | None) -> bool:
     """The trainer comes from the package `lightning`, which exists since version 2: by default it takes what there is. That
-    of `pytorch_lightning` may be older, and keep to the CPU."""
+    of `pytorch_lightning` may be older, and keep to the CPU, unless the project asks for that version."""
     if trainer is None or trainer.file is None:
         return False
     for node in walk(trainer.file.tree.module):
@@ -161,9 +193,10 @@ def _chosen(name: str, value: Value) -> bool | None:
         return is_cuda(value)
     if name == "devices":  # how many, of what: only a list of numbers names cards
         return True if isinstance(at, Sequence) and at.items else None
-    if isinstance(at, Const):
-        return bool(at.value)
+    verdicts = {bool(each.value) for each in members(value) if isinstance(each, Const)}
+    if verdicts:
+        return True in verdicts
     return True if isinstance(at, Sequence) and at.items else None
 
 
-__all__ = ["is_cuda", "on_cuda", "runs_on_cuda", "speaks_of_cuda"]
+__all__ = ["is_cuda", "on_cuda", "runs_on_cuda"]

@@ -116,6 +116,11 @@ def _never_called(event: Event) -> bool:
     return "torch.nn.Module" in owner.libraries()
 
 
+def _on_import(event: Event) -> bool:
+    """In the code of a module that a script imports: the first that does so runs it for all."""
+    return not event.stack and not event.entry.endswith(str(event.file.path))
+
+
 class Initialisation:
     """Answers, for one program, which init events reach a layer."""
 
@@ -193,9 +198,16 @@ class Initialisation:
         over = any(id(root) in held or root.cls is cls for root in roots_of(subject))
         return over and all(may_hold(pred, layer, "weight") for pred in subject.preds)
 
-    def loaded(self, layer: Instance) -> bool:
-        """Whether a checkpoint is loaded into a module that holds the layer before it is trained."""
-        return any(self._loads_surely(event, layer) for holder in self.holders(layer) for event in self._loads.get(id(holder), ()))
+    def loaded(self, layer: Instance, entry: str | None = None) -> bool:
+        """Whether a checkpoint is loaded into a module that holds the layer before it is trained. `entry`: the one that
+        trains it, to which it is nothing what another script, or a method that this one never calls, does to a model that
+        both import."""
+        return any(
+            self._loads_surely(event, layer)
+            for holder in self.holders(layer)
+            for event in self._loads.get(id(holder), ())
+            if entry is None or event.entry == entry or _on_import(event)
+        )
 
     @cached_property
     def _loads(self) -> dict[int, list[WeightsLoaded]]:

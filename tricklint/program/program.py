@@ -107,6 +107,7 @@ class Program:
         at = self.interpreter
         at.spent += at.steps
         at.steps, at.entry, at.budget, at.calls_of, at.fresh, at.built_before = 0, name, budget, {}, set(), {}
+        at.began = at.seq
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
         at.mixed = at.ruled_out = 0
         try:

@@ -138,13 +138,13 @@ def _unreached(
 ) -> Unreached | None:
     if model.fact(ModuleFacts).loss_class or init.too_late(event) or init.only_tested(model, event):
         return None
-    if init.loaded(model) and not init.too_late(event):
+    if init.loaded(model, event.entry) and not init.too_late(event):
         return None  # it goes on from a checkpoint
     by_owner = owners(program, begins, model)
-    fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer)]
+    fresh = [layer for owner in by_owner for layer in owner.layers if not init.loaded(layer, event.entry)]
     # parts of it come from a model that was loaded
-    around_loaded = any(init.loaded(layer) for _, layer in _weight_layers(model, (), set())) or any(
-        init.loaded(child.owner) for _, child in submodules(model) if child.owner is not child
+    around_loaded = any(init.loaded(layer, event.entry) for _, layer in _weight_layers(model, (), set())) or any(
+        init.loaded(child.owner, event.entry) for _, child in submodules(model) if child.owner is not child
     )
     if not fresh or _is_head(program, model, fresh, event, around_loaded):
         return None
@@ -156,7 +156,7 @@ def _unreached(
     for same in by_class.values():
         every = [layer for owner in same for layer in owner.layers]
         kinds: list[str] = []
-        if not _speaks_for_itself(same[0].module) or init.escapes(every[0], harmless) or init.loaded(every[0]):
+        if not _speaks_for_itself(same[0].module) or init.escapes(every[0], harmless) or init.loaded(every[0], event.entry):
             continue
         if init.reaches_any(every):
             kinds = missed_kinds(program, init, every)
