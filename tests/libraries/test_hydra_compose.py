@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tricklint.interpreter.machine import Frame, Machine
+from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import Const, Namespace, Sequence
 from tricklint.libraries.hydra_compose import Composer
 from tricklint.libraries.omegaconf import finished
@@ -82,14 +84,24 @@ def plain(value: Any) -> Any:
     return value.value
 
 
-def composed(folder: Path, overrides: list[str]) -> Any:
+def compositions(folder: Path) -> list[Any]:
+    """What main is followed with, one for every option that may be picked."""
+    machine, module = machine_in(folder)
+    with machine.inside(Frame(None, module, module.names, (), 0)):
+        every = Composer(machine, folder / "conf", module.tree.module).compositions("config")
+        return [plain(finished(machine, each)) for each in every]
+
+
+def machine_in(folder: Path) -> tuple[Machine, FileModule]:
     script = folder / "train.py"
     program = Program({script: Source.from_text(script, "x = 1\n")}, [script], [folder], lambda path: None)
-    machine = program.interpreter
     module = program.project.module(script)
     assert module is not None
-    from tricklint.interpreter.machine import Frame
+    return program.interpreter, module
 
+
+def composed(folder: Path, overrides: list[str]) -> Any:
+    machine, module = machine_in(folder)
     with machine.inside(Frame(None, module, module.names, (), 0)):
         raw = Composer(machine, folder / "conf", module.tree.module).config("config", overrides)
         assert raw is not None
@@ -120,3 +132,51 @@ def test_overrides_of_compose(tmp_path: Path) -> None:
     with hydra.initialize_config_dir(version_base=None, config_dir=str(tmp_path / "conf")):
         wanted = omegaconf.OmegaConf.to_container(hydra.compose("config", overrides), resolve=True)
     assert composed(tmp_path, overrides) == wanted
+
+
+PICKS: dict[str, tuple[dict[str, str], list[Any]]] = {
+    "one of two": (
+        {"config": "defaults: [{model: '???'}]\n", "model/a": "width: 1\n", "model/b": "width: 2\n"},
+        [{"model": {"width": 1}}, {"model": {"width": 2}}],
+    ),
+    "an option that is not there": (
+        {"config": "defaults: [{model: mnist}, _self_]\nlr: 1\n", "model/a": "width: 1\n"},
+        [{"model": {"width": 1}, "lr": 1}],
+    ),
+    "those of one name go together": (
+        {
+            "config": "defaults: [{data: '???'}, {model: '???'}]\n",
+            "data/a": "size: 1\n",
+            "data/c": "size: 3\n",
+            "model/b": "width: 2\n",
+            "model/c": "width: 3\n",
+        },
+        [
+            {"data": {"size": 3}, "model": {"width": 3}},
+            {"data": {"size": 1}, "model": {"width": 2}},
+        ],
+    ),
+    "no more than four": (
+        {"config": "defaults: [{model: '???'}]\n", **{f"model/{name}": f"name: {name}\n" for name in "abcdefg"}},
+        [{"model": {"name": name}} for name in "abcd"],
+    ),
+    "none, and optional": (
+        {
+            "config": "defaults: [{model: null}, {optional local: none}, _self_]\nlr: 1\n",
+            "model/a": "x: 1\n",
+            "local/b": "x: 1\n",
+        },
+        [{"lr": 1}],
+    ),
+    "no such group": ({"config": "defaults: [{model: '???'}, _self_]\nlr: 1\n"}, [{"lr": 1}]),
+}
+
+
+@pytest.mark.parametrize("name", PICKS)
+def test_options_that_have_to_be_picked(name: str, tmp_path: Path) -> None:
+    files, wanted = PICKS[name]
+    for path, text in files.items():
+        file = tmp_path / "conf" / f"{path}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert compositions(tmp_path) == wanted

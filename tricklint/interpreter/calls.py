@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import libcst as cst
 
 from tricklint.interpreter import behaviour
@@ -10,14 +12,15 @@ from tricklint.interpreter.attributes import super_value
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.classes import instantiate
 from tricklint.interpreter.contexts import enter
-from tricklint.interpreter.events import Escaped
-from tricklint.interpreter.machine import Frame, Machine, evaluates, performs
+from tricklint.interpreter.events import Escaped, Step
+from tricklint.interpreter.machine import FALL, Frame, Machine, evaluates, performs
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
     Bound,
     CallFacts,
+    Choice,
     Class,
     Const,
     Func,
@@ -147,8 +150,23 @@ def invoke(m: Machine, func: Func, self_value: Value | None, args: CallArgs, nod
 
 def follow(m: Machine, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:
     """Run a function's body on these arguments."""
-
     names = bind_arguments(m, func, self_value, args)
+    chosen = next(((name, value) for name, value in names.items() if isinstance(value, Choice)), None)
+    if chosen is None:
+        return run_function(m, func, self_value, names, node)
+    name, choice = chosen
+    given: list[Value] = []
+
+    def run(value: Value) -> int:
+        given.append(run_function(m, func, self_value, {**names, name: value}, node))
+        return FALL
+
+    m.seq += 1
+    m.fork([(partial(run, value), Step(func.node, None, None, m.seq)) for value in choice.values], False)
+    return join(*given)
+
+
+def run_function(m: Machine, func: Func, self_value: Value | None, names: dict[str, Value], node: cst.CSTNode) -> Value:
     frame = Frame(func, func.file, names, func.closure, len(m.path))
     frame.self = self_value
     frame.call = (m.file, node)

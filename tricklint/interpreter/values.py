@@ -408,6 +408,15 @@ class Test(Value):
     pred: Pred
 
 
+class Choice(Value):
+    """A parameter's value that whoever runs the program picks: the function is followed once with each."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: tuple[Value, ...]) -> None:
+        self.values = values
+
+
 class Union(Value):
     """One of several values. With `sure`, the first is the one of the default path; else any may be."""
 

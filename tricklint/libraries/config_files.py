@@ -11,7 +11,18 @@ from tricklint.interpreter.behaviour import Behaviour, behaves, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
-from tricklint.interpreter.values import UNKNOWN, Const, Dict, Instance, Namespace, Place, Sequence, Value, first
+from tricklint.interpreter.values import (
+    UNKNOWN,
+    Const,
+    Dict,
+    Instance,
+    Namespace,
+    Place,
+    Sequence,
+    Unknown,
+    Value,
+    first,
+)
 from tricklint.libraries.paths import data_at
 from tricklint.source.data import DataError, parse_data
 
@@ -19,9 +30,16 @@ if TYPE_CHECKING:
     from tricklint.source.data import Datum
 
 
-def value_of(
-    m: Machine, datum: Datum, path: Path | None, node: cst.CSTNode | None, attributes: bool = False
-) -> Value:
+class ToBeGiven(Unknown):
+    """`???` in a configuration: whoever runs the program has to give it."""
+
+    __slots__ = ()
+
+
+TO_BE_GIVEN = ToBeGiven()
+
+
+def value_of(m: Machine, datum: Datum, path: Path | None, node: cst.CSTNode | None, attributes: bool = False) -> Value:
     """Data as values of the program. `attributes`: as OmegaConf reads it, with attributes for keys and `1e-4` a number."""
     held = datum.value
     if isinstance(held, dict):
@@ -32,8 +50,8 @@ def value_of(
         items = tuple(value_of(m, each, path, node, attributes) for each in held)
         return Sequence("list", items, False, node, m.file)
     if attributes and isinstance(held, str):
-        if held == "???":  # to be given by whoever runs it
-            return UNKNOWN
+        if held == "???":
+            return TO_BE_GIVEN
         held = _number(datum.plain, held)
     return Const(held, True, Place(path, datum.row, datum.column) if path is not None else None)
 

@@ -15,6 +15,7 @@ from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
+    Choice,
     Class,
     Const,
     Dict,
@@ -49,7 +50,10 @@ def composed_config(m: Machine, func: Func) -> dict[str, Value]:
             folder = func.file.path.parent / path if path is not None else None
             if name is None:
                 return {}
-            return {func.node.params.params[0].name.value: composed(m, folder, name, [], func.node)}
+            made = Composer(m, folder, func.node).compositions(name.removesuffix(".yaml"))
+            configs = tuple(finished(m, each) for each in made)
+            config = configs[0] if len(configs) == 1 else Choice(configs) if configs else UNKNOWN
+            return {func.node.params.params[0].name.value: config}
     return {}
 
 

@@ -18,12 +18,13 @@ from tricklint.interpreter.values import (
     Value,
     first,
 )
-from tricklint.libraries.config_files import value_of
+from tricklint.libraries.config_files import ToBeGiven, value_of
 from tricklint.libraries.configs import merge_into
 from tricklint.libraries.omegaconf import written
 from tricklint.source.data import DataError, parse_data
 
 MAX_CONFIGS = 200  # that one configuration may be composed of
+MAX_PICKS = 4  # compositions, where the defaults leave it to whoever runs the program
 _PACKAGE = re.compile(rb"^#\s*@package\s+(\S+)", re.MULTILINE)
 
 
@@ -54,6 +55,8 @@ class Composer:
         self.chosen: dict[str, Value] = {}  # by group, with its package where one is named: what overrides it
         self.choices: dict[str, str] = {}  # by group: the option taken, for `${group}` in a later entry
         self.loaded: dict[str, tuple[Namespace, str | None] | None] = {}
+        self.picked = ""  # the option that whoever runs the program picks, of every group that has it
+        self.unpicked: dict[str, list[str]] = {}  # the options of the groups that have to be picked from
 
     def config(self, name: str, overrides: list[str]) -> Namespace | None:
         """The configuration of that name, as it is written; None when there is none."""
@@ -81,6 +84,28 @@ class Composer:
             self.place(made, key, self.scalar(text))
         made.fields.pop("hydra", None)
         return made
+
+    def compositions(self, name: str) -> list[Namespace]:
+        """The configuration of that name. Where the defaults name no option that exists (`???`, or one that is not there),
+        one for every option that may be picked; of several such groups those of one name go together."""
+        made = self.config(name, [])
+        if made is None or not any(self.unpicked.values()):
+            return [made] if made is not None else []
+        options = [option for group in self.unpicked.values() for option in group]
+        shared = sorted(dict.fromkeys(options), key=lambda option: -options.count(option))
+        groups = [group for group in self.unpicked.values() if group]
+        found: dict[tuple[str, ...], Namespace] = {}
+        for option in shared:
+            taken = tuple(option if option in group else group[0] for group in groups)
+            if taken in found or len(found) == MAX_PICKS:
+                continue
+            self.picked = option
+            self.chosen.clear()
+            self.choices.clear()
+            made = self.config(name, [])
+            if made is not None:
+                found[taken] = made
+        return list(found.values())
 
     # -- the tree ------------------------------------------------------------------------------------------------------
 
@@ -126,12 +151,15 @@ class Composer:
             self.chosen.setdefault(label, value)
             return []
         parts: list[Part] = []
-        for option in self.options(self.chosen.get(label, value)):
+        wanted = self.chosen.get(label, value)
+        options = self.options(wanted)
+        if "optional" not in words[:-1] and not self.given(wanted, options, group):
+            options = self.pick(label, group)
+        for option in options:
             if option is None:
                 continue
             self.choices[group] = option
-            path = option[1:] if option.startswith("/") else f"{group}/{option}"
-            path = path.removesuffix(".yaml").removesuffix(".yml")
+            path = file_of(group, option)
             target = self.package_of(path, where, package, f"{name}/{option}")
             below = self.tree(path, target)
             parts += below
@@ -144,7 +172,27 @@ class Composer:
         if not isinstance(at, Const) or not isinstance(at.value, str):
             return []
         text = re.sub(r"\$\{([\w/]+)\}", lambda found: self.choices.get(found[1], found[0]), at.value)
-        return [None if "${" in text or text == "???" else text]
+        return [None if "${" in text else text]
+
+    def given(self, value: Value, options: list[str | None], group: str) -> bool:
+        """Whether the defaults name options that there are, or none on purpose, or what is not known."""
+        if isinstance(first(value), ToBeGiven):
+            return False
+        return not options or any(option is None or self.load(file_of(group, option)) is not None for option in options)
+
+    def pick(self, label: str, group: str) -> list[str | None]:
+        """The option of a group that has to be picked from."""
+        if label not in self.unpicked:
+            self.unpicked[label] = self.options_of(group)
+        every = self.unpicked[label]
+        return [self.picked if self.picked in every else every[0]] if every else []
+
+    def options_of(self, group: str) -> list[str]:
+        folder = self.folder / group if self.folder is not None and ".." not in group.split("/") else None
+        files = sorted(folder.glob("*.y*ml")) if folder is not None and folder.is_dir() else []
+        stored = [key for key in self.m.fact(HydraFacts).store if key.rpartition("/")[0] == group]
+        names = [file.stem for file in files if file.suffix in (".yaml", ".yml")]
+        return [*names, *(key.rpartition("/")[2] for key in stored)]
 
     def package_of(self, path: str, where: str, parent: str, relative: str) -> str:
         """The package of a configuration below another one: its own header's, the entry's, or its group."""
@@ -210,6 +258,11 @@ class Composer:
             return value_of(self.m, parse_data(".yaml", text.encode()), None, self.node, attributes=True)
         except DataError:
             return UNKNOWN
+
+
+def file_of(group: str, option: str) -> str:
+    path = option[1:] if option.startswith("/") else f"{group}/{option}"
+    return path.removesuffix(".yaml").removesuffix(".yml")
 
 
 def _under(base: str, name: str) -> str:

@@ -23,7 +23,7 @@ from tricklint.interpreter.values import (
     Value,
     first,
 )
-from tricklint.libraries.config_files import value_of
+from tricklint.libraries.config_files import TO_BE_GIVEN, value_of
 from tricklint.libraries.configs import merge_into, nested, plain_dict
 from tricklint.libraries.paths import data_at
 from tricklint.source.data import DataError, parse_data
@@ -68,7 +68,7 @@ def _record(m: Machine, value: Value, node: cst.CSTNode) -> Value:
     if isinstance(at, Instance) and isinstance(at.cls, Class) and not at.kind:
         return written(m, at, node)
     if isinstance(at, Const) and at.value == "???":
-        return UNKNOWN
+        return TO_BE_GIVEN
     return nested(m, value, node)
 
 
