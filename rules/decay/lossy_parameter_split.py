@@ -115,7 +115,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.events import OptimizerBuilt
-from tricklint.libraries.paramsets import ParamSet
+from tricklint.libraries.paramsets import OfLowered, ParamSet
 from tricklint.program import Program
 from tricklint.program.decay import is_vector, vectors_of
 from tricklint.program.slots import Slot, slots
@@ -308,11 +308,16 @@ class LossyParameterSplit(Rule):
         if missing and not any(name.isdigit() for name in missing):
             literal = listed_names(file.tree, node)
             if literal is None or not literal.elements:
-                return None
+                return self.spare_vectors(program, split, file, reason)
+            if any(isinstance(text, OfLowered) for text in norms[0][2].args):
+                missing = [name.lower() for name in missing]
             end = build.whole_offsets(file.tree, literal.elements[-1].value)[1]
             added = ", ".join(f'"{name}.weight"' for name in missing)
             edits: build.Edits | None = (build.edit_at(file.tree, end, end, f", {added}"),)
             return Fix(FixLevel.RECIPE, "put the norms on the list", edits or (), reason, keeps=Keeps(optimised="more"))
+        return self.spare_vectors(program, split, file, reason)
+
+    def spare_vectors(self, program: Program, split: Split, file: FileModule, reason: str) -> Fix | None:
         edits = self.or_vectors(program, split, file)
         return Fix(FixLevel.RECIPE, "spare all vectors", edits, reason, keeps=Keeps(optimised="more")) if edits else None
 

@@ -24,7 +24,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge.slips import meant_as_requires_grad
 from tricklint.libraries.events import FreezeMissed, Froze, ModeSet, NormStatsSet
 from tricklint.libraries.facts import ModuleFacts
-from tricklint.libraries.paramsets import Attr, ParamSet, element_of_any, roots_of, strings, type_names
+from tricklint.libraries.paramsets import Attr, OfLowered, ParamSet, element_of_any, roots_of, strings, type_names
 from tricklint.libraries.tensors import Tensor
 from tricklint.libraries.torch_init import _FILLS, _SETS_WEIGHTS, initialise
 
@@ -60,13 +60,19 @@ def compared_for_nothing(m: Machine, owner: Value, node: cst.CSTNode) -> None:
         m.emit(FreezeMissed(m.now(compared), owner, "requires_grad ==", truth(m, value)[0]))
 
 
+def texts_for(names: ParamSet, value: Value) -> tuple[str, ...] | None:
+    """The strings that names are tested for."""
+    texts = strings(value)
+    return tuple(map(OfLowered, texts)) if texts is not None and names.lowered else texts
+
+
 def element_test(m: Machine, kind: type, left: Value, right: Value) -> Pred | None:
     """The test that a comparison makes on a loop element, or None when it makes none."""
     negated = kind in (cst.NotIn, cst.NotEqual, cst.IsNot)
     for a, b, flipped in ((left, right, False), (right, left, True)):
         a = element_of_any(a) or first(a) or UNKNOWN
         if isinstance(a, ParamSet) and a.names:
-            texts = strings(b)
+            texts = texts_for(a, b)
             if kind in (cst.In, cst.NotIn):
                 if flipped:  # "bias" in name
                     return Pred("name_contains" if texts else "unknown", texts or (), negated)
@@ -126,12 +132,14 @@ def paramset_method(m: Machine, value: ParamSet, name: str, args: list[Value], n
     """A method of a symbolic name, parameter or module."""
 
     if value.names:
-        texts = strings(args[0]) if args else None
+        texts = texts_for(value, args[0]) if args else None
         if name in ("startswith", "endswith"):
             return Test(Pred(f"name_{name}" if texts else "unknown", texts or ()))
         if name == "find" and texts:
             return Attr(value.narrowed(Pred("name_contains", texts)), "find_name")
-        if name in ("lower", "upper", "strip", "replace"):
+        if name in ("lower", "casefold"):
+            return value.but(lowered=True)
+        if name in ("upper", "strip", "replace"):
             return value
         return UNKNOWN
     if value.kind == "param":

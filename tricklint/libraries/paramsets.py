@@ -10,6 +10,17 @@ import libcst as cst
 from tricklint.interpreter.values import Class, Const, Instance, Pred, Ref, Sequence, Value, first, leaves, members
 
 
+class OfLowered(str):
+    """A text in a test that names pass in small letters: `"bias" in name.lower()`."""
+
+    __slots__ = ()
+
+
+def in_case_of(path: str, text: object) -> str:
+    """A name as a test with this text looks at it."""
+    return path.lower() if isinstance(text, OfLowered) else path
+
+
 @dataclass(slots=True, eq=False)
 class ParamSet(Value):
     """Parameters (or modules) below `root`, narrowed by `preds`.
@@ -27,6 +38,7 @@ class ParamSet(Value):
     names: bool = False
     prefix: str = ""  # the path of the submodule the set was taken from, when the root is not it
     node: cst.CSTNode | None = None
+    lowered: bool = False  # of names: in small letters
 
     def preds_of_name(self) -> list[Pred] | None:
         return list(self.preds) if self.names else None
@@ -42,6 +54,7 @@ class ParamSet(Value):
             self.names,
             self.prefix,
             self.node,
+            self.lowered,
         )
 
     def but(self, **changes: Any) -> ParamSet:

@@ -25,7 +25,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers, parts
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_arguments, layer_class
-from tricklint.libraries.paramsets import Attr, ParamSet
+from tricklint.libraries.paramsets import Attr, ParamSet, in_case_of
 from tricklint.libraries.tensors import Tensor
 
 NN = layers.NN
@@ -297,13 +297,13 @@ def _test(pred: Pred, slot: Slot, path: str, frozen: bool | None) -> bool | None
     if op == "child":
         return len(slot.above) == 2
     if op == "name_contains":
-        return any(text in path for text in args)
+        return any(text in in_case_of(path, text) for text in args)
     if op == "name_startswith":
-        return path.startswith(args)
+        return any(in_case_of(path, text).startswith(text) for text in args)
     if op == "name_endswith":
-        return path.endswith(args)
+        return any(in_case_of(path, text).endswith(text) for text in args)
     if op in ("name_in", "name_equals"):
-        return path in args
+        return any(in_case_of(path, text) == text for text in args)
     if op == "ndim" and slot.ndim is not None:
         how, number = args
         table = {"<": slot.ndim < number, "<=": slot.ndim <= number, ">": slot.ndim > number,

@@ -250,7 +250,8 @@ def _may_be_a_name(root: Instance, text: object) -> bool:
 
 
 def missed_norms(split: Split) -> list[tuple[Slot, ParamSet, Pred]]:
-    """Norm weights that are decayed although the split has a list of names to spare norms, with the list's test."""
+    """Norm weights that are decayed although the split has a list of names to spare norms, with the set that decays them
+    and the list's test."""
     if len(split.parts) < 2:
         return []
     spared = [
@@ -264,14 +265,14 @@ def missed_norms(split: Split) -> list[tuple[Slot, ParamSet, Pred]]:
     decayed = [pset for part in split.parts if part.decay for pset in part.sets]
     if not spared or not decayed:
         return []
-    pset, pred = spared[0]
+    _, pred = spared[0]
     others = [each for part in split.parts if not part.decay for each in part.sets]
     return [
         (slot, pset, pred)
         for slot in slots(split.root)
         if slot.is_norm and slot.name == "weight" and slot.sure and not slot.absent
-        if any(picks_anywhere(each, slot) == 1 for each in decayed)
-        and all(picks_anywhere(each, slot) == 0 for each in others)
+        for pset in [each for each in decayed if picks_anywhere(each, slot) == 1][:1]
+        if all(picks_anywhere(each, slot) == 0 for each in others)
     ]
 
 
