@@ -184,7 +184,10 @@ class FixedCudaBatch(Rule):
         if found.made_in is not found.file:
             evidence.insert(0, program.evidence(found.made_in, found.made, "the loader is built here"))
         evidence.append(program.read_from(size_given(found.source), "the size stands here"))
-        evidence += [program.evidence(each.file, each.node, f"the same with batches of {each.size}") for each in others]
+        for each in others:
+            evidence.append(program.evidence(each.file, each.node, f"the same with batches of {each.size}"))
+            if each.made_in is not each.file:
+                evidence.append(program.evidence(each.made_in, each.made, "from a loader that is built here"))
         yield program.finding(self, found.file, found.node, message, evidence, self.mend(program, found))
 
     def mend(self, program: Program, found: FixedBatch) -> Fix | None:

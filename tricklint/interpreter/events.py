@@ -142,6 +142,11 @@ class Event:
         return self.at.activation.stack
 
     @property
+    def on_import(self) -> bool:
+        """In the code of a module that a script imports: the first that does so runs it for all."""
+        return not self.stack and not self.entry.endswith(str(self.file.path))
+
+    @property
     def calls(self) -> tuple[tuple[FileModule, cst.CSTNode], ...]:
         """Where the functions that are running were called from, the outermost first."""
         return self.at.activation.calls

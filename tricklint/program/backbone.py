@@ -129,7 +129,7 @@ def backbones(program: Program) -> Iterator[Backbone]:
                 ):  # layers without weights to load are new
                     model.fact(ModuleFacts).new_head = True
                 yield Backbone(model, made, load, heads)
-            elif parts := taken_out(program, model):  # a checkpoint of the user's own: parts of it go under a new head
+            elif parts := taken_out(program, model, load):  # a checkpoint of the user's own: parts of it go under a new head
                 seen.add(id(model))
                 for part in parts:
                     if id(part) in built:
@@ -140,8 +140,9 @@ def backbones(program: Program) -> Iterator[Backbone]:
     yield from copied_backbones(program, built, seen)
 
 
-def taken_out(program: Program, model: Instance) -> list[Instance]:
-    """The parts of a model that another model, which is trained, has taken over beside new layers of its own."""
+def taken_out(program: Program, model: Instance, load: WeightsLoaded) -> list[Instance]:
+    """The parts of a model that another model, which the script that loads them trains, has taken over beside new layers of
+    its own."""
     below = submodules(model)[1:]
     inside = modules_below(model)
     found: list[Instance] = []
@@ -151,6 +152,8 @@ def taken_out(program: Program, model: Instance) -> list[Instance]:
         for outer in containers(program, child):
             if id(outer) in inside or id(model) in held(outer):
                 continue
+            if not load.on_import and all(event.entry != load.entry for event in program.trained_by(outer)):
+                continue  # what both scripts import
             fresh = (each for _, each in submodules(outer) if id(each) not in inside and each.part_of is None)
             if any(layer_class(each) in layers.WEIGHTED for each in fresh):
                 found.append(child)

@@ -35,7 +35,7 @@ def on_cuda(program: Program, back: Event, involved: Iterable[FileModule]) -> bo
         return False
     files = list(involved)
     made = _made_in(program, back.entry)
-    return any(speaks_of_cuda(file, made) for file in files) or _settings_name_cuda(program, files)
+    return any(speaks_of_cuda(file, made) for file in files) or _settings_name_cuda(program, files, made)
 
 
 def _made_in(program: Program, entry: str) -> set[int]:
@@ -132,11 +132,12 @@ def _named(node: cst.CSTNode, name: str) -> bool:
     return isinstance(node, cst.Name) and node.value == name
 
 
-def _settings_name_cuda(program: Program, involved: list[FileModule]) -> bool:
+def _settings_name_cuda(program: Program, involved: list[FileModule], made: Container[int]) -> bool:
     """A settings module of the project names a CUDA device."""
     for path in {path for file in involved for path in file.imports}:
         module = program.project.module(path)
-        if module is not None and len(module.tree.text) < 20_000 and speaks(module, _STRING):
+        small = module is not None and len(module.tree.text) < 20_000 and _STRING.search(module.tree.text)
+        if module is not None and small and speaks(module, _STRING, _idle(module, made)):
             return True
     return False
 

@@ -116,11 +116,6 @@ def _never_called(event: Event) -> bool:
     return "torch.nn.Module" in owner.libraries()
 
 
-def _on_import(event: Event) -> bool:
-    """In the code of a module that a script imports: the first that does so runs it for all."""
-    return not event.stack and not event.entry.endswith(str(event.file.path))
-
-
 class Initialisation:
     """Answers, for one program, which init events reach a layer."""
 
@@ -206,7 +201,7 @@ class Initialisation:
             self._loads_surely(event, layer)
             for holder in self.holders(layer)
             for event in self._loads.get(id(holder), ())
-            if entry is None or event.entry == entry or _on_import(event)
+            if entry is None or event.entry == entry or event.on_import
         )
 
     @cached_property
