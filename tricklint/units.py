@@ -122,7 +122,5 @@ class Tidy:
             sources[path].let_tree_go()
         self._size += unit.size(sources)
         if self._size > COLLECTED:
-            gc.collect()
-            if self._froze:  # what is left stays: it need not be looked at again
-                gc.freeze()
+            gc.collect()  # what is left is little, and frozen it could not be freed once it is no longer needed
             self._size = 0

@@ -199,7 +199,7 @@ def _is_fresh(growth: FrameGrowth, piece: cst.BaseExpression, outermost: cst.For
     for up in tree.ancestors(growth.statement):
         if not isinstance(up, (cst.For, cst.While)):
             continue
-        inside = list(uses(up.body, name))
+        inside = list(uses(tree, up.body, name))
         is_target = isinstance(up, cst.For) and name in names_of(up.target)
         if is_target or any(is_stored(tree, use) for use in inside):
             if up is not growth.loop:  # the same object is added several times: nothing may touch it
@@ -225,4 +225,4 @@ def _seen_elsewhere(growth: FrameGrowth) -> bool:
     """Whether an inner function or class uses the frame, which it might do while the loop runs."""
     tree, scope = growth.tree, scope_of(growth.tree, growth.statement)
     region = scope.body if isinstance(scope, (cst.FunctionDef, cst.Lambda)) else scope
-    return any(scope_of(tree, use) is not scope for use in uses(region, growth.target))
+    return any(scope_of(tree, use) is not scope for use in uses(tree, region, growth.target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import Project
 from tricklint import crew, inquiry, units
+from tricklint.source.tree import Tree
 
 TRAIN = """\
 import torch
@@ -87,6 +89,30 @@ def test_what_a_process_does_not_answer_is_followed_here(
     monkeypatch.setattr(crew, "_START", "raise SystemExit")
     assert findings(big) == alone
     assert len(followed) == FOLDERS
+
+
+def test_what_a_part_needed_goes_when_it_was_followed(big: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(FOLDERS):
+        rows = f"import pandas as pd\n\ndf = pd.read_csv('a.csv')\nfor i, row in df.iterrows():\n    print(row.a, {n})\n"
+        big.write({f"part{n}/helper{n}.py": HELPER + rows})
+    made: list[weakref.ref[Tree]] = []
+    left: list[int] = []
+    begin, after = Tree.__init__, units.Tidy.after
+
+    def making(tree: Tree, *rest: Any) -> None:
+        made.append(weakref.ref(tree))
+        begin(tree, *rest)
+
+    def counting(tidy: units.Tidy, *rest: Any) -> None:
+        after(tidy, *rest)
+        left.append(sum(tree() is not None for tree in made))
+
+    monkeypatch.setattr(Tree, "__init__", making)
+    monkeypatch.setattr(units.Tidy, "after", counting)
+    monkeypatch.setattr(units, "COLLECTED", 0)
+    assert [one["code"] for one in findings(big)].count("TRK401") == FOLDERS
+    assert len(made) == 2 * FOLDERS
+    assert left == [0] * FOLDERS
 
 
 def test_one_changed_file_costs_its_part(big: Project, followed: list[str]) -> None:

@@ -28,7 +28,7 @@ def frame_uses(tree: Tree, frame: cst.BaseExpression, loop: cst.For) -> tuple[li
     changed = changed_by_calls(tree, (loop.body,), path)
     if changed is not None:
         stores.append(changed)
-    for use in uses(loop.body, path.split(".")[0]):
+    for use in uses(tree, loop.body, path.split(".")[0]):
         at: cst.CSTNode = use
         for part in path.split(".")[1:]:
             up = tree.parent(at)

@@ -330,6 +330,6 @@ def reads_between(growth: FrameGrowth) -> Iterator[cst.Name]:
     if growth.loop.orelse is not None:
         parts.append(growth.loop.orelse)
     for part in parts:
-        for use in uses(part, growth.target):
+        for use in uses(growth.tree, part, growth.target):
             if id(use) not in own:
                 yield use

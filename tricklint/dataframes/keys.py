@@ -43,7 +43,7 @@ def _is_key(loop: RowLoop, read: Read) -> bool:
     elif isinstance(up, (cst.AnnAssign, cst.NamedExpr)) and isinstance(up.target, cst.Name):
         names = [up.target]
     return any(
-        in_key_slot(loop.tree, use) for name in names for region in loop.regions for use in uses(region, name.value)
+        in_key_slot(loop.tree, use) for name in names for region in loop.regions for use in uses(loop.tree, region, name.value)
     )
 
 

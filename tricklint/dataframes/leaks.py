@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 
 import libcst as cst
 
 from tricklint.dataframes.scope import body_of, is_stored, scope_of, uses
+from tricklint.source.once import once_a_tree
 from tricklint.source.tree import Tree
 
 
@@ -31,7 +31,7 @@ def leaks(tree: Tree, loop: cst.For, target: cst.CSTNode, name: str) -> Iterator
             continue
         if at < end:
             if at < start and not stored and outer is not None and any(up is outer for up in tree.ancestors(use)):
-                earlier = any(is_stored(tree, other) and tree.offsets(other)[0] < at for other in uses(outer, name))
+                earlier = any(is_stored(tree, other) and tree.offsets(other)[0] < at for other in uses(tree, outer, name))
                 if not earlier:
                     yield use, f"`{name}` is read in the next turn of the outer loop"
             continue
@@ -55,9 +55,9 @@ class _Uses:
     scopes: frozenset[tuple[cst.CSTNode, bool]]
 
 
-@lru_cache(maxsize=64)  # asked for each loop
+@once_a_tree  # asked for each loop
 def _uses_of(tree: Tree, body: cst.CSTNode, name: str) -> _Uses:
-    found = [(use, tree.offsets(use)[0], scope_of(tree, use), is_stored(tree, use)) for use in uses(body, name)]
+    found = [(use, tree.offsets(use)[0], scope_of(tree, use), is_stored(tree, use)) for use in uses(tree, body, name)]
     starts = [at for _, at, _, _ in found]
     return _Uses(found, starts, starts == sorted(starts), frozenset((within, stored) for _, _, within, stored in found))
 

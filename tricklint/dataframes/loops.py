@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from tricklint.dataframes.origin import Origin, origin_of
 from tricklint.dataframes.scope import body_of, imports_of, is_stored, names_of, scope_of, uses
 from tricklint.dataframes.words import FRAME_LIBRARIES, PASSING_CALLS, SERIES_NAMES
 from tricklint.source.alignment import Misread
+from tricklint.source.once import once_a_tree
 from tricklint.source.tree import Tree, dotted, walk
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _wrapped_rows(value: cst.BaseExpression) -> cst.Call | None:
 def _values_of(tree: Tree, name: cst.Name) -> list[cst.BaseExpression]:
     """All that a name is assigned in its scope; none where it is bound in another way too."""
     values = []
-    for use in uses(body_of(scope_of(tree, name)), name.value):
+    for use in uses(tree, body_of(scope_of(tree, name)), name.value):
         if is_stored(tree, use):
             up = tree.parent(use)
             assign = tree.parent(up) if up is not None else None
@@ -241,10 +242,10 @@ def _only_value(tree: Tree, name: cst.Name) -> cst.Call | None:
     return _assigned_once(tree, body_of(scope_of(tree, name)), name.value)
 
 
-@lru_cache(maxsize=64)  # asked for each loop over one frame
+@once_a_tree  # asked for each loop over one frame
 def _assigned_once(tree: Tree, body: cst.CSTNode, name: str) -> cst.Call | None:
     values = []
-    for use in uses(body, name):
+    for use in uses(tree, body, name):
         if is_stored(tree, use):
             up = tree.parent(use)
             assign = tree.parent(up) if up is not None else None
@@ -309,7 +310,7 @@ def _is_foreign(tree: Tree, frame: cst.BaseExpression, foreign: set[str]) -> boo
                 return _annotation(param.annotation) in foreign
     call = _only_value(tree, frame)
     if call is None and scope is not tree.module:
-        stored = [use for use in uses(body_of(scope), frame.value) if is_stored(tree, use)]
+        stored = [use for use in uses(tree, body_of(scope), frame.value) if is_stored(tree, use)]
         if not stored:
             call = _module_value(tree, frame.value)
     return call is not None and dotted(call.func).rpartition(".")[2] in foreign
@@ -413,7 +414,7 @@ def names_of_others(whole: cst.CSTNode, part: cst.CSTNode) -> set[str]:
 
 def _each_use(loop: RowLoop, name: str, handle: object) -> None:
     for region in loop.regions:
-        for use in uses(region, name):
+        for use in uses(loop.tree, region, name):
             handle(loop, use)  # type: ignore[operator]
         _named_in_text(loop, region, name)
     if isinstance(loop.loop, cst.For):
@@ -428,7 +429,7 @@ def _named_in_text(loop: RowLoop, region: cst.CSTNode, name: str) -> None:
         elif isinstance(node, cst.Call) and not node.args and dotted(node.func) in ("locals", "vars", "globals"):
             loop.escapes.append(Use(node, f"{dotted(node.func)}() shows the loop's variables"))
         elif isinstance(node, cst.FormattedStringExpression) and node.equal is not None:
-            if any(True for _ in uses(node.expression, name)):
+            if any(True for _ in uses(loop.tree, node.expression, name)):
                 loop.escapes.append(Use(node, "an f-string prints the expression itself"))
 
 

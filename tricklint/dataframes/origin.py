@@ -184,7 +184,7 @@ def _name(tree: Tree, node: cst.Name, imports: dict[str, str], seen: frozenset[s
         region = tree.module  # a global: every use of it in the file counts
     known: Origin | None = None
     written = False
-    for use in uses(region, node.value):
+    for use in uses(tree, region, node.value):
         if is_stored(tree, use):
             target = tree.parent(use)
             assign = tree.parent(target) if target is not None else None

@@ -148,10 +148,10 @@ class _Names:
 
     @staticmethod
     def _left(loop: RowLoop, name: str) -> list[cst.Name]:
-        used = {id(use) for region in loop.regions for use in uses(region, name)}
+        used = {id(use) for region in loop.regions for use in uses(loop.tree, region, name)}
         index = {id(each) for each in loop.index_uses}
-        reads = {id(inner) for read in loop.reads for inner in uses(read.node, name)}
-        return [use for region in loop.regions for use in uses(region, name) if id(use) in used - reads - index]
+        reads = {id(inner) for read in loop.reads for inner in uses(loop.tree, read.node, name)}
+        return [use for region in loop.regions for use in uses(loop.tree, region, name) if id(use) in used - reads - index]
 
     def make(self, label: str) -> str:
         plain = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", label)).strip("_").lower()
@@ -321,7 +321,7 @@ def _is_list(loop: RowLoop, holder: cst.Name) -> bool:
 
     scope = scope_of(loop.tree, loop.owner)
     region = scope.body if isinstance(scope, (cst.FunctionDef, cst.Lambda)) else scope
-    stores = [use for use in uses(region, holder.value) if is_stored(loop.tree, use)]
+    stores = [use for use in uses(loop.tree, region, holder.value) if is_stored(loop.tree, use)]
     for use in stores:
         target = loop.tree.parent(use)
         assign = loop.tree.parent(target) if target is not None else None
@@ -368,8 +368,8 @@ def _only_there(loop: RowLoop, target: cst.Name) -> bool:
     from tricklint.dataframes.scope import is_stored
 
     assert isinstance(loop.loop, cst.For)
-    stored = [use for use in uses(loop.loop.body, target.value) if is_stored(loop.tree, use)]
-    return len(stored) == 1 and not any(True for _ in uses(loop.loop.iter, target.value))
+    stored = [use for use in uses(loop.tree, loop.loop.body, target.value) if is_stored(loop.tree, use)]
+    return len(stored) == 1 and not any(True for _ in uses(loop.tree, loop.loop.iter, target.value))
 
 
 # -- named tuples ----------------------------------------------------------------------------------------------------

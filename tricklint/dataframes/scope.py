@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import libcst as cst
 
+from tricklint.source.once import once_a_tree
 from tricklint.source.tree import Tree, children, dotted, walk
 
 Scope = cst.FunctionDef | cst.Lambda | cst.Module | cst.ClassDef
@@ -14,7 +14,7 @@ Comprehension = cst.ListComp | cst.SetComp | cst.DictComp | cst.GeneratorExp
 _COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
 
 
-@lru_cache(maxsize=16)
+@once_a_tree
 def imports_of(tree: Tree) -> dict[str, str]:
     """What each imported name of the file stands for, wherever the import is: `osp` -> `os.path`."""
     found: dict[str, str] = {}
@@ -96,13 +96,13 @@ def _assigned_in(body: cst.CSTNode) -> set[str]:
     return bound - released
 
 
-def uses(region: cst.CSTNode, name: str) -> Iterator[cst.Name]:
+def uses(tree: Tree, region: cst.CSTNode, name: str) -> Iterator[cst.Name]:
     """Every read or write of the variable `name` below `region`, in source order.
 
     Attribute names, keyword names and variables of the same name in inner functions and comprehensions are others.
     """
     # Of a whole file or function many names are asked, once for each loop in it: one walk answers them all.
-    found = _uses_in_all(region) if isinstance(region, (cst.Module, cst.FunctionDef)) else _uses(region)
+    found = _uses_in_all(tree, region) if isinstance(region, (cst.Module, cst.FunctionDef)) else _uses(region)
     return iter(found.get(name, ()))
 
 
@@ -135,7 +135,9 @@ def _uses(region: cst.CSTNode) -> dict[str, list[cst.Name]]:
     return found
 
 
-_uses_in_all = lru_cache(maxsize=16)(_uses)
+@once_a_tree
+def _uses_in_all(tree: Tree, region: cst.CSTNode) -> dict[str, list[cst.Name]]:
+    return _uses(region)
 
 
 def variables(region: cst.CSTNode) -> set[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import libcst as cst
 
 from tricklint.dataframes.scope import is_stored
+from tricklint.source.once import once_a_tree
 from tricklint.source.tree import Tree, dotted, walk
 
 # Methods that change a frame in place
@@ -59,7 +59,7 @@ def _is_attribute_call(tree: Tree, call: cst.Call) -> bool:
     )
 
 
-@lru_cache(maxsize=16)
+@once_a_tree
 def _functions(tree: Tree) -> dict[str, cst.FunctionDef]:
     """The first function of each name in a file."""
     found: dict[str, cst.FunctionDef] = {}

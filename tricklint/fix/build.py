@@ -11,12 +11,12 @@ import builtins
 import keyword
 import sys
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import libcst as cst
 
 from tricklint.finding import Edit
 from tricklint.fix.edits import lines_of
+from tricklint.source.once import once_a_tree
 from tricklint.source.tree import Tree, children, dotted, walk
 
 Edits = tuple[Edit, ...]
@@ -317,8 +317,8 @@ def names_in(node: cst.CSTNode) -> set[str]:
     return found
 
 
-@lru_cache(maxsize=16)
-def _taken(scope: cst.CSTNode) -> frozenset[str]:
+@once_a_tree
+def _taken(tree: Tree, scope: cst.CSTNode) -> frozenset[str]:
     """Names that are of no use for something new; asked by every fix in a file."""
     return frozenset(names_in(scope)) | frozenset(dir(builtins)) | frozenset(keyword.kwlist)
 
@@ -326,7 +326,7 @@ def _taken(scope: cst.CSTNode) -> frozenset[str]:
 def name_for(tree: Tree, scope: cst.CSTNode, *wanted: str) -> str:
     """The first of `wanted` that `scope` (a function, or the whole module) uses for nothing, or the last with a number
     behind. What other functions call their own is of no matter."""
-    taken = _taken(scope)
+    taken = _taken(tree, scope)
     for name in wanted:
         if name not in taken:
             return name

@@ -26,13 +26,14 @@ class Link:
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._starts: list[float] = []
-        self._busy_since: dict[int, float] = {}  # checks without an answer, by serial
+        # Checks without an answer, by serial, with the time of the next one, which tells the worker to let go.
+        self._busy: dict[int, float | None] = {}
         self._last: messages.Check | None = None
         self._closing = False
 
     async def start(self) -> None:
         self._starts = [*(at for at in self._starts if time.monotonic() - at < 60), time.monotonic()]
-        self._busy_since.clear()
+        self._busy.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
@@ -48,12 +49,13 @@ class Link:
             return
         if isinstance(message, messages.Check):
             now = time.monotonic()
-            if any(now - since > _PATIENCE for since in self._busy_since.values()):
+            if any(told is not None and now - told > _PATIENCE for told in self._busy.values()):
                 self._process.kill()  # what it reads then is the end, and `_read` starts another
                 self._last = message
                 return
             self._last = message
-            self._busy_since.setdefault(message.serial, now)
+            self._busy = {serial: now if told is None else told for serial, told in self._busy.items()}
+            self._busy[message.serial] = None
         writer = self._process.stdin
         assert writer is not None
         try:
@@ -69,7 +71,7 @@ class Link:
                 header = await process.stdout.readexactly(wire.HEADER)
                 message = wire.unpack(await process.stdout.readexactly(wire.length(header)))
                 if isinstance(message, messages.Done):
-                    self._busy_since = {at: since for at, since in self._busy_since.items() if at > message.serial}
+                    self._busy = {serial: told for serial, told in self._busy.items() if serial > message.serial}
                 self._receive(message)
         except asyncio.IncompleteReadError:
             pass

@@ -208,6 +208,7 @@ class Tree:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.text = text
+        self.answers: dict[Any, Any] = {}  # what `once_a_tree` keeps
         enabled = gc.isenabled()
         gc.disable()
         try:
