@@ -10,6 +10,7 @@ from pathlib import Path
 from tricklint.settings import CONFIG_FILES, Settings, config_of
 from tricklint.source.gitignore import Patterns, line_of
 from tricklint.source.text import Problem, SourceError, read_bytes
+from tricklint.source.tracked import tracked
 
 SUFFIXES = (".py", ".ipynb")
 _IGNORE_FILES = (".gitignore", ".git/info/exclude")
@@ -53,7 +54,7 @@ def _ignored(path: str, globs: list[Globs]) -> bool:
     for one in reversed(globs):  # the deepest ignore file speaks first
         verdict = one.verdict(path)
         if verdict is not None:
-            return verdict
+            return verdict and not tracked(path, SUFFIXES)
     return False
 
 
