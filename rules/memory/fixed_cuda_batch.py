@@ -183,6 +183,8 @@ class FixedCudaBatch(Rule):
         evidence = [program.evidence(found.backward.file, found.backward.node, "trained here")]
         if found.made_in is not found.file:
             evidence.insert(0, program.evidence(found.made_in, found.made, "the loader is built here"))
+        if found.script is not None and found.script[0] not in (found.file, found.made_in, found.backward.file):
+            evidence.append(program.evidence(*found.script, "the script asks for it here"))
         evidence.append(program.read_from(size_given(found.source), "the size stands here"))
         for each in others:
             evidence.append(program.evidence(each.file, each.node, f"the same with batches of {each.size}"))

@@ -8,8 +8,8 @@ from tricklint.interpreter.behaviour import Behaviour, behaves, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
-from tricklint.interpreter.values import NONE, UNKNOWN, Instance, Ref, Sequence, Value
-from tricklint.libraries.events import Backward
+from tricklint.interpreter.values import NONE, UNKNOWN, Const, Instance, Ref, Sequence, Value, first, members
+from tricklint.libraries.events import Backward, Moved
 from tricklint.libraries.launchers import can_run, launch, the_rest
 
 _RETURN_WHAT_THEY_GET = frozenset(("setup", "setup_dataloaders", "setup_module", "setup_optimizers", "to_device", "all_gather", "all_reduce"))
@@ -21,6 +21,15 @@ def fabric(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, "lightning.fabric.Fabric", args, node)
     made.kind = "fabric"
     return made
+
+
+def device_of(m: Machine, value: Instance, node: cst.CSTNode) -> Value:
+    """The accelerator that it is told, by default the one that the machine has."""
+    told = value.kwargs.get("accelerator", value.args[0] if value.args else None)
+    named = first(told)
+    if told is None or (isinstance(named, Const) and named.value in ("auto", "mps", "tpu")):
+        return plain(m, "torch.accelerator.current_accelerator", CallArgs(), node)
+    return told
 
 
 @behaves("fabric")
@@ -38,6 +47,10 @@ class Fabric(Behaviour):
             if args.positional:
                 m.emit(Backward(m.now(node), args.positional[0]))
             return NONE
+        if name in ("setup", "setup_module"):
+            for member in (each for given in args.positional for each in members(given)):
+                if isinstance(member, Instance) and member.kind == "module":
+                    m.emit(Moved(m.now(node), member, "to", CallArgs([device_of(m, value, node)])))
         if name in _RETURN_WHAT_THEY_GET and args.positional:
             if len(args.positional) == 1 and not args.open:
                 return args.positional[0]

@@ -42,7 +42,8 @@ _BROAD = frozenset(("Exception", "BaseException", "RuntimeError", "torch.cuda.Ou
 
 @dataclass(frozen=True)
 class FixedBatch:
-    """`node` (in `file`) is the training loader's construction, or the script's call of what builds it."""
+    """`node` (in `file`) is the training loader's construction, or the script's call of what builds it. `script`: the
+    outermost call that leads to it, where there is one."""
 
     file: FileModule
     node: cst.CSTNode
@@ -51,6 +52,7 @@ class FixedBatch:
     made_in: FileModule
     made: cst.CSTNode
     backward: Event
+    script: tuple[FileModule, cst.CSTNode] | None = None
 
 
 def fixed_batches(program: Program) -> list[FixedBatch]:
@@ -99,7 +101,7 @@ def _in_loops(program: Program) -> Iterator[FixedBatch]:
                 continue
             if _accumulates(program, back):
                 continue
-            yield FixedBatch(file, at, size, source, made_in, node, back)
+            yield FixedBatch(file, at, size, source, made_in, node, back, calls[0] if calls else None)
             break
 
 
@@ -113,10 +115,11 @@ def _in_frameworks(program: Program) -> Iterator[FixedBatch]:
         node, file = (made.node, made.file) if made is not None else (source.node, source.file)
         if size is None or node is None or file is None or not runs_on_cuda(program, event):
             continue
-        script, at = _in_script(file, node, made.calls if made is not None else (), event)
+        calls = made.calls if made is not None else ()
+        script, at = _in_script(file, node, calls, event)
         files = {script, file, event.file, *(func.file for func in event.stack)}
         if not any(_copes(each) for each in files):
-            yield FixedBatch(script, at, size, source, file, node, event)
+            yield FixedBatch(script, at, size, source, file, node, event, calls[0] if calls else None)
 
 
 def _sources_behind(program: Program, back: Event) -> list[Source]:
@@ -168,16 +171,31 @@ def _copes(file: FileModule) -> bool:
     off: `accumulate_grad_batches=1`."""
     if not _COPES.search(file.tree.text):
         return False
-    off: set[int] = set()
-    named: set[str] = set()
+    names, off = _switched_off(file)
+    if names:
+        off.update(id(node) for node in walk(file.tree.module) if _said(node) in names)
+    return speaks(file, _COPES, off)
+
+
+def _switched_off(file: FileModule) -> tuple[set[str], set[int]]:
+    """Names and keys that the code gives a 1, a False or None, and the ids of the keywords of calls that it does."""
+    names: set[str] = set()
+    keywords: set[int] = set()
     for node in walk(file.tree.module):
         if isinstance(node, cst.Arg) and node.keyword is not None and _is_off(node.value):
-            off.add(id(node.keyword))
+            keywords.add(id(node.keyword))
         elif isinstance(node, cst.Assign) and len(node.targets) == 1 and _is_off(node.value):
-            named.update([node.targets[0].target.value] if isinstance(node.targets[0].target, cst.Name) else ())
-    if named:
-        off.update(id(node) for node in walk(file.tree.module) if isinstance(node, cst.Name) and node.value in named)
-    return speaks(file, _COPES, off)
+            names.add(_said(node.targets[0].target))
+        elif isinstance(node, cst.DictElement) and _is_off(node.value):
+            names.add(_said(node.key))
+    return {name for name in names if name}, keywords
+
+
+def _said(node: cst.CSTNode) -> str:
+    """The name, or the text of a string."""
+    if isinstance(node, cst.SimpleString):
+        return str(node.evaluated_value)
+    return node.value if isinstance(node, cst.Name) else ""
 
 
 def _is_off(value: cst.BaseExpression) -> bool:
@@ -270,7 +288,7 @@ def _steps_in(program: Program) -> dict[tuple[int, str], _Steps]:
     def work_out() -> dict[tuple[int, str], _Steps]:
         found: dict[tuple[int, str], _Steps] = defaultdict(_Steps)
         for step in program.events(Stepped):
-            waits = {each for each in step.path if _counts(each.node)}
+            waits = {each for each in step.path if _counts(each.node, step.file)}
             for loop in step.loops:
                 known = found[id(loop.node), step.entry]
                 known.waits.append(waits)
@@ -282,9 +300,15 @@ def _steps_in(program: Program) -> dict[tuple[int, str], _Steps]:
     return steps
 
 
-def _counts(condition: cst.CSTNode) -> bool:
-    """`if (i + 1) % 4 == 0:`"""
-    return isinstance(condition, cst.If) and any(isinstance(each, cst.Modulo) for each in walk(condition.test))
+def _counts(condition: cst.CSTNode, file: FileModule) -> bool:
+    """`if (i + 1) % 4 == 0:`, but not every single one."""
+    if not isinstance(condition, cst.If):
+        return False
+    for each in walk(condition.test):
+        if isinstance(each, cst.BinaryOperation) and isinstance(each.operator, cst.Modulo):
+            names = {_said(part) for part in walk(each.right)}
+            return names.isdisjoint(_switched_off(file)[0])
+    return False
 
 
 __all__ = ["FixedBatch", "fixed_batches"]
