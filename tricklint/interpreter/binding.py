@@ -50,11 +50,15 @@ def unpack(m: Machine, elements: Seq[cst.BaseElement], value: Value, node: cst.C
 def spread(m: Machine, value: Value, count: int, starred: bool = False) -> list[Value]:
     """`count` values out of one that is unpacked."""
     options: list[list[Value]] = []
+    exact = False
     for member in members(value):
         if isinstance(member, Sequence):
             if not starred and len(member.items) == count:
                 options.append(list(member.items))
+                exact = True
             continue
+        if exact and member.crowd:
+            continue  # what another branch returns: a tensor is not as many things by chance
         parts = behaviour.of(member).spread(m, member, count)
         if parts:
             options.append(parts)

@@ -18,8 +18,10 @@ from tricklint.interpreter.values import (
     Bound,
     Const,
     Instance,
+    Sequence,
     Unknown,
     Value,
+    join,
     members,
 )
 from tricklint.knowledge import layers, tensors
@@ -76,6 +78,17 @@ _VIEWS = frozenset(
 )
 
 
+def part_of_output(tensor: Tensor) -> Value | None:
+    """Of several values that a module returns, the one that a tensor is: `scores, labels = model(x, y)`. None for another
+    tensor, or where the module's code is not known."""
+    made = tensor.inputs[0] if tensor.op == "item" and "part" in tensor.attrs else None
+    if not isinstance(made, Tensor) or made.result is None:
+        return None
+    at, count = tensor.attrs["part"]
+    whole = [each for each in members(made.result) if isinstance(each, Sequence) and not each.open and len(each.items) == count]
+    return join(*(each.items[at] for each in whole)) if whole else None
+
+
 def with_grad(value: Value | None) -> bool:
     """Whether an alternative of the value has an autograd graph."""
     return any(isinstance(member, Tensor) and member.grad for member in members(value))
@@ -120,6 +133,8 @@ class TensorBehaviour(Behaviour):
             return None  # one number: what is unpacked comes from another branch
         item = Tensor("item", (value,), value.module, value.node, value.file, value.grad)
         parts: list[Value] = [item] * count
+        if value.op == "call":
+            parts = [Tensor("item", (value,), value.module, value.node, value.file, value.grad, part=(i, count)) for i in range(count)]
         if value.op in layers.VALUES_AND_INDICES and count == 2:
             parts[1] = Tensor("indices", (value,), None, value.node, value.file, False)
         return parts

@@ -23,7 +23,7 @@ from tricklint.knowledge import layers
 from tricklint.knowledge.pretrained import HEAD_NAMES
 from tricklint.libraries.events import LossComputed, SamplerBuilt
 from tricklint.libraries.facts import ModuleFacts
-from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.tensors import Tensor, part_of_output
 from tricklint.program.focal import focal_losses
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.program import Program
@@ -120,8 +120,9 @@ def _producers(value: Value) -> Iterator[tuple[Instance, bool]]:
         for member in members(at):
             if not isinstance(member, Tensor):
                 continue
-            if member.result is not None:
-                stack.append((member.result, softmax))
+            part = part_of_output(member)
+            if part is not None or member.result is not None:
+                stack.append((part or member.result or member, softmax))
             elif member.module is not None and member.op == "call":
                 kind = member.module.library
                 if kind in layers.WEIGHTED:
@@ -166,7 +167,8 @@ def leaves(value: Value) -> Iterator[Tensor]:
         for member in members(at):
             if isinstance(member, Tensor):
                 yield member
-                stack.extend(member.inputs)
+                part = part_of_output(member)
+                stack.extend(member.inputs if part is None else (part,))
                 if member.result is not None:
                     stack.append(member.result)
             elif isinstance(member, Sequence):
@@ -295,5 +297,27 @@ def _kernel(head: Instance) -> object:
 
 def _same_data(output: Value, target: Value) -> bool:
     """The target is what the model was fed: an autoencoder."""
-    behind = {id(t) for t in leaves(output) if t.op in ("data", "item", "input")}
-    return any(id(t) in behind for t in leaves(target))
+    return not _data_behind(output, set()).isdisjoint(_data_behind(target, set()))
+
+
+def _data_behind(value: Value, seen: set[int]) -> set[int]:
+    """The ids of the data that a value was computed from: by what a module's code does with its inputs where that tells,
+    else from all of them."""
+    found: set[int] = set()
+    stack: list[Value] = [value]
+    while stack and len(seen) < 400:
+        for member in members(stack.pop()):
+            if isinstance(member, Sequence):
+                stack.extend(member.items)
+            if not isinstance(member, Tensor) or id(member) in seen:
+                continue
+            seen.add(id(member))
+            part = part_of_output(member)
+            if member.op in ("data", "input") or (member.op == "item" and part is None):
+                found.add(id(member))
+            made = part or member.result
+            inside = _data_behind(made, seen) if made is not None else set()
+            found |= inside
+            if not inside:
+                stack.extend(member.inputs)
+    return found
