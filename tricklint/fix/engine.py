@@ -68,12 +68,13 @@ def fix_sources(
             break
         before = now
         if prove is not None:
-            accepted, unproven, now = _proven(now, accepted, texts, _Proof(prove, findings_of, max_level))
-            for finding, fix, why in unproven:
+            proven = _proven(now, accepted, texts, _Proof(prove, findings_of, max_level))
+            accepted, now = proven.made, proven.texts
+            for finding, fix, why in proven.refused:
                 given_up.add(_key(before, finding, fix))
                 result.reverted.append((finding, why))
             if not accepted:
-                if unproven and wanted:
+                if proven.refused and wanted:
                     continue
                 break
         else:
@@ -90,14 +91,25 @@ def fix_sources(
 
 
 @dataclass(frozen=True)
+class _Proven:
+    """made: the fixes that keep their word together, with `texts` as they leave them. apart: some were worked out on mended
+    texts, so that they join no others in one pass."""
+
+    made: Wanted
+    refused: Refused
+    texts: Sources
+    apart: bool = False
+
+
+@dataclass(frozen=True)
 class _Proof:
     prove: Prove
     findings_of: Callable[[Sources], list[Finding]]
     max_level: FixLevel
 
-    def with_what_follows(self, now: Sources, after: Sources, pair: tuple[Finding, Fix]) -> tuple[Wanted, Sources] | None:
-        """A fix that brings a finding to light, together with the fix of that finding: a freeze, and the norms that would
-        drift in it. None where that does not keep its word either."""
+    def with_what_follows(self, now: Sources, after: Sources, accepted: Wanted) -> _Proven | None:
+        """Fixes that bring findings to light, together with the fixes of those: a freeze, and the norms that would drift in
+        it. None where that does not keep its word either."""
         known = {(finding.code, finding.path, finding.message) for finding in self.findings_of(now)}
         following = [
             (finding, finding.fix)
@@ -109,37 +121,39 @@ class _Proof:
         chosen, _ = _choose(after, following)
         made, _, texts = _make(after, chosen)
         last = {**after, **texts}
-        both = [pair, *made]
-        return (both, last) if made and not self.prove(now, last, both) else None
+        both = [*accepted, *made]
+        return _Proven(both, [], last, apart=True) if made and not self.prove(now, last, both) else None
 
 
-def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> tuple[Wanted, Refused, Sources]:
+def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _Proven:
     """Those of the accepted fixes that keep their word together, those that do not, and the texts with the former."""
     after = {**now, **texts}
     why = proof.prove(now, after, accepted)
     if not why:
-        return accepted, [], after
+        return _Proven(accepted, [], after)
+    both = proof.with_what_follows(now, after, accepted)
+    if both is not None:
+        return both
     if len(accepted) == 1:
-        both = proof.with_what_follows(now, after, accepted[0])
-        if both is not None:
-            return both[0], [], both[1]
         finding, fix = accepted[0]
-        return [], [(finding, fix, why)], now
+        return _Proven([], [(finding, fix, why)], now)
     half = len(accepted) // 2
-    kept: Wanted = []
-    refused: Refused = []
+    parts: list[_Proven] = []
     for part in (accepted[:half], accepted[half:]):
         alone, problem = _texts(now, [fix for _, fix in part])
         if problem is None:
-            good, bad, _ = _proven(now, part, alone, proof)
-            kept += good
-            refused += bad
+            parts.append(_proven(now, part, alone, proof))
+    refused = [each for part in parts for each in part.refused]
+    kept = [pair for part in parts if not part.apart for pair in part.made]
+    if not kept:  # what has to stand apart has a pass of its own
+        first = next((part for part in parts if part.made), None)
+        return _Proven(first.made, refused, first.texts, apart=True) if first is not None else _Proven([], refused, now)
     together, problem = _texts(now, [fix for _, fix in kept])
-    if not kept or (problem is None and not proof.prove(now, {**now, **together}, kept)):
-        return kept, refused, {**now, **together}
+    if problem is None and not proof.prove(now, {**now, **together}, kept):
+        return _Proven(kept, refused, {**now, **together})
     # each alone keeps its word, their sum does not: the first is made now, the others are asked of the next pass
-    first, _ = _texts(now, [kept[0][1]])
-    return kept[:1], refused, {**now, **first}
+    alone, _ = _texts(now, [kept[0][1]])
+    return _Proven(kept[:1], refused, {**now, **alone})
 
 
 def _state(now: Sources, sources: Mapping[Path, Source]) -> int:

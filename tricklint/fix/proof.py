@@ -40,12 +40,16 @@ class Facts:
 
 
 class _Owners:
-    """Names for models that stay when lines move."""
+    """Names for models that stay when lines move, and whichever is spoken of first: by the order in which they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Program) -> None:
+        from tricklint.interpreter.events import Built
+
         self._known: dict[int, Owner] = {}
         self._count: Counter[str] = Counter()
         self._held: list[Instance] = []  # the ids above stay theirs
+        for event in program.events(Built):
+            self.of(event.subject)
 
     def of(self, model: Instance) -> Owner:
         if id(model) not in self._known:
@@ -66,7 +70,7 @@ def facts_of(program: Program) -> Facts:
     from tricklint.libraries.events import Froze, GradsCleared, ModeSet, OptimizerBuilt
     from tricklint.libraries.facts import OptimizerFacts
 
-    found, owners = Facts(), _Owners()
+    found, owners = Facts(), _Owners(program)
     for event in program.events(OptimizerBuilt):
         groups = [group.params for group in event.subject.fact(OptimizerFacts).groups if group.default]
         found.optimised.append((event.subject.label, _given(groups, owners, found)))
