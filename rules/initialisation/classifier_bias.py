@@ -53,7 +53,7 @@ class Tagger(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(32, 64)
         self.head = nn.Linear(64, 6)
-        nn.init.constant_(self.head.bias, math.log(0.01 / (1 - 0.01)))  # the share of positives
+        nn.init.constant_(self.head.bias, math.log(0.01 / (1 - 0.01)))  # a guess at the share of positives
 
     def forward(self, x):
         return self.head(torch.relu(self.hidden(x)))
@@ -97,7 +97,7 @@ from tricklint.interpreter.values import (
     Instance,
 )
 from tricklint.program import Program
-from tricklint.program.heads import Imbalance, rare_heads
+from tricklint.program.heads import DEFAULT_PRIOR, Imbalance, rare_heads
 from tricklint.rule import Rule
 
 
@@ -140,7 +140,8 @@ class ClassifierBias(Rule):
         if imports is None:
             return None
         prior = f"{found.prior:.4g}"
-        line = f"{nn}.init.constant_({target}.bias, {math or 'math'}.log({prior} / (1 - {prior})))  # the share of positives"
+        what = "the share of positives" if found.prior != DEFAULT_PRIOR else "a guess at the share of positives"
+        line = f"{nn}.init.constant_({target}.bias, {math or 'math'}.log({prior} / (1 - {prior})))  # {what}"
         edits = build.insert_after(tree, statement, [line])
         if edits is None or not isinstance(statement, cst.SimpleStatementLine):
             return None

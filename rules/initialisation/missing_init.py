@@ -109,18 +109,17 @@ from tricklint.fix import build
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Class,
-    Func,
     Instance,
     Ref,
-    Unknown,
     members,
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.events import OptimizerBuilt
-from tricklint.libraries.facts import ModuleFacts
+from tricklint.libraries.facts import ModuleFacts, from_library
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.program import Program
 from tricklint.program.activations import following, slope_after
+from tricklint.program.foreign import foreign_parts
 from tricklint.program.heads import rare_heads
 from tricklint.program.init_scope import (
     computed_weights,
@@ -132,7 +131,7 @@ from tricklint.program.init_scope import (
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained
 from tricklint.program.unreached import Unreached, unreached_models
 from tricklint.rule import Rule
-from tricklint.source.tree import walk
+from tricklint.source.tree import Tree
 from tricklint.watching.record import Clean, Parameter, Run
 from tricklint.watching.sources import class_place
 
@@ -271,7 +270,8 @@ class MissingInit(Rule):
             return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
         call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
-        method = build.insert_after(tree, node, ["", f"def {name}({self_name}):", *(f"    {line}" for line in body)])
+        gap = [] if blank_below(tree, node) else [""]
+        method = build.insert_after(tree, node, ["", f"def {name}({self_name}):", *(f"    {line}" for line in body), *gap])
         if call is None or method is None:
             return None
         if call[0].location == method[0].location:  # __init__ is the class's last statement: one edit for both
@@ -292,13 +292,16 @@ class MissingInit(Rule):
     @staticmethod
     def reachable(program: Program, module: Instance, others: set[int]) -> list[str] | None:
         """The children to go over: [] for all of `self.modules()`; None when no fix is safe. Pretrained parts, those that
-        have an initialisation of their own, those that somebody else built (`others` are their layers) and those that come
-        from nobody knows where are left out."""
+        a library built (it initialises them, and a flag may ask for their weights), those that have an initialisation of
+        their own, those that somebody else built (`others` are their layers) and those that come from nobody knows where
+        are left out."""
         init = Initialisation.of(program)
 
         def taken(part: Instance) -> bool:
+            if holds_pretrained(part) or any(from_library(child) for _, child in submodules(part)):
+                return True
             weighted = [child for _, child in submodules(part) if layer_class(child) in layers.WEIGHTED]
-            return holds_pretrained(part) or init.reaches_any(weighted) or any(id(layer) in others for layer in weighted)
+            return init.reaches_any(weighted) or any(id(layer) in others for layer in weighted)
 
         if not taken(module) and not foreign_parts(module):
             return []
@@ -332,6 +335,15 @@ class MissingInit(Rule):
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
 
 
+def blank_below(tree: Tree, method: cst.FunctionDef) -> bool:
+    """Whether a blank row, a row that is less deep, or nothing follows a method."""
+    block = tree.parent(method)
+    if not isinstance(block, cst.IndentedBlock) or block.body[-1] is method:
+        return True
+    following = block.body[list(block.body).index(method) + 1]
+    return bool(getattr(following, "leading_lines", ()))
+
+
 def part_of(program: Program, found: Unreached) -> Iterator[Evidence | None]:
     """The trained models that the finding's module is a part of, where these are classes of their own."""
     classes = {id(whole.cls): whole.cls for whole in found.wholes if isinstance(whole.cls, Class)}
@@ -340,35 +352,9 @@ def part_of(program: Program, found: Unreached) -> Iterator[Evidence | None]:
             yield program.evidence(cls.file, cls.node, f"it is trained as a part of {cls.name}")
 
 
-def foreign_parts(module: Instance) -> list[str]:
-    """Attributes that the class calls or goes over as it would modules, without a trace of what they are: an argument,
-    or something another library made, which may be pretrained."""
-    if not isinstance(module.cls, Class):
-        return []
-    unknown = {
-        str(name)
-        for name, value in module.fields.items()
-        if any(isinstance(m, Unknown) or (isinstance(m, Instance) and m.kind == "") for m in members(value))
-    }
-    used: set[str] = set()
-    for cls in module.cls.mro() if unknown else ():
-        for func in cls.fields.values() if isinstance(cls, Class) else ():
-            for node in walk(func.node) if isinstance(func, Func) and func.node is not None else ():
-                if isinstance(node, cst.Call):
-                    used.update(own_attribute(node.func))
-                elif isinstance(node, (cst.For, cst.CompFor)):
-                    for each in walk(node.iter):
-                        used.update(own_attribute(each))
-    return sorted(unknown & used)
-
-
-def own_attribute(node: cst.CSTNode) -> tuple[str, ...]:
-    """("layers",) for `self.layers`, and for `self.layers[0]` and `self.layers.forward`."""
-    if isinstance(node, cst.Subscript) or (isinstance(node, cst.Attribute) and node.attr.value == "forward"):
-        node = node.value
-    if isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == "self":
-        return (node.attr.value,)
-    return ()
+def is_layer(value: object) -> bool:
+    """A layer with weights, and none below it."""
+    return isinstance(value, Instance) and len(submodules(value)) == 1 and layer_class(value) in layers.WEIGHTED
 
 
 def is_module(value: object) -> bool:
@@ -433,8 +419,10 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
             suited = activation and scheme(activation, nn, "{}.weight", slope_after(program, layer))
             kinds[layer_class(layer).rpartition(".")[2]].append((path, suited))
     rare = rare_heads(program)  # their bias is another rule's matter: zero would be wrong for them
-    spared = [spelled(module, path, self_name) for path, layer in submodules(module) if id(layer) in rare]
-    biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in spared if name)
+    spared: dict[str, list[str]] = defaultdict(list)
+    for path, layer in submodules(module):
+        if id(layer) in rare and (name := spelled(module, path, self_name)):
+            spared[layer_class(layer).rpartition(".")[2]].append(name)
     plain = scheme("none", nn, "{}.weight")
     majority: dict[str, str] = {}
     for kind, uses in kinds.items():
@@ -442,7 +430,10 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         majority[kind] = max(known, key=lambda each: (known.count(each), each != plain)) if known else plain
     by_scheme: dict[str, list[str]] = defaultdict(list)
     for kind, call in majority.items():
-        by_scheme[call].append(f"{nn}.{kind}")
+        by_scheme[call].append(kind)
+    only = module.fields[children[0]] if len(children) == 1 else None
+    if isinstance(only, Instance) and is_layer(only) and len(majority) == 1:
+        return one_layer(only, f"{self_name}.{children[0]}", next(iter(majority.values())), nn, id(only) in rare)
     lines = [*blocks_apart(module, self_name, nn), *loop_over(module, self_name, children)]
     inner = " " * (len(lines[-1]) - len(lines[-1].lstrip()) + 4)
     skipped = computed_weights(module, nn, "module")
@@ -451,10 +442,19 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     if skipped:
         lines += [f"{inner}if {' or '.join(skipped)}:", f"{inner}    continue"]
     word = "if"
-    for call, names in by_scheme.items():
+    untested = len(by_scheme) == 1 and not skipped and lines[-1].startswith("for module in (")  # layers of these kinds alone
+    for call, same in by_scheme.items():
+        names = [f"{nn}.{kind}" for kind in same]
         test = names[0] if len(names) == 1 else f"({', '.join(names)})"
-        lines.append(f"{inner}{word} isinstance(module, {test}):")
+        if untested:
+            inner = inner[4:]
+        else:
+            lines.append(f"{inner}{word} isinstance(module, {test}):")
         lines.append(f"{inner}    {call.format('module')}")
+        apart = [name for kind in same for name in spared[kind]]
+        if apart:
+            lines.append(f"{inner}    # positives are rare: the head's bias is to say so")
+        biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in apart)
         lines.append(f"{inner}    if {biased}:")
         lines.append(f"{inner}        {nn}.init.zeros_(module.bias)")
         word = "elif"
@@ -465,6 +465,16 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
             name = spelled(module, path, self_name)
             if name:
                 lines.append(suited.format(name))
+    return lines
+
+
+def one_layer(layer: Instance, name: str, call: str, nn: str, rare: bool) -> list[str]:
+    """The initialisation of a single layer; of a head whose positives are rare the bias is another rule's matter."""
+    lines = [call.format(name)]
+    if ("bias" in layer.kwargs or len(layer.args) > 2) and not rare:
+        lines += [f"if {name}.bias is not None:", f"    {nn}.init.zeros_({name}.bias)"]
+    elif not rare:
+        lines.append(f"{nn}.init.zeros_({name}.bias)")
     return lines
 
 
@@ -492,6 +502,8 @@ def loop_over(module: Instance, self_name: str, children: list[str]) -> list[str
     listed = ", ".join(f"{self_name}.{name}" for name in children)
     if len(children) == 1:
         return [f"for module in {listed}.modules():"]
+    if len(listed) < 90 and all(is_layer(module.fields[name]) for name in children):
+        return [f"for module in ({listed}):"]
     if plain and len(others) < len(children) and len(children) > 3:
         named = f"== {quoted(others[0])}" if len(others) == 1 else f"in ({', '.join(map(quoted, others))})"
         skip = [f"    if name {named}:", "        continue"]
@@ -511,7 +523,7 @@ def spelled(module: Instance, path: str, self_name: str) -> str:
         if not part.isdigit():
             written += f".{part}"
         elif part == "0" or lists_its_layers(holder):
-            written += f"[{part}]"
+            written += "[-1]" if part != "0" and last_of(holder) == int(part) else f"[{part}]"
         elif held is not None and surely_last(holder, part, held):
             written += "[-1]"
         else:
@@ -533,9 +545,14 @@ def lists_its_layers(holder: Instance) -> bool:
     return isinstance(only, (cst.List, cst.Tuple)) and all(isinstance(each, cst.Element) for each in only.elements)
 
 
+def last_of(holder: Instance) -> int:
+    """The number of its last layer."""
+    return max((int(key) for key in map(str, holder.fields) if key.isdigit()), default=-1)
+
+
 def surely_last(holder: Instance, part: str, layer: Instance) -> bool:
     """The layer is put at the end of the list on every path, right before the list becomes a module."""
-    if max((int(key) for key in map(str, holder.fields) if key.isdigit()), default=-1) != int(part):
+    if last_of(holder) != int(part):
         return False
     if layer.file is None or layer.file is not holder.file or layer.node is None or holder.node is None:
         return False

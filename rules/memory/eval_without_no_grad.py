@@ -69,7 +69,7 @@ from tricklint.finding import Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.imports import alias_of
 from tricklint.program import Program
-from tricklint.program.evaluation import Evaluation, evaluations
+from tricklint.program.evaluation import Evaluation, evaluations, whole_function
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 from tricklint.watching.record import Clean, Run
@@ -131,9 +131,9 @@ class EvalWithoutNoGrad(Rule):
             evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
         if found.node is not found.event.node:
             evidence.append(program.evidence(found.event.file, found.event.node, "the model runs here"))
-        return program.finding(self, found.file, found.node, message, evidence, self.mend(found, passes))
+        return program.finding(self, found.file, found.node, message, evidence, self.mend(program, found, passes))
 
-    def mend(self, found: Evaluation, passes: list[cst.CSTNode]) -> Fix | None:
+    def mend(self, program: Program, found: Evaluation, passes: list[cst.CSTNode]) -> Fix | None:
         if found.called is not None:
             return None  # whether to switch autograd off here, by a flag, or round the call is the author's to say
         region, tree = found.region, found.file.tree
@@ -141,7 +141,10 @@ class EvalWithoutNoGrad(Rule):
         imported = () if torch else build.add_import(tree, "import torch")
         header = f"{torch or 'torch'}.no_grad()"
         edits: build.Edits | None = None
-        if found.whole and isinstance(region, cst.For):
+        func = whole_function(program, found)
+        if func is not None and not func.decorators:
+            edits = build.insert_before(tree, func, [f"@{header}"])
+        elif found.whole and isinstance(region, cst.For):
             edits = build.wrap_block(tree, region, region, f"with {header}:")
         elif found.whole and isinstance(region, cst.While):
             # its rounds wait, read and draw; the passes are a part of them

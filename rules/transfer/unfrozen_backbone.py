@@ -78,17 +78,18 @@ from tricklint.interpreter.events import Built, Event, Made
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Class,
+    Func,
     Instance,
     Value,
     members,
 )
 from tricklint.knowledge import frameworks, images
 from tricklint.libraries.events import (
-    Forward,
     FreezeMissed,
     GroupAdded,
     GroupOptionSet,
     OptimizerBuilt,
+    OptimizerLoaded,
     SchedulerBuilt,
     TrainerGiven,
 )
@@ -99,10 +100,9 @@ from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.decay import joined, param_sets
+from tricklint.program.freezing import condition, drifts, guarded, one_of_several
 from tricklint.program.idle import idle
-from tricklint.program.loops import Modes, Reach, happens_with, surely_with
-from tricklint.program.modes import unfollowed_mode_call
-from tricklint.program.transfer import batch_norms
+from tricklint.program.loops import happens_with, surely_with
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Model, Optimizer, Run
@@ -122,16 +122,16 @@ class UnfrozenBackbone(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         if self.all_should_train(program):
             return
-        seen: set[int] = set()
+        found: dict[int, tuple[Backbone, Event]] = {}
         for backbone in bb.backbones(program):
             node, _ = backbone.place(program)
-            if id(node) in seen:
-                continue
-            event = self.trained_whole(program, backbone)
-            if event is None:
-                continue
-            seen.add(id(node))
-            yield self.report(program, backbone, event)
+            event = self.trained_whole(program, backbone) if id(node) not in found else None
+            if event is not None:
+                found[id(node)] = (backbone, event)
+        told = {*found, *(id(backbone.built.node) for backbone, _ in found.values())}
+        for backbone, event in found.values():
+            fix = self.mend(program, backbone, event) if not one_of_several(backbone, told) else None
+            yield self.report(program, backbone, event, fix)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         """Loaded weights that train from the first step on, all of them, at the rate of layers that are new."""
@@ -177,7 +177,7 @@ class UnfrozenBackbone(Rule):
         for event in program.events(Made, Built):
             made = event.subject
             names = (made.library, *(made.cls.libraries() if isinstance(made.cls, Class) else ()))
-            if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names):
+            if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names) or freezes_by_hook(made):
                 found.add(event.entry)
         return found
 
@@ -245,7 +245,7 @@ class UnfrozenBackbone(Rule):
                     return True
         return False
 
-    def report(self, program: Program, backbone: Backbone, trained: Event) -> Finding:
+    def report(self, program: Program, backbone: Backbone, trained: Event, fix: Fix | None) -> Finding:
         node, file = backbone.place(program)
         optimizer = trained.subject
         assert isinstance(optimizer, Instance)
@@ -270,7 +270,7 @@ class UnfrozenBackbone(Rule):
         evidence.append(
             program.evidence(trained.file, trained.node, f"{optimizer.label} is given every parameter here")
         )
-        return program.finding(self, file, node, message, evidence, self.mend(program, backbone, trained))
+        return program.finding(self, file, node, message, evidence, fix)
 
     @staticmethod
     def advice(program: Program) -> str:
@@ -311,6 +311,10 @@ class UnfrozenBackbone(Rule):
                 FixLevel.UNSAFE,
                 "whether weights are loaded is decided elsewhere, and the backbone is frozen anyhow",
             )
+        elif any(
+            each is trained.subject for loaded in program.events(OptimizerLoaded) for each in members(loaded.subject)
+        ):
+            level, reason = FixLevel.UNSAFE, "an optimizer state is loaded, and saved states hold all parameters"
         return Fix(
             level,
             "freeze the backbone before its new head is put on, and optimise what remains trainable",
@@ -382,6 +386,18 @@ class UnfrozenBackbone(Rule):
         return build.replace(tree, value, f"[p for p in {tree.code(value)} if p.requires_grad]")
 
 
+def freezes_by_hook(made: Instance) -> bool:
+    """A Lightning callback of the program whose hooks set `requires_grad` of what they are given."""
+    if not isinstance(made.cls, Class) or not any(name == "lightning.Callback" for name in made.cls.libraries()):
+        return False
+    hooks = [func.node for func in made.cls.fields.values() if isinstance(func, Func) and func.node is not None]
+    return any(
+        isinstance(each, cst.Attribute) and each.attr.value in ("requires_grad", "requires_grad_")
+        for hook in hooks
+        for each in walk(hook)
+    )
+
+
 def begins(part: Instance, model: Instance) -> bool:
     """Whether a module is the part of a model that its inputs enter, taken over into another."""
     return part is not model and part.owner is model and str(part.fact(ModuleFacts).path) in images.FIRST_STAGES
@@ -417,80 +433,6 @@ def scheduled(event: SchedulerBuilt) -> tuple[Value, ...]:
     """The optimizer whose learning rate a schedule of this kind sets from the first step on, whatever it was given."""
     cyclic = event.subject.library.endswith((".OneCycleLR", ".CyclicLR"))
     return members(event.subject.fact(SchedulerFacts).optimizer) if cyclic else ()
-
-
-def condition(backbone: Backbone) -> str | None:
-    """What the code says on whether weights are loaded: a name such as `pretrained`, None when they always are, "" when
-    it cannot be repeated where the backbone is frozen."""
-    node, tree = backbone.built.node, backbone.built.file.tree
-    if not isinstance(node, cst.Call) or backbone.loaded is not None:
-        return None
-    flag = next(
-        (a.value for a in node.args if a.keyword is not None and a.keyword.value in ("pretrained", "weights")), None
-    )
-    if flag is None or isinstance(flag, cst.SimpleString) or tree.code(flag) in ("True", "False", "None"):
-        return None
-    if not isinstance(flag, (cst.Name, cst.Attribute)):
-        return None if isinstance(flag, cst.Call) else ""
-    if isinstance(flag, cst.Attribute) and "eights" in tree.code(flag):  # models.ResNet18_Weights.DEFAULT
-        return None
-    if isinstance(flag, cst.Name) and always_weights(tree, backbone.built, flag.value):
-        return None
-    return tree.code(flag) if all(scope_of(head) is scope_of(backbone.built) for head in backbone.heads) else ""
-
-
-def always_weights(tree: Tree, event: Event, name: str) -> bool:
-    """The name is given a value once, in the function at hand or else in its file, and that stands for weights."""
-    scope = scope_of(event)
-    scopes = [scope, tree.module] if isinstance(scope, cst.FunctionDef) else [tree.module]
-    for each in scopes:
-        if isinstance(each, cst.FunctionDef) and any(
-            isinstance(n, cst.Name) and n.value == name for n in walk(each.params)
-        ):
-            return False
-        given = [
-            node.value
-            for node in walk(each)
-            if isinstance(node, (cst.Assign, cst.AugAssign, cst.AnnAssign, cst.NamedExpr)) and name in _bound_by(node)
-        ]
-        if given:
-            value = given[0]
-            shown = isinstance(value, cst.SimpleString) or (value is not None and tree.code(value) == "True")
-            named = isinstance(value, cst.Attribute) and "eights" in tree.code(value)
-            return len(given) == 1 and (shown or named)
-    return False
-
-
-def _bound_by(node: cst.Assign | cst.AugAssign | cst.AnnAssign | cst.NamedExpr) -> set[str]:
-    targets = [each.target for each in node.targets] if isinstance(node, cst.Assign) else [node.target]
-    return {each.value for target in targets for each in walk(target) if isinstance(each, cst.Name)}
-
-
-def drifts(program: Program, backbone: Backbone) -> bool:
-    """Its norms would go on following the data in a frozen backbone: it is trained in the mode that it was built in, which
-    no `train()` sets, so that only the freeze itself can say otherwise."""
-    norms = batch_norms(backbone.model)
-    if not norms:
-        return False
-    reach, modes = Reach.of(program), Modes.of(program)
-    outer = [backbone.model, *bb.containers(program, backbone.model)]
-    return any(
-        any(event.subject is each for each in outer)
-        and reach.reaches(event)
-        and modes.last(norms[0].holder, event) is None
-        and not unfollowed_mode_call(program, event, "train")
-        for event in program.events(Forward)
-    )
-
-
-def scope_of(event: Event) -> object:
-    """The function that an event's code stands in, or its file."""
-    tree = event.file.tree
-    return next((up for up in tree.ancestors(event.node) if isinstance(up, cst.FunctionDef)), event.file)
-
-
-def guarded(test: str | None, lines: list[str]) -> list[str]:
-    return [f"if {test}:", *(f"    {line}" for line in lines)] if test else lines
 
 
 def harmless(to: str) -> bool:

@@ -114,18 +114,22 @@ def insert_after(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits |
     if placed is None or statement is None:
         return None
     _, indent = placed
-    end = line_end(tree.text, _end(tree, statement))
+    end = _with_comments(tree, line_end(tree.text, _end(tree, statement)), indent)
+    newline = newline_of(tree)
+    content = "".join(newline + indent + line if line else newline for line in _stepped(tree, statement, indent, lines))
+    return (edit_at(tree, end, end, content),)
+
+
+def _with_comments(tree: Tree, end: int, indent: str) -> int:
+    """Where the comments end that follow a statement and belong to its block: they are indented deeper than it."""
     while True:
         following = tree.text[end:]
         skip = len(following) - len(following.lstrip("\r\n \t\f"))
         comment = end + skip
         column = tree.text[_line_start(tree.text, comment) : comment]
         if not (skip and tree.text[comment : comment + 1] == "#" and len(column) > len(indent)):
-            break
+            return end
         end = line_end(tree.text, comment)
-    newline = newline_of(tree)
-    content = "".join(newline + indent + line if line else newline for line in _stepped(tree, statement, indent, lines))
-    return (edit_at(tree, end, end, content),)
 
 
 def _stepped(tree: Tree, statement: cst.CSTNode, indent: str, lines: Sequence[str]) -> list[str]:
@@ -217,7 +221,7 @@ def wrap_block(tree: Tree, first: cst.CSTNode, last: cst.CSTNode, header: str) -
     if placed is None:
         return None
     start, indent = placed
-    end = line_end(tree.text, _end(tree, bottom))
+    end = _with_comments(tree, line_end(tree.text, _end(tree, bottom)), indent)
     newline, step = newline_of(tree), step_at(tree, top, indent)
     inside = _rows_inside_strings(tree, (top, bottom), start, end)
     row = tree.location(start).row

@@ -12,6 +12,7 @@ from tricklint.interpreter.events import Built
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
+    UNKNOWN,
     Const,
     Instance,
     Ref,
@@ -80,5 +81,7 @@ def external_module(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) ->
     made = plain(m, name, args, node)
     made.kind = "module"
     made.fact(ModuleFacts).external = True
+    if name.endswith("create_body") and asks_for_weights(args.kwargs.get("pretrained", UNKNOWN)) is not False:
+        made.fact(ModuleFacts).pretrained = None  # by default it is
     m.emit(Built(m.now(node), made))
     return made

@@ -446,6 +446,9 @@ class LossBehaviour(Behaviour):
         return module_method(m, value, name, args, node)
 
     def call(self, m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        own = value.cls.lookup("__call__") if isinstance(value.cls, Class) else None
+        if isinstance(own, Func) and isinstance(value.cls, Class) and value.cls.lookup("forward") is None:
+            return None  # a metric, say, that is a module by its base alone: what it does is in its own `__call__`
         return forward(m, value, args, node)
 
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:

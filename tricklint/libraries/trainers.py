@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import libcst as cst
 
 from tricklint.interpreter.behaviour import Behaviour, behaves, function
@@ -10,8 +12,11 @@ from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
     UNKNOWN,
+    Const,
+    Dict,
     Instance,
     Namespace,
+    Sequence,
     Value,
     first,
     instances,
@@ -19,8 +24,8 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import frameworks
 from tricklint.libraries.builtins import _modules_in
-from tricklint.libraries.events import LearnerBuilt, TrainerGiven, TrainsOver
-from tricklint.libraries.facts import TrainerFacts
+from tricklint.libraries.events import LearnerBuilt, OptimizerLoaded, TrainerGiven, TrainsOver
+from tricklint.libraries.facts import ModuleFacts, TrainerFacts
 from tricklint.libraries.learners import measure
 from tricklint.libraries.lightning import run_lightning
 
@@ -70,9 +75,30 @@ def trainer_method(m: Machine, value: Instance, name: str, args: CallArgs, node:
                     m.emit(TrainerGiven(m.now(node), member, framework, value))
                     if framework == "lightning":
                         run_lightning(m, member, args, node, value)
+                        if resumes(args, value):
+                            for optimizer in optimizers_in(member.fact(ModuleFacts).optimizers):
+                                m.emit(OptimizerLoaded(m.now(node), optimizer))
         if name in ("fit", "train", "fit_one_cycle", "fine_tune", "fit_flat_cos"):
             trains_over(m, value, framework, node)
     return UNKNOWN
+
+
+def resumes(args: CallArgs, trainer: Instance) -> bool:
+    """Lightning is told where a checkpoint lies, or may be by an option: it brings the state of the optimizers too."""
+    given = (args.kwargs.get("ckpt_path"), trainer.kwargs.get("resume_from_checkpoint"))
+    return any(value is not None and not (isinstance(value, Const) and value.value is None and not value.default) for value in given)
+
+
+def optimizers_in(given: Value | None) -> Iterator[Instance]:
+    """What `configure_optimizers` gives, in whatever form."""
+    for member in members(given):
+        if isinstance(member, Instance) and member.kind == "optimizer":
+            yield member
+        elif isinstance(member, Sequence):
+            for item in member.items:
+                yield from optimizers_in(item)
+        elif isinstance(member, Dict):
+            yield from optimizers_in(member.fields.get("optimizer"))
 
 
 def trains_over(m: Machine, trainer: Instance, framework: str, node: cst.CSTNode) -> None:

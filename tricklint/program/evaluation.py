@@ -221,6 +221,30 @@ def _judge(program: Program, event: Forward, module: Instance, modes: Modes, rea
     return None
 
 
+def whole_function(program: Program, found: Evaluation) -> cst.FunctionDef | None:
+    """The function round the region, where that only evaluates and runs models outside of the region as well: an encoder
+    before the loop that decodes."""
+    tree = found.file.tree
+    func = next((up for up in tree.ancestors(found.node) if isinstance(up, (cst.FunctionDef, cst.Lambda))), None)
+    if not isinstance(func, cst.FunctionDef) or found.region is None or func is found.region or not found.whole:
+        return None
+    reach = Reach.of(program)
+    for node in walk(func):
+        if isinstance(node, (cst.Yield, cst.Await)) or node in reach.trained_nodes:
+            return None
+        if isinstance(node, cst.Attribute) and node.attr.value in ("backward", "requires_grad", "requires_grad_"):
+            return None
+    inside = set(walk(found.region))
+    mine = set(walk(func)) - inside - {func}
+    others = [
+        each
+        for each in program.events(Forward)
+        if each.grad and not reach.reaches(each) and not inside.intersection(node for _, node in each.calls)
+    ]
+    beside = any(each.node in mine or any(node in mine for _, node in each.calls) for each in others)
+    return func if beside else None
+
+
 def _evaluates(level: Level, reach: Reach, event: Event) -> tuple[FileModule, cst.CSTNode] | None:
     """The call in which nothing is trained, or the head of the loop in a round of which nothing is."""
     if not reach.trains(level.activation.serial, event):
@@ -306,4 +330,4 @@ def _argument_names(node: cst.Call) -> Iterator[str]:
         yield from names_in(arg.value)
 
 
-__all__ = ["Evaluation", "evaluations", "holds_weights"]
+__all__ = ["Evaluation", "evaluations", "holds_weights", "whole_function"]

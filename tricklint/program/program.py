@@ -37,6 +37,7 @@ from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import roots_of
 from tricklint.libraries.torch_forward import forward
 from tricklint.program import starts
+from tricklint.program.age import early_code, needs_later
 from tricklint.program.idle import idle
 from tricklint.source.data import from_disk
 from tricklint.source.tree import Tree
@@ -419,6 +420,13 @@ class Program:
             start, end = file.tree.header_span(node)
         else:
             start, end = file.tree.span(node)
+        seen = [item for item in evidence if item is not None]
+        if fix is not None and needs_later(fix):
+            paths = dict.fromkeys((file.path, *(item.path for item in seen), *(edit.path for edit in fix.edits)))
+            early = next((found for path in paths if (found := self._early(path)) is not None), None)
+            if early is not None:
+                seen.append(early)
+                fix = None
         return Finding(
             code=rule.code,
             name=rule.name,
@@ -427,10 +435,23 @@ class Program:
             path=file.path,
             location=start,
             end_location=end,
-            evidence=tuple(item for item in evidence if item is not None),
+            evidence=tuple(seen),
             fix=fix,
             **changes,
         )
+
+    def _early(self, path: Path) -> Evidence | None:
+        """Where a file shows that it is written for a PyTorch that lacks what fixes use."""
+
+        def look() -> Evidence | None:
+            tree = self.tree(path)
+            node = early_code(tree)
+            if node is None:
+                return None
+            return Evidence(path, *tree.span(node), "this is written for PyTorch before 0.4, which lacks what a fix would use")
+
+        found: Evidence | None = self.remember(f"early {path}", look)
+        return found
 
     def evidence(self, file: FileModule | None, node: cst.CSTNode | None, message: str) -> Evidence | None:
         """A line that supports a finding; None where its place is not known."""

@@ -16,6 +16,7 @@ from tricklint.libraries.modules import held, layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.torch_classes import unknown
 from tricklint.program.activations import following
+from tricklint.program.foreign import may_be_trained_already
 from tricklint.program.idle import idle
 from tricklint.program.initialisation import Initialisation, holds_pretrained, owned
 from tricklint.program.program import Program
@@ -250,6 +251,8 @@ def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Ev
     if len(fresh) + others > SMALL_HEAD:
         return False
     if any(part.fact(ModuleFacts).open and len(submodules(part)) == 1 for part in parts):
+        return True
+    if any(may_be_trained_already(part) for part in parts):
         return True
     return around_loaded or holds_pretrained(model) or _runs_beside(program, model, event)
 
