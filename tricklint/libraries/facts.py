@@ -6,7 +6,7 @@ A record is made when it is first asked for, with nothing known in it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -137,6 +137,8 @@ class ModuleFacts:
     imagined: bool = False  # nobody made it; it stands for an instance that may be
     is_pretrained: bool | None = None  # an answer that a rule has worked out before
     holds_pretrained: bool | None = None  # likewise
+    slots: list[Any] | None = None  # likewise: its parameters
+    slots_by_key: dict[tuple[int, str], Any] | None = None
 
 
 def from_library(module: Instance) -> bool:

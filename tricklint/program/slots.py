@@ -75,8 +75,20 @@ class Slot:
 
 
 def slots(root: Instance) -> list[Slot]:
-    """What `root.named_parameters()` is known to give, and the attributes that are None (`absent`)."""
-    return list(_below(root, "", (), True, set()))
+    """What `root.named_parameters()` is known to give, and the attributes that are None (`absent`); once the program has run."""
+    facts = root.fact(ModuleFacts)
+    if facts.slots is None:
+        facts.slots = list(_below(root, "", (), True, set()))
+    found: list[Slot] = facts.slots
+    return found
+
+
+def _slot_of(root: Instance, key: tuple[int, str]) -> Slot | None:
+    facts = root.fact(ModuleFacts)
+    if facts.slots_by_key is None:
+        facts.slots_by_key = {slot.key: slot for slot in reversed(slots(root))}
+    found: Slot | None = facts.slots_by_key.get(key)
+    return found
 
 
 def _below(module: Instance, path: str, above: tuple[Instance, ...], sure: bool, seen: set[int]) -> Iterator[Slot]:
@@ -371,7 +383,7 @@ def picks_anywhere(pset: ParamSet, slot: Slot, frozen: bool | None = False) -> i
     """`picks` for a set of any root: a submodule, or the model that holds the slot's own root."""
     if not isinstance(pset.root, Instance):
         return None
-    own = next((each for each in slots(pset.root) if each.key == slot.key), None)
+    own = _slot_of(pset.root, slot.key)
     if own is not None:
         return picks(pset, own, frozen)
     part_of_owner = pset.root.part_of is not None and pset.root.owner is slot.owner
