@@ -59,6 +59,10 @@ class Behaviour:
         """`value.name(args)`, where no function of the program has that name."""
         return None
 
+    def in_place(self, m: Machine, value: Any, made: Value) -> bool:
+        """Whether a method whose name ends with `_` turned the value into what it made, for whoever holds it."""
+        return False
+
     def own_method(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> None:
         """A function of the program is about to run as `value.name(…)`."""
 

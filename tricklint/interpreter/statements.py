@@ -29,10 +29,22 @@ _EXITS = frozenset(("exit", "quit", "sys.exit", "os._exit", "parser.error"))
 @executes(cst.Expr)
 def run_expr(m: Machine, node: cst.Expr) -> int:
     if type(node.value) is not cst.SimpleString:  # a docstring
-        m.eval(node.value)
+        changed(m, node.value, m.eval(node.value))
     if type(node.value) is cst.Call and dotted(node.value.func) in _EXITS:
         return RAISE
     return FALL
+
+
+def changed(m: Machine, node: cst.BaseExpression, made: Value) -> None:
+    """`x.cos_().mul_(s)` as a statement: methods that work in place leave their outcome in the name they began at."""
+    at = node
+    while type(at) is cst.Call and type(at.func) is cst.Attribute and at.func.attr.value.endswith("_"):
+        at = at.func.value
+    if at is node or type(at) is not cst.Name:
+        return
+    old = members(m.eval(at))
+    if old and all(behaviour.of(member).in_place(m, member, made) for member in old):
+        m.bind(at.value, made)
 
 
 @executes(cst.Assign)

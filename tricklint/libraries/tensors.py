@@ -77,6 +77,9 @@ _VIEWS = frozenset(
     ("T", "mT", "H", "mH", "real", "imag", "logits", "last_hidden_state", "pooler_output", "out", "sample")
 )
 
+# What others hold too: a change made to it by one name is read off events, not off the name
+_LEAVES = frozenset(("parameter", "data", "detach"))
+
 
 def part_of_output(tensor: Tensor) -> Value | None:
     """Of several values that a module returns, the one that a tensor is: `scores, labels = model(x, y)`. None for another
@@ -121,6 +124,9 @@ class TensorBehaviour(Behaviour):
 
     def method(self, m: Machine, value: Tensor, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return tensor_method(m, value, name, args, node)
+
+    def in_place(self, m: Machine, value: Tensor, made: Value) -> bool:
+        return value.op not in _LEAVES and all(isinstance(each, Tensor) for each in members(made))
 
     def call(self, m: Machine, value: Tensor, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return Tensor("unknown", tuple(args.all()), None, node, m.file, True)

@@ -17,19 +17,19 @@ from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.tensors import Tensor
 
-_SAME = frozenset(
-    ("input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "dropout", "mean")
-)
-_PASSIVE = (
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Flatten",
-    "Identity",
-    "AdaptiveAvgPool2d",
-    "AvgPool2d",
-    "AdaptiveMaxPool2d",
-)
+# What keeps the length that features came with: what is twice as long goes out twice as long. So do pooling, a choice of
+# some of them and a ReLU (DenseNet's own last step); a tanh or a norm layer does not.
+_SAME = frozenset((
+    "input", "view", "flatten", "squeeze", "reshape", "float", "to", "cuda", "contiguous", "mean", "amax", "index",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "dropout_", "permute", "transpose", "relu", "relu_", "leaky_relu",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+))  # fmt: skip
+_PASSIVE = frozenset((
+    "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Flatten", "Identity", "ReLU", "LeakyReLU",
+    "AvgPool1d", "AvgPool2d", "AvgPool3d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
+    "MaxPool1d", "MaxPool2d", "MaxPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def classifier_behind(logits: Value | None) -> Classifier | None:
 
 
 def _through(value: Value | None) -> Tensor | None:
-    """`value` without what leaves features as they are: dropout, flattening, pooling, the frames of forwards."""
+    """`value` without what keeps the length of features: dropout, flattening, pooling, the frames of forwards."""
     for _ in range(60):
         if not isinstance(value, Tensor):
             return None

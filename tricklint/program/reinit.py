@@ -10,8 +10,10 @@ import libcst as cst
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
+    CallFacts,
     Instance,
     Pred,
+    members,
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.checkpoints import saved
@@ -32,6 +34,10 @@ _VALUES = frozenset((
     "kaiming_uniform",
     "kaiming_normal", "normal", "uniform", "constant", "orthogonal", "sparse_", "reset_parameters", "eye_", "dirac_",
 ))  # fmt: skip
+# Parts of published models that hold no weights: a net that takes only such a part over has nothing of its training
+_WEIGHTLESS = frozenset(
+    ("relu", "act", "act1", "act2", "maxpool", "avgpool", "pool", "pool0", "global_pool", "dropout", "drop", "flatten")
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,14 @@ def overwritten(program: Program, event: Initialised) -> Loaded | None:
     if isinstance(subject.node, cst.Call) and subject.node is event.node:
         return None
     for root in roots_of(subject):
-        for _, model in submodules(root):
-            if model.part_of is not None:
+        owner = root.owner
+        for _, module in submodules(root):
+            model = module.owner  # a backbone that was taken apart is in the net by its parts
+            if model is not module and (model is owner or module.library.rpartition(".")[2] in _WEIGHTLESS):
                 continue
             before = model.fact(ModuleFacts).pretrained is True and model.seq < event.seq
-            if before and _reaches(subject.preds, model) and not _spared(program, event, model):
+            if before and _reaches(subject.preds, model) and not _spared(program, event, module):
                 return Loaded(model.label, model.node, model.file)
-        owner = root.owner
         if owner is not root and owner.fact(ModuleFacts).pretrained is True:
             continue  # a part of a backbone, picked by hand: meant so
         for load in program.events(WeightsLoaded):
@@ -79,9 +86,15 @@ def _built_later(root: Instance, target: Instance, load: Event) -> bool:
 
 
 def _is_file(load: WeightsLoaded) -> bool:
-    """The weights come from outside, not from another model's state."""
-    weights = load.weights
-    return saved(weights) is not None
+    """The weights come from outside, not from the state of another model of the program's own."""
+    if saved(load.weights) is not None:
+        return True
+    return any(
+        root.owner.fact(ModuleFacts).pretrained is True
+        for member in members(load.weights)
+        if isinstance(member, Instance) and member.kind == "state_dict" and member.has(CallFacts)
+        for root in roots_of(member.fact(CallFacts).of)
+    )
 
 
 def _everything(preds: tuple[Pred, ...]) -> bool:
