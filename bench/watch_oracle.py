@@ -211,8 +211,9 @@ def _make_up_weights() -> None:
 
 def compare(script: Path, record: Run, rules: list[Rule], result: Result) -> None:
     """Fill the columns of a script that ran."""
-    wanted = _wanted(script, rules)
-    settings = load([record.root], isolated=True, options={"select": [rule.code for rule in wanted]})
+    wanted, config = _wanted(script, rules)
+    settings = load([record.root], isolated=True, config=config, options={"select": [rule.code for rule in wanted]})
+    record.settings = settings
     report = run([record.root], settings, Options(cache=False))
     crashes: list[str] = []
     seen, clean = shown(record, wanted, crashes)
@@ -251,13 +252,15 @@ def can_show(rule: Rule) -> bool:
     return type(rule).watched is not Rule.watched and not rule.needs_trace
 
 
-def _wanted(script: Path, rules: list[Rule]) -> list[Rule]:
-    head = "\n".join(script.read_text(encoding="utf-8").splitlines()[:3])
-    for key, value in HEADER.findall(head):
+def _wanted(script: Path, rules: list[Rule]) -> tuple[list[Rule], list[str]]:
+    """The rules that a script asks for in its first lines, else those on by default; and its settings."""
+    head = HEADER.findall("\n".join(script.read_text(encoding="utf-8").splitlines()[:5]))
+    config = [value for key, value in head if key == "config"]
+    for key, value in head:
         if key == "rules":
             names = [word.strip() for word in value.split(",")]
-            return [rule for rule in rules if any(matches([name], rule) for name in names)]
-    return [rule for rule in rules if rule.on_by_default and not rule.needs_trace]
+            return [rule for rule in rules if any(matches([name], rule) for name in names)], config
+    return [rule for rule in rules if rule.on_by_default and not rule.needs_trace], config
 
 
 def study(paths: Iterable[Path], until: float | None = None) -> Iterator[Result]:

@@ -99,6 +99,8 @@ from tricklint.interpreter.values import (
 from tricklint.program import Program
 from tricklint.program.heads import DEFAULT_PRIOR, Imbalance, rare_heads
 from tricklint.rule import Rule
+from tricklint.watching.odds import FAR, base_rate, default_bias, even_odds
+from tricklint.watching.record import Clean, Fact, Run
 
 
 class ClassifierBias(Rule):
@@ -109,6 +111,38 @@ class ClassifierBias(Rule):
     fix_level = FixLevel.RECIPE
     trick = "5 - Xavier init"
     triggers = ("optim", "Trainer", "backward(", "oss(")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """The targets that a loss got, and the bias that yields its logits before the first step."""
+        held = {number for optimizer, _ in run.trained() for number in optimizer.parameters}
+        losses: dict[int, list[Fact]] = {}
+        for fact in run.facts("loss"):
+            if fact.data.get("targets") and fact.data["head"]["bias"] in held:
+                losses.setdefault(fact.data["head"]["bias"], []).append(fact)
+        for number, facts in losses.items():
+            bias, place = run.parameters[number], run.place(facts[0].data["head"]["made"])
+            default = default_bias(bias)
+            if default is False:
+                yield Clean(self.code, place, f"{bias.name} was set before the first step")
+            batches = [one for fact in facts for one in fact.data["targets"]]
+            if not default or len({len(one["seen"]) for one in batches}) != 1:
+                continue
+            seen, weighed = (
+                [sum(values) for values in zip(*(one[key] for one in batches), strict=True)]
+                for key in ("seen", "weighed")
+            )
+            least, even = base_rate(seen, weighed), even_odds(len(seen))
+            if least is not None and even > FAR * least:
+                share = f"{100 * min(seen) / sum(seen):.2g} %"
+                what = f"{share} of the targets are {'of one kind' if len(seen) == 2 else 'of the rarest class'}"
+                message = f"the head starts at even odds although {what}: its loss begins at {even:.2g}, always answering with the shares seen costs {least:.2g}"
+                counted = f"{sum(seen):,.0f} targets in {len(batches)} batches, {', '.join(f'{one:,.0f}' for one in sorted(seen, reverse=True)[:5])} of each class"
+                told = (
+                    f"{counted}; before step 1, {bias.name} had PyTorch's default, no more than {bias.statistics.largest:.2g}"
+                    if bias.statistics
+                    else counted
+                )
+                yield from run.finding(self, place, message, told, [(facts[0].place, "the loss gets the targets here")])
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
@@ -148,5 +182,9 @@ class ClassifierBias(Rule):
         level, reason = FixLevel.RECIPE, "training starts from another bias; put your own share of positives in"
         if "pos_weight" in found.note:
             level = FixLevel.UNSAFE
-            reason = "a pos_weight near negatives / positives evens the loss out, so that even odds may be the better start"
-        return Fix(level, f"start the bias at the log odds of a share of positives of {prior}", (*imports, *edits), reason)
+            reason = (
+                "a pos_weight near negatives / positives evens the loss out, so that even odds may be the better start"
+            )
+        return Fix(
+            level, f"start the bias at the log odds of a share of positives of {prior}", (*imports, *edits), reason
+        )

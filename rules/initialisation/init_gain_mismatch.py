@@ -70,6 +70,7 @@ activation's own: test accuracy 93.5 % against 97.7 % (+4.3 points [+0.7, +7.8] 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import libcst as cst
@@ -84,16 +85,18 @@ from tricklint.interpreter.values import (
 from tricklint.libraries.events import WeightsLoaded
 from tricklint.program import Program
 from tricklint.program.activations import Activation, following, rescaled
-from tricklint.program.gains import RIGHT_GAIN, Declared, agreement, declared
+from tricklint.program.gains import RIGHT_GAIN, Declared, agreement, declared, drawn
 from tricklint.program.inits import WeightInit, weight_inits
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, dotted
+from tricklint.watching.record import Clean, Frame, Parameter, Place, Run
 
 _SPOKEN = {
     "relu": "a ReLU", "leaky_relu": "a leaky ReLU", "tanh": "tanh", "sigmoid": "a sigmoid", "selu": "SELU",
     "linear": "no activation", "default": "PyTorch's default",
 }  # fmt: skip
 # What `nonlinearity=` and `calculate_gain` call it (for SELU the docs ask for the gain of a linear layer)
+_SPOKEN_AFTER: dict[str, str] = {**_SPOKEN, "none": _SPOKEN["linear"]}
 _ARGUMENT = {"relu": "relu", "leaky_relu": "leaky_relu", "tanh": "tanh", "sigmoid": "sigmoid", "selu": "linear"}
 _NUMBER = {"relu": "2**0.5", "leaky_relu": "2**0.5", "tanh": "5 / 3", "sigmoid": "1.0", "selu": "1.0"}
 
@@ -106,6 +109,36 @@ class InitGainMismatch(Rule):
     fix_level = FixLevel.RECIPE
     trick = "5 - Xavier init"
     triggers = ("kaiming_", "xavier_", "orthogonal_", "calculate_gain", "nn.Module")
+
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Weights that were drawn by the project and trained, and what autograd's graph shows behind their layers."""
+        met: dict[str, list[str]] = {}
+        for fact in run.facts("followed"):
+            met |= fact.data["met"]
+        drawn_at: dict[Frame, list[tuple[Parameter, Declared, Activation]]] = {}
+        for optimizer, model in run.trained():
+            for p in model.parameters:
+                after = met_next(set(met.get(str(p.number), ())))
+                if p.drawn is None or p.drawn.place.at is None or p.number not in optimizer.parameters or after is None:
+                    continue
+                gain = drawn(p.drawn.function, p.drawn.given)
+                if gain is not None and as_drawn(p, gain):
+                    drawn_at.setdefault(p.drawn.place.at, []).append((p, gain, after))
+        for layers in drawn_at.values():
+            verdicts = [agreement(gain, after) for _, gain, after in layers]
+            place = layers[0][0].drawn.place if layers[0][0].drawn is not None else Place()
+            wrong = [one for one, verdict in zip(layers, verdicts, strict=True) if verdict == "wrong"]
+            if "fits" in verdicts:
+                yield Clean(
+                    self.code,
+                    place,
+                    f"{_SPOKEN_AFTER[layers[verdicts.index('fits')][2]]} follows {layers[verdicts.index('fits')][0].name}",
+                )
+            elif wrong:
+                p, gain, _ = wrong[0]
+                message = told(gain, {after for _, _, after in wrong})
+                seen = f"the output of {', '.join(one.name for one, _, _ in wrong[:3])} met {_SPOKEN_AFTER[wrong[0][2]]} in autograd's graph"
+                yield from run.finding(self, place, message, seen)
 
     def check(self, program: Program) -> Iterator[Finding]:
         for place in weight_inits(program):
@@ -140,9 +173,7 @@ class InitGainMismatch(Rule):
         event = place.events[0]
         gain, after, _ = wrong[0]
         all_after = {activation for _, activation, _ in wrong}
-        what = " or ".join(sorted(_SPOKEN[activation] for activation in all_after))
-        kind = f"gain {gain.value:.3g}, that of {_SPOKEN[gain.family]}"
-        message = f"these weights are drawn with {kind}, but {what} follows (gain {RIGHT_GAIN[after]:.3g})"
+        message = told(gain, all_after)
         evidence: list[Evidence | None] = []
         seen: set[int] = set()
         for _, activation, layer in wrong:
@@ -160,6 +191,38 @@ class InitGainMismatch(Rule):
             return None
         message = f"take the gain of {_SPOKEN[after]}"
         return Fix(FixLevel.RECIPE, message, edits, "training starts from weights of another scale")
+
+
+def told(gain: Declared, after: set[Activation]) -> str:
+    what = " or ".join(sorted(_SPOKEN_AFTER[one] for one in after))
+    right = ", ".join(sorted({f"{RIGHT_GAIN[one]:.3g}" for one in after}))
+    return f"these weights are drawn with gain {gain.value:.3g}, that of {_SPOKEN[gain.family]}, but {what} follows (gain {right})"
+
+
+def met_next(met: set[str]) -> Activation | None:
+    """The one activation that a layer's output meets; None behind a norm, whose output no gain changes, where the way
+    could not be followed, and where several ask for different gains."""
+    if not met or met & {"norm", "unknown"}:
+        return None
+    active = met - {"none", "loss", "end"}
+    if not active:
+        return "none"
+    if len(active) > 1 or (active & {"tanh", "sigmoid"} and met - active):
+        return None  # a gate beside the signal; logits whose sigmoid only a metric takes
+    return active.pop()  # type: ignore[return-value]
+
+
+def as_drawn(p: Parameter, gain: Declared) -> bool:
+    """Whether the weights had the spread of that draw before the first step: nothing has scaled or loaded them since."""
+    if p.statistics is None or p.drawn is None or p.loaded is not None or len(p.shape) < 2:
+        return False
+    field = p.size // (p.shape[0] * p.shape[1])
+    ins, outs = p.shape[1] * field, p.shape[0] * field
+    if gain.kaiming:
+        spread = gain.value / math.sqrt(outs if p.drawn.given.get("mode") == "fan_out" else ins)
+    else:
+        spread = gain.value * math.sqrt(2 / (ins + outs))
+    return abs(p.statistics.std / spread - 1) < 0.02 + 5 / math.sqrt(2 * p.size)
 
 
 def _argument(call: cst.Call, position: int, name: str) -> cst.Arg | None:

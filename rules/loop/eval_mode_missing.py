@@ -115,13 +115,15 @@ class EvalModeMissing(Rule):
         modeful = {one.module for one in run.forwards if one.modeful or one.active}
         for one in run.forwards:
             beside = [each for each in trained if each.model == one.model]
-            if one.grad or one.module not in modeful or not beside or one.most_in_a_row < 2:
+            inference = not trained and bool(one.loaders) and run.restored(one.model)
+            if one.grad or one.module not in modeful or not (beside or inference) or not one.evaluates(trained):
                 continue
             place = one.place.apart(each.place for each in beside)
             if not one.active:
                 yield Clean(self.code, place, f"{one.type} was in eval mode in all {one.count} calls")
                 continue
-            message = f"{one.type} is evaluated in train mode: its dropout and norm layers still act as in training"
+            what = "is evaluated" if beside else "runs on loaded weights"
+            message = f"{one.type} {what} in train mode: its dropout and norm layers still act as in training"
             seen = f"step {one.first + 1}, {one.acting} in train mode, {one.count} calls without autograd"
             yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
         yield from self.stays_in_eval(run)

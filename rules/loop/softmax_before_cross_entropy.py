@@ -70,7 +70,7 @@ from tricklint.program.predictions import Ending, only_ending
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.losses import wrong_input
-from tricklint.watching.record import Clean, Run
+from tricklint.watching.record import Clean, Fact, Run
 
 # type of the loss → what its input ends in → what is wrong with it
 WRONG = {
@@ -105,6 +105,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
     triggers = ("softmax", "Softmax", "sigmoid", "Sigmoid", "BCELoss", "NLLLoss", "binary_cross_entropy", "nll_loss")
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """What losses were given, by its values. What one module gives to several losses is one mistake."""
+        modules = {one.number: one.module for one in run.forwards}
+        given: dict[object, list[tuple[Fact, tuple[str, str]]]] = {}
         for fact in run.facts("loss"):
             wrong = wrong_input(fact)
             if wrong is None:
@@ -112,8 +115,12 @@ class SoftmaxBeforeCrossEntropy(Rule):
             if not wrong:
                 yield Clean(self.code, fact.place, f"{fact.data['function']} was given what it expects")
                 continue
-            seen = f"{fact.data['count']} calls, {wrong[1]}"
-            yield from run.finding(self, fact.place, wrong[0], seen)
+            by = modules.get(fact.data.get("forward"))
+            given.setdefault((by, fact.data["function"]) if by is not None else fact.place, []).append((fact, wrong))
+        for facts in given.values():
+            fact, wrong = facts[0]
+            seen = f"{sum(each.data['count'] for each, _ in facts)} calls, {wrong[1]}"
+            yield from run.finding(self, fact.place, wrong[0], seen, [(each.place, "and here") for each, _ in facts[1:]])
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()

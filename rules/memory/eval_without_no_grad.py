@@ -101,11 +101,11 @@ class EvalWithoutNoGrad(Rule):
         for one in run.forwards:
             if one.place.at is None or one.reached:
                 continue
-            beside = [each.place for each in trained if each.model == one.model]
-            place = one.place.apart(beside)
+            beside = [each for each in trained if each.model == one.model]
+            place = one.place.apart(each.place for each in beside)
             if not one.grad:
                 yield Clean(self.code, place, f"autograd was off in all {one.count} calls")
-            elif one.graph and one.most_in_a_row > 1 and one.unreached and (beside or not one.training):
+            elif one.graph and one.evaluates(trained) and one.unreached and (beside or not one.training):
                 how = "in eval mode" if not one.training else "only evaluated"
                 message = f"{one.type} is {how} here, with autograd on: every call builds a graph that nothing uses"
                 seen = f"{one.unreached} graphs were built and dropped without a backward, from step {one.first + 1} on"

@@ -95,7 +95,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import images
-from tricklint.knowledge.backbones import InputStats, input_stats
+from tricklint.knowledge.backbones import IMAGENET, InputStats, input_stats
 from tricklint.libraries.events import Forward, HeadReplaced, LearnerBuilt, LoaderBuilt, OptimizerBuilt
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
@@ -104,10 +104,11 @@ from tricklint.program.image_input import Image, ImageFlow, enters, fed_unchange
 from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.transfer import holds, optimised, published_name
 from tricklint.rule import Rule
-from tricklint.watching.record import Clean, Run
+from tricklint.watching.record import Clean, Fact, Run
 
 # Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
 TOLERANCE = 0.06
+SAME = 1e-4  # by how much ends of channels may differ that are the same: pictures are read as whole numbers up to 255
 
 LIBRARIES = ("torchvision", "timm")
 
@@ -130,7 +131,7 @@ class PretrainedInputStats(Rule):
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         """What the first layer of torchvision's or timm's weights got: pictures that were never normalised have no negative
-        value."""
+        value, and those whose channels all end at the same two numbers were normalised alike in all of them."""
         for fact in run.facts("stem"):
             stem = run.parameters.get(fact.data["parameter"])
             if stem is None or stem.loader not in LIBRARIES:
@@ -138,6 +139,12 @@ class PretrainedInputStats(Rule):
             least = min(look[2] for look in fact.data["looks"])
             most = max(look[3] for look in fact.data["looks"])
             means = ", ".join(f"{value:.2f}" for value in fact.data["looks"][0][0])
+            wrong = other_range(fact) if least < 0 else None
+            if wrong is not None:
+                message = f"the pretrained first layer is fed with pictures that are not normalised by its own mean and std ({wrong})"
+                seen = f"each channel of what {stem.name} got reached from {least:.4g} to {most:.4g}, mean {means}"
+                yield from run.finding(self, fact.place, message, seen)
+                continue
             if least < 0:
                 yield Clean(self.code, fact.place, f"its pictures reached from {least:.2g} to {most:.2g}, mean {means}")
                 continue
@@ -372,3 +379,20 @@ def what(image: Image) -> str:
 
 def _show(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:.3g}" for value in values) + ")"
+
+
+def other_range(fact: Fact) -> str | None:
+    """How pictures came that reach from one number to another, the same two in all channels, where black and white are
+    others by the weights' own mean and std; None where that cannot be told."""
+    lows = [one for look in fact.data["looks"] for one in look[4]]
+    highs = [one for look in fact.data["looks"] for one in look[5]]
+    low, high = lows[0], highs[0]
+    if low >= high or any(abs(one - low) > SAME for one in lows) or any(abs(one - high) > SAME for one in highs):
+        return None
+    mean, std = fact.data.get("expected") or (IMAGENET.mean, IMAGENET.std)
+    ends = [(-m / s, (1 - m) / s) for m, s in zip(mean, std, strict=True)]
+    if any(abs(low - black) < TOLERANCE and abs(high - white) < TOLERANCE for black, white in ends):
+        return None
+    made = f"mean {-low / (high - low):.3g} and std {1 / (high - low):.3g} make pictures like these; the weights'"
+    return f"{made} are {', '.join(f'{one:.3g}' for one in mean)} and {', '.join(f'{one:.3g}' for one in std)}"
+

@@ -72,9 +72,10 @@ from collections.abc import Iterator
 
 from tricklint.finding import Finding, Severity
 from tricklint.program import Program
-from tricklint.program.policy import Policy, advice
-from tricklint.program.recipe import UsedRecipe, recipes
+from tricklint.program.policy import Policy, advice, advice_of
+from tricklint.program.recipe import recipes
 from tricklint.rule import Rule
+from tricklint.watching.record import Clean, Model, Optimizer, Run
 
 _USED = {"all": "trains only the head", "part": "trains part of the backbone", "none": "trains all of it"}
 
@@ -87,6 +88,26 @@ class FineTuningPolicy(Rule):
     trick = "1 - Transfer learning"
     triggers = ("pretrained", "weights", "create_model")
 
+    def watched(self, run: Run) -> Iterator[Finding | Clean]:
+        """Which of the loaded weights could train at some step, and how many new layers did."""
+        policy = advice_of(run.settings)
+        if policy is None:
+            return
+        for optimizer, model in run.trained():
+            recipe = watched_recipe(run, optimizer, model)
+            loaded = [p for p in model.parameters if p.loaded is not None]
+            if recipe is None or loaded[0].loaded is None:
+                continue
+            frozen, moving, head = recipe
+            seen = f"{moving} of {len(loaded)} loaded parameters trained, and {head} new layer{'s' * (head != 1)}"
+            if fits(policy, frozen, head):
+                yield Clean(self.code, loaded[0].loaded, seen)
+                continue
+            message = told(policy, frozen, head, model.type)
+            yield from run.finding(
+                self, loaded[0].loaded, message, seen, [(optimizer.place, "the optimizer gets its parameters here")]
+            )
+
     def check(self, program: Program) -> Iterator[Finding]:
         policy = advice(program)
         if policy is None:
@@ -94,23 +115,44 @@ class FineTuningPolicy(Rule):
         seen: set[int] = set()
         for used in recipes(program):
             model = used.model
-            if model.node is None or model.file is None or id(model.node) in seen or fits(policy, used):
+            if (
+                model.node is None
+                or model.file is None
+                or id(model.node) in seen
+                or fits(policy, used.frozen, used.head_layers)
+            ):
                 continue
             seen.add(id(model.node))
-            does = _USED[used.frozen]
-            if used.frozen == "all" and used.head_layers is not None and used.head_layers > 1:
-                does = f"trains a head of {used.head_layers} layers"
-            fitting = policy.recommendation.partition(": ")[2]
-            data = f"dataset-size {policy.size}, similarity {policy.similarity}"
-            message = f"{data}: {fitting}; this code {does} ({model.label})"
+            message = told(policy, used.frozen, used.head_layers, model.label)
             evidence = [program.evidence(used.event.file, used.event.node, "the optimizer gets its parameters here")]
             yield program.finding(self, model.file, model.node, message, evidence)
 
 
-def fits(policy: Policy, used: UsedRecipe) -> bool:
+def told(policy: Policy, frozen: str, head_layers: int | None, label: str) -> str:
+    does = _USED[frozen]
+    if frozen == "all" and head_layers is not None and head_layers > 1:
+        does = f"trains a head of {head_layers} layers"
+    fitting = policy.recommendation.partition(": ")[2]
+    data = f"dataset-size {policy.size}, similarity {policy.similarity}"
+    return f"{data}: {fitting}; this code {does} ({label})"
+
+
+def fits(policy: Policy, frozen: str, head_layers: int | None) -> bool:
     """Whether the recipe in use is the table's."""
     if policy.recipe in ("train_all", "fine_tune"):
-        return used.frozen != "all"
+        return frozen != "all"
     if policy.recipe == "linear":
-        return used.frozen == "all" and (used.head_layers is None or used.head_layers <= 1)
-    return used.frozen == "all"  # earlier layers: which layer feeds the classifier is not judged
+        return frozen == "all" and (head_layers is None or head_layers <= 1)
+    return frozen == "all"  # earlier layers: which layer feeds the classifier is not judged
+
+
+def watched_recipe(run: Run, optimizer: Optimizer, model: Model) -> tuple[str, int, int] | None:
+    """(how much of the loaded weights was frozen, how many trained, how many new layers did) of a model with a new head;
+    None where its new weights are no head: they stand between the loaded ones, as adapters do."""
+    at = [index for index, p in enumerate(model.parameters) if p.loaded is not None]
+    new = [p for p in model.parameters if p.loaded is None and p.kind == "matrix" and p.number in optimizer.parameters]
+    if not at or not new or at[-1] - at[0] + 1 != len(at):
+        return None
+    moving = sum(run.trains(model.parameters[index], optimizer) for index in at)
+    frozen = "all" if not moving else "none" if moving == len(at) else "part"
+    return frozen, moving, sum(run.trains(p, optimizer) for p in new)

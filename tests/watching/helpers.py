@@ -59,7 +59,7 @@ class Seen:
         assert self._record is not None
         return self._record
 
-    def report(self, *select: str, only: bool = True, fix: bool = False) -> Report:
+    def report(self, *select: str, only: bool = True, fix: bool = False, config: tuple[str, ...] = ()) -> Report:
         import json
 
         root = self.record.root
@@ -69,12 +69,12 @@ class Seen:
             start = json.loads(lines[0])
             lines[0] = json.dumps({**start, "root": str(root)})
             path.write_text("\n".join(lines) + "\n")
-        settings = load([root], isolated=True, options={"select": list(select)} if select else {})
+        settings = load([root], isolated=True, config=config, options={"select": list(select)} if select else {})
         options = Options(cache=False, watched=self.folder, only_watched=only, fix=fix)
         return run([root], settings, options)
 
-    def findings(self, *select: str, only: bool = True) -> list[Finding]:
-        report = self.report(*select, only=only)
+    def findings(self, *select: str, only: bool = True, config: tuple[str, ...] = ()) -> list[Finding]:
+        report = self.report(*select, only=only, config=config)
         assert not [problem for problem in report.problems if "crashed on the run" in problem.message], report.problems
         return report.findings
 

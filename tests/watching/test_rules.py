@@ -187,6 +187,33 @@ CASES: dict[str, tuple[str, str, str]] = {
         "",
         "[nn.init.kaiming_normal_(m.weight) for m in net if isinstance(m, nn.Linear)]",
     ),
+    "TRK502": (
+        """
+        net = nn.Sequential(nn.Linear(32, 64), nn.Dropout(0.1), nn.Tanh(), nn.Linear(64, 64), nn.Dropout(0.1), nn.Tanh(), nn.Linear(64, 3))
+        for m in net[:4]:
+            if isinstance(m, nn.Linear):
+                vars(nn.init)["kaiming_" + "normal_"](m.weight, nonlinearity=INSERT)  # HERE
+        optimizer = SGD(net.parameters(), lr=0.1)
+        F.cross_entropy(net(torch.randn(16, 32)), torch.randint(0, 3, (16,))).backward()
+        optimizer.step()
+        """,
+        "'relu'",
+        "'tanh'",
+    ),
+    "TRK503": (
+        """
+        body, head = build(6, 8, 8), nn.Linear(8, 20)  # HERE
+        INSERT
+        optimizer = SGD([*body.parameters(), *head.parameters()], lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            logits = head(body(torch.randn(64, 6))).unflatten(1, (4, 5))
+            F.binary_cross_entropy_with_logits(logits, (torch.rand(64, 4, 5) < 0.02).float()).backward()
+            optimizer.step()
+        """,
+        "",
+        "nn.init.constant_(head.bias, -3.9)",
+    ),
     "TRK504": (
         """
         net = build(6, 8, 3)
@@ -356,11 +383,24 @@ def test_every_rule_that_a_run_tells_about_has_a_case() -> None:
     from tricklint.rule import Rule, discover
 
     judged = {rule.code for rule in discover() if type(rule).watched is not Rule.watched}
-    assert judged - set(CASES) <= {"TRK203"}
+    assert judged - set(CASES) <= {"TRK106", "TRK203"}
     assert len(list(itertools.chain(CASES))) == len(CASES)
 
 
-@pytest.mark.parametrize(("pictures", "bad"), [("torch.rand(2, 3, 64, 64)", True), ("torch.randn(2, 3, 64, 64)", False)])
+_PIXELS = "torch.randint(0, 256, (2, 3, 64, 64)) / 255"
+_IMAGENET = f"({_PIXELS} - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)"
+
+
+@pytest.mark.parametrize(
+    ("pictures", "bad"),
+    [
+        ("torch.rand(2, 3, 64, 64)", True),
+        ("torch.randn(2, 3, 64, 64)", False),
+        (f"({_PIXELS} - 0.5) / 0.5", True),
+        (f"(({_PIXELS})[:, :1].expand(2, 3, 64, 64) - 0.5) / 0.25", True),
+        (_IMAGENET, False),
+    ],
+)
 def test_pictures_for_a_pretrained_first_layer(pictures: str, bad: bool, tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     text = f"""
@@ -375,4 +415,174 @@ def test_pictures_for_a_pretrained_first_layer(pictures: str, bad: bool, tmp_pat
     assert not seen.why, seen.output
     assert seen.places("TRK203") == ([("TRK203", "train.py", 7)] if bad else [])
     if bad:
-        assert "conv1.weight got values from" in seen.findings("TRK203")[0].confirmed
+        assert "conv1.weight got" in seen.findings("TRK203")[0].confirmed
+
+
+@pytest.mark.parametrize(("mean", "bad"), [("(0.5, 0.5, 0.5)", False), ("(0.485, 0.456, 0.406)", True)])
+def test_weights_that_say_how_their_pictures_were_normalised(mean: str, bad: bool, tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    text = f"""
+        import torch
+        from torchvision import models
+
+        model = getattr(models, "resnet" + "18")(weights="DEFAULT").eval()
+        model.pretrained_cfg = {{"mean": {mean}, "std": (0.5, 0.5, 0.5) if {mean}[0] == 0.5 else (0.229, 0.224, 0.225)}}
+        with torch.no_grad():
+            print(model(({_PIXELS} - 0.5) / 0.5).argmax(1))
+    """
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    assert seen.places("TRK203") == ([("TRK203", "train.py", 8)] if bad else [])
+
+
+RARE = """
+body, head = build(6, 8, 8), nn.Linear(8, {outputs})
+optimizer = SGD([*body.parameters(), *head.parameters()], lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    {loss}.backward()
+    optimizer.step()
+"""
+_X = "head(body(torch.randn(256, 6)))"
+_CLASSES = "torch.multinomial(torch.tensor([0.96, 0.02, 0.02]), 256, True)"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "bad"),
+    [
+        (3, f"F.cross_entropy({_X}, {_CLASSES})", True),
+        (3, f"F.cross_entropy({_X}, {_CLASSES}, torch.tensor([0.02, 1.0, 1.0]))", False),  # the weights even it out
+        (3, f"F.cross_entropy({_X}, torch.randint(0, 3, (256,)))", False),
+        (3, f"F.nll_loss({_X}.log_softmax(1), {_CLASSES})", True),
+        (1, f"F.binary_cross_entropy({_X}.sigmoid().squeeze(1), (torch.rand(256) < 0.03).float())", True),
+        (1, f"F.binary_cross_entropy({_X}.sigmoid().squeeze(1), torch.zeros(256))", False),  # one kind alone
+        (1, f"F.binary_cross_entropy({_X}.sigmoid().squeeze(1), (torch.rand(256) < 0.3).float())", False),
+        (
+            1,
+            "F.binary_cross_entropy_with_logits(head(body(torch.randn(8, 6))), torch.eye(8)[0].unsqueeze(1))",
+            False,
+        ),  # 3 of 24
+        (
+            300,
+            "F.cross_entropy(head(body(torch.randn(16, 6))), torch.randint(0, 300, (16,)))",
+            False,
+        ),  # few of many classes
+        (
+            1,
+            f"F.binary_cross_entropy_with_logits({_X}, (torch.rand(256, 1) < 0.03).float(), pos_weight=torch.tensor(32.0))",
+            False,
+        ),
+    ],
+)
+def test_how_rare_positives_are(outputs: int, loss: str, bad: bool, tmp_path: Path) -> None:
+    seen = watched(tmp_path, HEAD + RARE.format(outputs=outputs, loss=loss))
+    assert not seen.why, seen.output
+    assert bool(seen.findings("TRK503")) is bad
+
+
+@pytest.mark.parametrize(
+    ("size", "freeze", "head", "bad"),
+    [
+        ("'small'", "", "nn.Linear(8, 3)", True),
+        ("'small'", "net[:8].requires_grad_(False)", "nn.Linear(8, 3)", False),
+        (
+            "'small'",
+            "net[:8].requires_grad_(False)",
+            "nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))",
+            True,
+        ),
+        ("20000", "net[:8].requires_grad_(False)", "nn.Linear(8, 3)", True),
+        ("20000", "net[:4].requires_grad_(False)", "nn.Linear(8, 3)", False),
+    ],
+)
+def test_the_recipe_that_the_settings_ask_for(size: str, freeze: str, head: str, bad: bool, tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + f"""
+net = build(6, 8, 8, 5)
+net.load_state_dict({{name: value.clone() for name, value in net.state_dict().items()}})
+net[-1] = {head}
+{freeze}
+fit(net, SGD(net.parameters(), lr=0.01))
+"""
+    )
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    config = (f"transfer.dataset-size = {size}", "transfer.similarity = 'similar'")
+    found = seen.findings("TRK106", config=config)
+    assert [one.location.row for one in found] == (
+        [next(r for r, line in enumerate(text.splitlines(), 1) if line.startswith("net.load"))] if bad else []
+    )
+    assert not seen.findings("TRK106")  # nothing is configured
+
+
+ONE_BATCH = """
+data = TensorDataset(torch.randn(32, 6), torch.randint(0, 3, (32,)))
+training, testing = DataLoader(data, 16), DataLoader(data, 32)
+net = build(6, 8, 3)
+optimizer = SGD(net.parameters(), lr=0.1)
+for epoch in range(3):
+    net.train()
+    for x, y in training:
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    {mode}
+    with torch.set_grad_enabled({grad}):
+        for x, y in {loader}:
+            print(net(x).argmax(1))  # HERE
+            break
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "grad", "loader", "code"),
+    [
+        ("pass", "False", "testing", "TRK703"),
+        ("net.eval()", "False", "testing", ""),
+        ("net.eval()", "True", "testing", "TRK303"),
+        ("pass", "False", "training", ""),  # a look at what it gives, between batches of the training
+    ],
+)
+def test_an_evaluation_of_one_batch_an_epoch(mode: str, grad: str, loader: str, code: str, tmp_path: Path) -> None:
+    text = HEAD + ONE_BATCH.format(mode=mode, grad=grad, loader=loader)
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    row = next(row for row, line in enumerate(text.splitlines(), 1) if "# HERE" in line)
+    assert seen.places("TRK703", "TRK303") == ([(code, "train.py", row)] if code else [])
+
+
+@pytest.mark.parametrize(("before", "loaded", "bad"), [("pass", True, True), ("net.eval()", True, False), ("pass", False, False)])
+def test_a_script_that_only_evaluates_loaded_weights(before: str, loaded: bool, bad: bool, tmp_path: Path) -> None:
+    load = "net.load_state_dict({name: value.clone() for name, value in net.state_dict().items()})" if loaded else ""
+    text = HEAD + f"""
+net = build(6, 8, 3)
+{load}
+{before}
+with torch.no_grad():
+    for x, y in DataLoader(TensorDataset(torch.randn(32, 6), torch.randint(0, 3, (32,))), 8):
+        print(net(x).argmax(1))  # HERE
+"""
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    row = next(row for row, line in enumerate(text.splitlines(), 1) if "# HERE" in line)
+    assert seen.places("TRK703") == ([("TRK703", "train.py", row)] if bad else [])
+
+
+def test_probabilities_of_one_model_in_two_losses_are_one_finding(tmp_path: Path) -> None:
+    text = HEAD + """
+net = nn.Sequential(build(6, 8, 3), nn.Softmax(1))
+optimizer = SGD(net.parameters(), lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    real = F.cross_entropy(net(torch.randn(16, 6)), torch.randint(0, 3, (16,)))  # HERE
+    fake = F.cross_entropy(net(torch.randn(16, 6)), torch.randint(0, 3, (16,)))
+    (real + fake).backward()
+    optimizer.step()
+"""
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    row = next(row for row, line in enumerate(text.splitlines(), 1) if "# HERE" in line)
+    (found,) = [one for one in seen.findings("TRK702") if one.confirmed]
+    rows = {found.location.row, *(each.location.row for each in found.evidence)}
+    assert row in rows and "6 calls" in found.confirmed

@@ -123,7 +123,8 @@ def test_where_they_contradict_the_run_wins(tmp_path: Path) -> None:
     seen = watched(tmp_path, text, "--epochs", "1")
     report = seen.report("TRK601", only=False)
     assert not report.findings
-    assert any("read as TRK601" in note and "the run is right" in note for note in report.notes), report.notes
+    (note,) = report.notes
+    assert "read as TRK601" in note and "the run is right" in note and "its arguments (--epochs 1)" in note
 
 
 def test_wrong_input_ends_in_one_line(tmp_path: Path) -> None:

@@ -37,6 +37,20 @@ class Declared:
     kaiming: bool
 
 
+def drawn(function: str, given: dict[str, object]) -> Declared | None:
+    """What a call declares of which the arguments are known as numbers and names."""
+    scheme = function.rstrip("_")
+    if scheme in ("kaiming_normal", "kaiming_uniform"):
+        slope, name = given.get("a", 0.0), given.get("nonlinearity", "leaky_relu")
+        if isinstance(name, str) and isinstance(slope, (int, float)):
+            return _by_name(name, float(slope), True, True)
+        return None
+    if scheme in ("xavier_normal", "xavier_uniform"):
+        gain = given.get("gain", 1.0)
+        return _by_value(float(gain)) if isinstance(gain, (int, float)) else None
+    return None  # an orthogonal's bare number says nothing: √2 is PPO's custom for tanh nets too
+
+
 def declared(event: Initialised) -> Declared | None:
     """What an init event declares; None for another scheme, an unknown argument, or a gain of no activation."""
     scheme = event.scheme.rstrip("_")
@@ -66,11 +80,16 @@ def declared(event: Initialised) -> Declared | None:
         value = _number(gain)
         if value is None or scheme == "orthogonal":  # with a bare number, √2 is PPO's custom for tanh nets too
             return None
-        if value == 1:
-            return Declared("linear", 1.0, False, False)
-        for family, right in (("relu", math.sqrt(2)), ("tanh", 5 / 3)):
-            if math.isclose(value, right, rel_tol=0.02):
-                return Declared(family, value, True, False)
+        return _by_value(value)
+    return None
+
+
+def _by_value(value: float) -> Declared | None:
+    if value == 1:
+        return Declared("linear", 1.0, False, False)
+    for family, right in (("relu", math.sqrt(2)), ("tanh", 5 / 3)):
+        if math.isclose(value, right, rel_tol=0.02):
+            return Declared(family, value, True, False)
     return None
 
 

@@ -51,7 +51,11 @@ def size_of(configured: str | int) -> str:
 
 def advice(program: Program) -> Policy | None:
     """The row for the configured data set; None when its size or its similarity is not configured."""
-    transfer = getattr(program.settings, "transfer", None)
+    return advice_of(program.settings)
+
+
+def advice_of(settings: object) -> Policy | None:
+    transfer = getattr(settings, "transfer", None)
     size = getattr(transfer, "dataset_size", None)
     similarity = getattr(transfer, "similarity", None)
     if size is None or similarity is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tricklint.finding import Evidence, Finding, Location, Severity
 from tricklint.rule import Rule
@@ -44,6 +44,14 @@ class Place:
         return self
 
 
+class Draw(NamedTuple):
+    """A call of torch.nn.init by the project: which function, where, and the numbers and names it was given."""
+
+    function: str
+    place: Place
+    given: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What a parameter's values were like before the first step."""
@@ -61,8 +69,8 @@ class Statistics:
 
 @dataclass
 class Parameter:
-    """`kind` is matrix, bias, norm, embedding or scalar; `layer` the class that holds it; `drawn` the function of
-    torch.nn.init that the project called on it, and where."""
+    """`kind` is matrix, bias, norm, embedding or scalar; `layer` the class that holds it; `drawn` the
+    project's own last draw of it."""
 
     number: int
     name: str
@@ -70,7 +78,7 @@ class Parameter:
     kind: str
     trainable: bool
     layer: str
-    drawn: tuple[str, Place] | None = None
+    drawn: Draw | None = None
     loaded: Place | None = None
     loader: str = ""  # the package whose code loaded it
     statistics: Statistics | None = None
@@ -185,6 +193,15 @@ class Forward:
     last: int
     drifting: list[int]  # weights of frozen norm layers whose running statistics move
     still: list[int]  # … of those that were in eval mode
+    loaders: list[int] = field(default_factory=list)  # those that had been begun last at its calls
+
+    def evaluates(self, trained: Iterable[Forward]) -> bool:
+        """Whether its calls are rounds of an evaluation, if they do not train: several in a row, or again and again from a
+        loader that none of the training calls is fed from."""
+        if self.most_in_a_row > 1:
+            return True
+        theirs = {loader for one in trained for loader in one.loaders}
+        return self.count > 1 and bool(self.loaders) and not set(self.loaders) & theirs
 
     @property
     def active(self) -> int:
@@ -250,6 +267,11 @@ class Run:
             return int(self.end["steps"])
         return max((row.get("last", -1) + 1 for row in self._all("step")), default=0)
 
+    @property
+    def arguments(self) -> list[str]:
+        """What the command was given beside the script's name."""
+        return next((list(fact["argv"][1:]) for fact in self._once if fact["fact"] == "start"), [])
+
     def files(self) -> list[Path]:
         """The project's files that ran, as far as they are there."""
         names = {frame.file for place in self._places.values() for frame in place.frames}
@@ -287,7 +309,15 @@ class Run:
         found: dict[int, Model] = {}
         for fact in self._all("model"):
             parameters = [
-                Parameter(number, name, tuple(shape), kind, trainable, layer, (drawn[0], self.place(drawn[1])) if drawn else None)
+                Parameter(
+                    number,
+                    name,
+                    tuple(shape),
+                    kind,
+                    trainable,
+                    layer,
+                    Draw(drawn[0], self.place(drawn[1]), drawn[2]) if drawn else None,
+                )
                 for number, name, shape, kind, trainable, layer, drawn in fact["parameters"]
             ]
             modules = {path: (name, file) for path, name, file in fact["modules"]}
@@ -306,7 +336,11 @@ class Run:
         }
         for fact in self._all("groups"):
             groups = [
-                Group(one["lr"], one["weight_decay"], [self.parameters[p] for p in one["parameters"] if p in self.parameters])
+                Group(
+                    one["lr"],
+                    one["weight_decay"],
+                    [self.parameters[p] for p in one["parameters"] if p in self.parameters],
+                )
                 for one in fact["groups"]
             ]
             found[fact["optimizer"]].groups.append((fact["own"], groups))
@@ -327,7 +361,7 @@ class Run:
                 row["row"], row["model"], row["module"], row["type"], self.place(row["at"]), row["training"], row["drops"],
                 row["norms"], row["modeful"], row["functional"], row["grad"], row["inference"], row.get("graph", False),
                 row["count"], row["reached"], row["unreached"], row["most_alive"], row["most_in_a_row"], row["kept"],
-                row["step"], row["last"], row.get("drifting", []), row.get("still", []),
+                row["step"], row["last"], row.get("drifting", []), row.get("still", []), row.get("loaders", []),
             )
             for row in self._all("forward")
         ]  # fmt: skip
@@ -343,12 +377,23 @@ class Run:
 
     def frozen(self, parameter: Parameter) -> bool:
         """Whether it could not train at some step (or, without one, when it was last written down)."""
-        values = [
-            fact["changed"][str(parameter.number)]
-            for fact in self._all("trainable")
-            if str(parameter.number) in fact["changed"]
-        ]
+        values = self._could_train(parameter)
         return not all(values) if values else not parameter.trainable
+
+    def restored(self, number: int | None) -> bool:
+        """Whether all weights of a model were loaded."""
+        model = self.models.get(number) if number is not None else None
+        return model is not None and bool(model.parameters) and all(self.parameters[p.number].loaded is not None for p in model.parameters)
+
+    def trains(self, parameter: Parameter, optimizer: Optimizer) -> bool:
+        """Whether the optimizer holds it, and it could train at some step."""
+        values = self._could_train(parameter)
+        return parameter.number in optimizer.parameters and (any(values) if values else parameter.trainable)
+
+    def _could_train(self, parameter: Parameter) -> list[bool]:
+        """Whether it might, at each step where that had changed."""
+        number = str(parameter.number)
+        return [fact["changed"][number] for fact in self._all("trainable") if number in fact["changed"]]
 
     # -- what rules make of it
 

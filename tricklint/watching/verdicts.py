@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,7 +62,7 @@ class Watched:
             against = next((one for one in clean if _cleared(finding, one, self.run)), None)
             if against is not None:
                 self._refuted.add(_key(finding, sources))
-                self.notes.append(_contradiction(finding, against, sources))
+                self.notes.append(_contradiction(finding, against, sources, self.run.arguments))
         taken = set(self._kept)
         for index, one in enumerate(own):
             key = _key(one, sources)
@@ -120,11 +121,15 @@ def _cleared(finding: Finding, clean: Clean, run: Run) -> bool:
     return finding.location.row <= end.row and start.row <= finding.end_location.row
 
 
-def _contradiction(finding: Finding, clean: Clean, sources: Mapping[Path, Source]) -> str:
+def _contradiction(finding: Finding, clean: Clean, sources: Mapping[Path, Source], arguments: Sequence[str]) -> str:
+    """Reading judges what a script does by default: arguments may be the reason why a run does something else."""
     line = _line(finding, sources)
+    bug = "this is a bug of tricklint"
+    if arguments:
+        bug = f"where its arguments ({shlex.join(arguments)}) are not the reason, {bug}"
     return (
         f"{finding.path.name}:{finding.location.row}: read as {finding.code} ({finding.name}), but {clean.message}: the run is "
-        f"right, and this is a bug of tricklint; please report it with this line: {line}"
+        f"right, and {bug}; please report it with this line: {line}"
     )
 
 

@@ -19,6 +19,7 @@ from tricklint.watching.recorder.patches import Patches
 
 SETTLED = 6  # calls after which a model's layers are taken as given
 KEPT = 3  # graphs of as many rounds that are alive at once: somebody keeps them
+LOADERS = 50  # of one place that are listed: some make a new one each epoch
 MARK = "tricklint"
 
 
@@ -79,6 +80,7 @@ class Forwards:
         self.first: list[Callable[[nn.Module], None]] = []  # called with a model before its first call
         self.inside = threading.local()
         self.drops: list[float] = []  # F.dropout of the call under way
+        self.loader: Callable[[], int | None] = lambda: None  # the one that was begun last
         self._searched: set[int] = set()
         self._setting = 0
 
@@ -161,8 +163,11 @@ class Forwards:
             "forward", number, place, bool(module.training), drops, norms, grad, inference,
             model=known.model, module=number, type=type(module).__name__, at=place, training=bool(module.training),
             drops=drops, norms=norms, modeful=len(known.kinds), grad=grad, inference=inference, count=0, reached=0,
-            unreached=0, alive=0, most_alive=0, in_a_row=0, most_in_a_row=0, kept=0, functional=0,
+            unreached=0, alive=0, most_alive=0, in_a_row=0, most_in_a_row=0, kept=0, functional=0, loaders=[],
         )  # fmt: skip
+        loader = self.loader()
+        if loader is not None and loader not in row["loaders"] and len(row["loaders"]) < LOADERS:
+            row["loaders"].append(loader)
         if not row["count"]:
             self._norms(known, row)
         row["in_a_row"] = row["in_a_row"] + 1 if row.get("last") == self.log.step else 1

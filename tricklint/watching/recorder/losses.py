@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from tricklint.watching.recorder.cosines import product
-from tricklint.watching.recorder.forwards import Forwards
-from tricklint.watching.recorder.log import Log
+from tricklint.watching.recorder.forwards import MARK, Forwards
+from tricklint.watching.recorder.heads import counts, head
+from tricklint.watching.recorder.log import Log, Row
 from tricklint.watching.recorder.patches import Patches
 
 LOOKED = 4  # calls of one place whose values are read
@@ -69,7 +70,7 @@ class Losses:
                 with contextlib.suppress(Exception):
                     given = args[0] if args else kwargs.get("input")
                     if isinstance(given, torch.Tensor):
-                        self._look(name, given)
+                        self._look(name, given, args, kwargs)
             self.inside, before = True, self.inside
             try:
                 return plain(*args, **kwargs)
@@ -78,19 +79,32 @@ class Losses:
 
         return loss
 
-    def _look(self, name: str, given: torch.Tensor) -> None:
+    def _look(self, name: str, given: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         place = self.log.place()
         count = self._counts[(name, place)] = self._counts.get((name, place), 0) + 1
         if count > LOOKED:
             return
         row = self.log.row("loss", name, place, at=place, function=name, count=0, kinds=[], looks=[])
         row["count"] = count
+        if given.grad_fn is not None:
+            row["forward"] = given.grad_fn.metadata.get(MARK)  # the row of the call that gave it as it is
         row["kinds"].append(type(given.grad_fn).__name__ if given.grad_fn is not None else "")
         with torch.no_grad():
             look = _look_of(given)
         if name == "cross_entropy" and count <= 2 and look:
             look["product"] = product(given)
         row["looks"].append(look)
+        if given.grad_fn is not None:
+            self._targets(row, name, given, args, kwargs)
+
+    def _targets(self, row: Row, name: str, given: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if "head" not in row:
+            row["head"] = head(self.forwards.names, given)
+        if row["head"] is None:
+            return
+        found = counts(name, given, args, kwargs)
+        if found is not None:
+            row.setdefault("targets", []).append(found)
 
 
 def _look_of(given: torch.Tensor) -> dict[str, Any]:

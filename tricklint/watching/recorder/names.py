@@ -46,7 +46,9 @@ class Names:
         self.log = log
         self.parameters = Serials()
         self.models = Serials()
-        self.initialised: dict[int, tuple[str, int]] = {}  # parameter → (function, place) of the user's own draws
+        self.initialised: dict[
+            int, tuple[str, int, dict[str, Any]]
+        ] = {}  # parameter → (function, place, arguments) of the user's own draws
         self.members: dict[int, list[tuple[weakref.ref[Any], int]]] = {}  # the parameters of each model
         self.built = 0  # optimizers
         self._signatures: dict[int, int] = {}
@@ -63,11 +65,15 @@ class Names:
 
         return init
 
+    def made(self, module: nn.Module) -> int | None:
+        """The place where it was made."""
+        return self._made.get(module)
+
     def holding(self, parameters: Iterable[Any]) -> None:
         """Write down the models that hold these parameters."""
         wanted = {id(p) for p in parameters}
         tops: dict[int, nn.Module] = {}
-        modules = list(_alive())
+        modules = list(alive())
         above = _above(modules)
         for module in modules:
             if any(id(p) in wanted for p in module._parameters.values()):
@@ -79,7 +85,7 @@ class Names:
     def model_of(self, module: nn.Module) -> int:
         """The model that a module is part of, written down."""
         module = unwrapped(module)
-        top = _top(module, _above(list(_alive())))
+        top = _top(module, _above(list(alive())))
         self.describe(top)
         return self.models.of(top)
 
@@ -129,7 +135,9 @@ def _unregistered(modules: dict[str, nn.Module]) -> list[list[Any]]:
     found = []
     for path, module in modules.items():
         for name, value in list(vars(module).items()):
-            if (name.startswith("_") and name in ("_modules", "_parameters", "_buffers")) or not isinstance(value, (list, tuple, dict)):
+            if (name.startswith("_") and name in ("_modules", "_parameters", "_buffers")) or not isinstance(
+                value, (list, tuple, dict)
+            ):
                 continue
             lost = [one for one in _modules_in(value) if id(one) not in known and any(True for _ in one.parameters())]
             if lost:
@@ -155,7 +163,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
     return module
 
 
-def _alive() -> Iterator[nn.Module]:
+def alive() -> Iterator[nn.Module]:
     for thing in gc.get_objects():
         # `type`, not `isinstance`: a proxy may answer for its class, and load what it stands for.
         if issubclass(type(thing), nn.Module) and "_modules" in thing.__dict__ and "_parameters" in thing.__dict__:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tricklint.watching.recorder.forwards import Forwards
 from tricklint.watching.recorder.freezing import Freezing
+from tricklint.watching.recorder.graphs import Graphs
 from tricklint.watching.recorder.log import Log
 from tricklint.watching.recorder.losses import Losses
 from tricklint.watching.recorder.names import Names
@@ -34,6 +35,7 @@ class Recorder:
         self.losses = Losses(log, self.forwards)
         self.freezing = Freezing(log, self.names)
         self.samplers = Samplers(log)
+        self.graphs = Graphs(log, self.names)
         self.times: list[float] = []
         self.steps.before.append(self.weights.look)
         self.steps.after += [self.forwards.stepped, self._time]
@@ -41,6 +43,8 @@ class Recorder:
 
     def install(self) -> None:
         """Hook everything; torch must be imported."""
+        self.graphs.install(self.steps)
+        self.forwards.loader = lambda: self.samplers.current
         for part in (self.names, self.steps, self.weights, self.freezing, self.forwards, self.losses, self.samplers):
             part.install(self.patches)
         self.times.append(time.perf_counter())

@@ -15,6 +15,7 @@ class Samplers:
         self.log = log
         self.samplers, self.loaders = Serials(), Serials()
         self.made: dict[int, int] = {}
+        self.current: int | None = None  # the loader that was begun last
 
     def install(self, patches: Patches) -> None:
         from torch.utils.data import DataLoader
@@ -48,7 +49,7 @@ class Samplers:
         def iterate(loader: Any) -> Any:
             with contextlib.suppress(Exception):
                 place = self.log.place()
-                number = self.loaders.of(loader)
+                number = self.current = self.loaders.of(loader)
                 row = self.log.row("loader", number, place, at=place, loader=number, count=0, step_at=[])
                 row["count"] += 1
                 row["batch"] = loader.batch_size

@@ -26,7 +26,7 @@ class Optimizer:
         self.number, self.place = number, place
         self.steps = 0
         self.groups: Any = None
-        self.sample: tuple[Any, int, int] | None = None  # a parameter, its gradient and that one's version at the step
+        self.sample: tuple[Any, Any, int] | None = None  # a parameter, its gradient and that one's version at the step
         self.cleared = True
         self.fresh = False  # whether a backward reached it since its last step
         self.backward: int | None = None  # where that was
@@ -169,7 +169,7 @@ class Steps:
         p = ref()
         if p is None or p.grad is None:
             return True
-        same = id(p.grad) == was and p.grad._version == version
+        same = p.grad is was() and p.grad._version == version
         if p.device.type != "cpu" and known.steps > VALUES_READ:
             return not same
         return not bool(p.grad.detach().any())
@@ -191,7 +191,7 @@ class Steps:
             return True
         ref, was, version = known.sample
         p = ref()
-        return p is None or (p.grad is not None and (id(p.grad) != was or p.grad._version != version))
+        return p is None or (p.grad is not None and (p.grad is not was() or p.grad._version != version))
 
     def _post(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if os.getpid() != self.log.pid:
@@ -238,12 +238,12 @@ class Steps:
             row["parameters"] = sorted(set(row["parameters"]) & set(idle))
 
     @staticmethod
-    def _sample(optimizer: Any) -> tuple[Any, int, int] | None:
+    def _sample(optimizer: Any) -> tuple[Any, Any, int] | None:
         """A small parameter whose gradient is not zero."""
         found = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         for p in sorted(found, key=_size)[:8]:
             if not p.grad.is_sparse and (p.device.type != "cpu" or bool(p.grad.detach().any())):
-                return weakref.ref(p), id(p.grad), p.grad._version
+                return weakref.ref(p), weakref.ref(p.grad), p.grad._version
         return None
 
     # -- schedulers

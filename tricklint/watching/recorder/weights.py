@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 from typing import Any
 
@@ -110,11 +111,12 @@ class Weights:
             finally:
                 self._drawing -= 1
                 with contextlib.suppress(Exception):
-                    self._drawn(plain.__name__, tensor, sys._getframe(1))
+                    self._drawn(plain, tensor, args, kwargs, sys._getframe(1))
 
         return init
 
-    def _drawn(self, name: str, tensor: Any, frame: Any) -> None:
+    def _drawn(self, plain: Any, tensor: Any, args: Any, kwargs: Any, frame: Any) -> None:
+        name = plain.__name__
         number = self.names.parameters.get(tensor)
         loaded = number is not None and number in self.loaded
         if not loaded and not self.log.mine(frame.f_code.co_filename):
@@ -123,7 +125,7 @@ class Weights:
             return
         number = self.names.parameters.of(tensor)
         place = self.log.place(frame)
-        self.names.initialised[number] = (name, place)
+        self.names.initialised[number] = (name, place, _given(plain, tensor, args, kwargs))
         if loaded:
             row = self.log.row("reinit", place, name, at=place, function=name, parameters=[])
             row["parameters"].append(number)
@@ -157,13 +159,15 @@ class Weights:
             return
         number = self.names.parameters.of(stem.weight)
         looks: list[Any] = []
+        expected = _expected(model)
 
         def look(_: nn.Module, given: Any) -> None:
             with contextlib.suppress(Exception):
                 x = given[0].detach()[:16].double()
                 channels = x.movedim(1, 0).reshape(x.shape[1], -1)
-                looks.append([channels.mean(1).tolist(), channels.std(1).tolist(), x.min().item(), x.max().item()])
-                self.log.row("stem", number, at=self.log.place(), parameter=number, looks=looks)
+                ends = [channels.amin(1).tolist(), channels.amax(1).tolist()]
+                looks.append([channels.mean(1).tolist(), channels.std(1).tolist(), x.min().item(), x.max().item(), *ends])
+                self.log.row("stem", number, at=self.log.place(), parameter=number, looks=looks, expected=expected)
             if len(looks) >= LOOKED:
                 handle.remove()
 
@@ -189,6 +193,24 @@ def _compiled(module: nn.Module) -> bool:
     """Whether torch.compile reads the model: a hook would be part of what it compiles."""
     inner = [module, *unwrapped(module).modules()]
     return any("torch._dynamo" in type(m).__module__ or m.__dict__.get("_compiled_call_impl") for m in inner)
+
+
+def _expected(model: nn.Module) -> list[list[float]] | None:
+    """[mean, std] that the weights say they were trained with, as timm keeps them; of torchvision's Inception, which takes
+    ImageNet's and makes its own of them before its first layer, those. None where nothing says so."""
+    for module in model.modules():
+        said = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
+        if isinstance(said, dict) and said.get("mean") and said.get("std"):
+            return [[float(one) for one in said["mean"]], [float(one) for one in said["std"]]]
+        if getattr(module, "transform_input", False) is True:
+            return [[0.5] * 3, [0.5] * 3]
+    return None
+
+
+def _given(plain: Any, tensor: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The numbers and names that a draw was told."""
+    bound = inspect.signature(plain).bind(tensor, *args, **kwargs).arguments
+    return {name: value for name, value in bound.items() if isinstance(value, (int, float, str))}
 
 
 def _caller() -> str:
