@@ -24,7 +24,7 @@ MAY_KNOW = {
         # the vocabulary of a program: what happens in it, and what it happens to
         "interpreter.events", "interpreter.values", "interpreter.modules", "interpreter.imports", "interpreter.callargs",
         "interpreter.statements", "interpreter.truth", "interpreter.attributes", "interpreter.narrowing",
-        "libraries", "watching.record", "watching.losses", "watching.sources",
+        "libraries", "watching.record", "watching.losses", "watching.odds", "watching.sources",
     },
     "fix": {"source", "program", "libraries", "interpreter", "output"},
     "output": {"source", "report"},

@@ -542,6 +542,7 @@ for epoch in range(3):
         ("net.eval()", "False", "testing", ""),
         ("net.eval()", "True", "testing", "TRK303"),
         ("pass", "False", "training", ""),  # a look at what it gives, between batches of the training
+        ("net.eval()", "True", "[next(iter(testing))]", "TRK303"),
     ],
 )
 def test_an_evaluation_of_one_batch_an_epoch(mode: str, grad: str, loader: str, code: str, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ class Forward:
     last: int
     drifting: list[int]  # weights of frozen norm layers whose running statistics move
     still: list[int]  # … of those that were in eval mode
-    loaders: list[int] = field(default_factory=list)  # those that had been begun last at its calls
+    loaders: list[int] = field(default_factory=list)  # those that had given the last batch before its calls
 
     def evaluates(self, trained: Iterable[Forward]) -> bool:
         """Whether its calls are rounds of an evaluation, if they do not train: several in a row, or again and again from a

@@ -80,7 +80,7 @@ class Forwards:
         self.first: list[Callable[[nn.Module], None]] = []  # called with a model before its first call
         self.inside = threading.local()
         self.drops: list[float] = []  # F.dropout of the call under way
-        self.loader: Callable[[], int | None] = lambda: None  # the one that was begun last
+        self.loader: Callable[[], int | None] = lambda: None  # the one that gave the last batch
         self._searched: set[int] = set()
         self._setting = 0
 

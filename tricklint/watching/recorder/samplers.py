@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from typing import Any
 
 from tricklint.watching.recorder.log import Log
@@ -15,15 +16,18 @@ class Samplers:
         self.log = log
         self.samplers, self.loaders = Serials(), Serials()
         self.made: dict[int, int] = {}
-        self.current: int | None = None  # the loader that was begun last
+        self.current: int | None = None  # the loader that gave the last batch
+        self.walks: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # iterator → its loader
 
     def install(self, patches: Patches) -> None:
         from torch.utils.data import DataLoader
+        from torch.utils.data.dataloader import _BaseDataLoaderIter
         from torch.utils.data.distributed import DistributedSampler
 
         patches.set(DistributedSampler, "__init__", self._init)
         patches.set(DistributedSampler, "__iter__", self._iter)
         patches.set(DataLoader, "__iter__", self._loader)
+        patches.set(_BaseDataLoaderIter, "__next__", self._next)
 
     def _init(self, plain: Any) -> Any:
         def init(sampler: Any, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +53,7 @@ class Samplers:
         def iterate(loader: Any) -> Any:
             with contextlib.suppress(Exception):
                 place = self.log.place()
-                number = self.current = self.loaders.of(loader)
+                number = self.loaders.of(loader)
                 row = self.log.row("loader", number, place, at=place, loader=number, count=0, step_at=[])
                 row["count"] += 1
                 row["batch"] = loader.batch_size
@@ -57,6 +61,16 @@ class Samplers:
                 with contextlib.suppress(TypeError):
                     row["length"] = len(loader)
                 row["step_at"] = [*row["step_at"], self.log.step][-50:]
-            return plain(loader)
+            walk = plain(loader)
+            with contextlib.suppress(TypeError):
+                self.walks[walk] = self.loaders.of(loader)
+            return walk
 
         return iterate
+
+    def _next(self, plain: Any) -> Any:
+        def following(walk: Any) -> Any:
+            self.current = self.walks.get(walk)
+            return plain(walk)
+
+        return following
