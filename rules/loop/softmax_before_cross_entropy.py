@@ -115,7 +115,8 @@ class SoftmaxBeforeCrossEntropy(Rule):
             if not wrong:
                 yield Clean(self.code, fact.place, f"{fact.data['function']} was given what it expects")
                 continue
-            by = modules.get(fact.data.get("forward"))
+            row = fact.data.get("forward")
+            by = modules.get(row) if row is not None else None
             given.setdefault((by, fact.data["function"]) if by is not None else fact.place, []).append((fact, wrong))
         for facts in given.values():
             fact, wrong = facts[0]

@@ -108,7 +108,7 @@ from tricklint.watching.record import Clean, Fact, Run
 
 # Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
 TOLERANCE = 0.06
-SAME = 1e-4  # by how much ends of channels may differ that are the same: pictures are read as whole numbers up to 255
+LEVELS = 2  # of 255 by which the ends of channels may differ that are the same; ImageNet's own lie 18 and more apart
 
 LIBRARIES = ("torchvision", "timm")
 
@@ -386,8 +386,9 @@ def other_range(fact: Fact) -> str | None:
     others by the weights' own mean and std; None where that cannot be told."""
     lows = [one for look in fact.data["looks"] for one in look[4]]
     highs = [one for look in fact.data["looks"] for one in look[5]]
-    low, high = lows[0], highs[0]
-    if low >= high or any(abs(one - low) > SAME for one in lows) or any(abs(one - high) > SAME for one in highs):
+    low, high = min(lows), max(highs)
+    same = LEVELS * (high - low) / 255
+    if low >= high or max(lows) - low > same or high - min(highs) > same:
         return None
     mean, std = fact.data.get("expected") or (IMAGENET.mean, IMAGENET.std)
     ends = [(-m / s, (1 - m) / s) for m, s in zip(mean, std, strict=True)]

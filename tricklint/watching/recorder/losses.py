@@ -86,8 +86,9 @@ class Losses:
             return
         row = self.log.row("loss", name, place, at=place, function=name, count=0, kinds=[], looks=[])
         row["count"] = count
-        if given.grad_fn is not None:
-            row["forward"] = given.grad_fn.metadata.get(MARK)  # the row of the call that gave it as it is
+        node: Any = given.grad_fn
+        if node is not None:
+            row["forward"] = node.metadata.get(MARK)  # the row of the call that gave it as it is
         row["kinds"].append(type(given.grad_fn).__name__ if given.grad_fn is not None else "")
         with torch.no_grad():
             look = _look_of(given)
