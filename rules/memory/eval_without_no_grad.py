@@ -70,9 +70,15 @@ from tricklint.fix import build
 from tricklint.interpreter.imports import alias_of
 from tricklint.program import Program
 from tricklint.program.evaluation import Evaluation, evaluations, whole_function
+from tricklint.program.loaders import loaders_of
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree
 from tricklint.watching.record import Clean, Run
+
+
+def over_batches(found: Evaluation) -> bool:
+    """Whether the model runs once for each batch of a loader: what is done once before is the smaller part."""
+    return any(True for loop in found.event.loops for _ in loaders_of(loop.over))
 
 
 class EvalWithoutNoGrad(Rule):
@@ -92,8 +98,10 @@ class EvalWithoutNoGrad(Rule):
             if id(place) in seen or id(found.node) in seen or any(id(loop.node) in seen for loop in found.event.loops):
                 continue
             seen |= {id(place), id(found.node)}
-            within = [each.node for each in every if each.region is found.region and each.whole and each.called is None]
-            yield self.report(program, found, within if found.whole else [found.node])
+            together = [each for each in every if each.region is found.region and each.whole and each.called is None]
+            fix = self.mend(program, found, [each.node for each in together] if found.whole else [found.node])
+            inside = [each for each in every if any(loop.node is place for loop in each.event.loops) and each.called is None]
+            yield self.report(program, next(filter(over_batches, [found, *inside]), found), fix)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         """Passes in a row whose graph no backward ever reached, of a model that trains elsewhere or is in eval mode."""
@@ -111,7 +119,7 @@ class EvalWithoutNoGrad(Rule):
                 seen = f"{one.unreached} graphs were built and dropped without a backward, from step {one.first + 1} on"
                 yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
 
-    def report(self, program: Program, found: Evaluation, passes: list[cst.CSTNode]) -> Finding:
+    def report(self, program: Program, found: Evaluation, fix: Fix | None) -> Finding:
         tree = found.file.tree
         assert isinstance(found.node, cst.Call)
         model = tree.code(found.node.func)
@@ -131,7 +139,7 @@ class EvalWithoutNoGrad(Rule):
             evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
         if found.node is not found.event.node:
             evidence.append(program.evidence(found.event.file, found.event.node, "the model runs here"))
-        return program.finding(self, found.file, found.node, message, evidence, self.mend(program, found, passes))
+        return program.finding(self, found.file, found.node, message, evidence, fix)
 
     def mend(self, program: Program, found: Evaluation, passes: list[cst.CSTNode]) -> Fix | None:
         if found.called is not None:

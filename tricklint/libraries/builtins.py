@@ -287,38 +287,6 @@ def is_record(value: Instance) -> bool:
     return isinstance(value.cls, Class) and not value.kind
 
 
-LONGEST_EXPRESSION = 200
-
-
-@function("builtins.eval")
-def evaluated(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-    """`eval("Net")` and `eval(name + "()")`: a name, or a call of one; it happens where `eval` is called."""
-    text = first(args.positional[0]) if len(args.positional) == 1 else None
-    if not isinstance(text, Const) or not isinstance(text.value, str) or len(text.value) > LONGEST_EXPRESSION:
-        return UNKNOWN
-    try:
-        expression = cst.parse_expression(text.value.strip())
-    except cst.ParserSyntaxError:
-        return UNKNOWN
-    if not isinstance(expression, cst.Call):
-        return m.eval(expression) if _is_dotted(expression) else UNKNOWN
-    if not _is_dotted(expression.func) or not all(_is_plain(arg.value) and not arg.star for arg in expression.args):
-        return UNKNOWN
-    given = CallArgs([m.eval(arg.value) for arg in expression.args if arg.keyword is None])
-    given.kwargs.update({arg.keyword.value: m.eval(arg.value) for arg in expression.args if arg.keyword is not None})
-    return m.call(m.eval(expression.func), given, node)
-
-
-def _is_dotted(node: cst.BaseExpression) -> bool:
-    while isinstance(node, cst.Attribute):
-        node = node.value
-    return isinstance(node, cst.Name)
-
-
-def _is_plain(node: cst.BaseExpression) -> bool:
-    return _is_dotted(node) or isinstance(node, (cst.BaseNumber, cst.SimpleString))
-
-
 @function("builtins.vars", "builtins.locals", "builtins.globals")
 def variables(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = Dict(node, m.file)

@@ -31,13 +31,21 @@ def evaluated(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
     call = expression if isinstance(expression, cst.Call) else None
     parts = [expression] if call is None else [call.func, *(arg.value for arg in call.args)]
     # what happens within has no place in the file: only the outermost call may do more than name something
-    if any(isinstance(each, (cst.Call, cst.Lambda, cst.NamedExpr, cst.CompFor)) for part in parts for each in walk(part)):
+    if any(_happens(each) for part in parts for each in walk(part)):
         return UNKNOWN
     if call is None:
         found = m.eval(expression)
         inner = first(found)
         return Const(inner.value, inner.default or text.default, inner.place) if isinstance(inner, Const) else found
     return m.call(m.eval(call.func), arguments(m, call), node)
+
+
+def _happens(node: cst.CSTNode) -> bool:
+    """Whether evaluating a node does more than name something: `model.parameters()` names them."""
+    if isinstance(node, cst.Call):
+        names = isinstance(node.func, cst.Attribute) and node.func.attr.value in ("parameters", "named_parameters")
+        return not names or bool(node.args)
+    return isinstance(node, (cst.Lambda, cst.NamedExpr, cst.CompFor))
 
 
 @behaves(Ref)

@@ -48,6 +48,9 @@ def pretrained_model(row: pretrained.PretrainedRow, m: Machine, name: str, args:
         break
     if args.open_kwargs and not any(flag in args.kwargs for flag in row.flags):
         verdict = None if not row.always else True
+    if row.family == "timm" and verdict is not True:
+        path = first(args.kwargs.get("checkpoint_path"))
+        verdict = True if isinstance(path, Const) and path.value else verdict  # a file with weights
     made.fact(ModuleFacts).pretrained = verdict
     new_head = any(key in args.kwargs for key in row.head if key != "encoder_name")
     if row.family == "timm" and "num_classes" in args.kwargs:

@@ -126,7 +126,7 @@ def _uses_framework(text: str) -> bool:
 
 def trains(text: str) -> bool:
     """A file that trains or asks for pretrained weights."""
-    if any(word in text and _in_code(text, word) for word in _TRAINS):
+    if any(_in_code(text, word) for word in _TRAINS):
         return True
     optim = (
         "torch.optim" in text
@@ -136,22 +136,31 @@ def trains(text: str) -> bool:
     return optim or ("pretrained" in text and _PRETRAINED.search(text) is not None)
 
 
+def _at(text: str, word: str, start: int = 0) -> int:
+    """Where a word stands from `start` on, -1 where it does not: `Trainer(` also as `Trainer (`."""
+    name = word.rstrip("(")
+    at = text.find(name, start)
+    while at >= 0 and name != word and text[at + len(name) : at + len(name) + 8].lstrip(" ")[:1] != "(":
+        at = text.find(name, at + 1)
+    return at
+
+
 def _in_code(text: str, word: str) -> bool:
     """Whether a word stands anywhere but in comments, doctests and names quoted in documentation."""
-    at = text.find(word)
+    at = _at(text, word)
     while at >= 0:
         before = text[text.rfind("\n", 0, at) + 1 : at].lstrip()
         if not before.startswith((">>>", "...", "#")) and "`" not in before:
             part_of_a_word = word == "Learner(" and before[-1:].isalpha()
             if not part_of_a_word and not before.startswith("class "):
                 return True
-        at = text.find(word, at + 1)
+        at = _at(text, word, at + 1)
     return False
 
 
 def speaks(text: str) -> bool:
     """A file that evaluates, scores, initialises or freezes: some rule has a word on it alone."""
-    if any(word in text for word in _SPEAKS) or (".requi" in text and _FREEZES.search(text) is not None):
+    if any(_at(text, word) >= 0 for word in _SPEAKS) or (".requi" in text and _FREEZES.search(text) is not None):
         return True
     return ("weight" in text or "param" in text) and _FILLS.search(text) is not None
 
