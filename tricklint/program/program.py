@@ -444,7 +444,10 @@ class Program:
         """Where a file shows that it is written for a PyTorch that lacks what fixes use."""
 
         def look() -> Evidence | None:
-            tree = self.tree(path)
+            module = self.project.module(path) if path in self.project.sources else None
+            if module is None:
+                return None  # a configuration file
+            tree = module.tree
             node = early_code(tree)
             if node is None:
                 return None
