@@ -270,8 +270,10 @@ class MissingInit(Rule):
             return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
         call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
-        gap = [] if blank_below(tree, node) else [""]
-        method = build.insert_after(tree, node, ["", f"def {name}({self_name}):", *(f"    {line}" for line in body), *gap])
+        lines = ["", f"def {name}({self_name}):", *(f"    {line}" for line in body)]
+        method = build.insert_after(tree, node, lines)
+        if method is not None and not blank_below(tree, node, method[0].location.row):
+            method = build.insert_after(tree, node, [*lines, ""])
         if call is None or method is None:
             return None
         if call[0].location == method[0].location:  # __init__ is the class's last statement: one edit for both
@@ -335,13 +337,11 @@ class MissingInit(Rule):
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
 
 
-def blank_below(tree: Tree, method: cst.FunctionDef) -> bool:
-    """Whether a blank row, a row that is less deep, or nothing follows a method."""
+def blank_below(tree: Tree, method: cst.FunctionDef, row: int) -> bool:
+    """Whether a blank row, or nothing of the class, follows a method that ends in `row`."""
     block = tree.parent(method)
-    if not isinstance(block, cst.IndentedBlock) or block.body[-1] is method:
-        return True
-    following = block.body[list(block.body).index(method) + 1]
-    return bool(getattr(following, "leading_lines", ()))
+    last = not isinstance(block, cst.IndentedBlock) or block.body[-1] is method
+    return last or not tree.line(row + 1).strip()
 
 
 def part_of(program: Program, found: Unreached) -> Iterator[Evidence | None]:

@@ -76,7 +76,7 @@ from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.loops import contains, happens_with, shared_loops
 from tricklint.rule import Rule
-from tricklint.source.tree import walk
+from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Run
 
 # Other ways to clear gradients, which the program's events do not tell apart
@@ -206,12 +206,28 @@ class MissingZeroGrad(Rule):
         )
         if guard is not None and not together and not counts(guard, step):
             return None
-        edits = (
-            build.insert_before(tree, back.node, [line]) if together else build.insert_after(tree, step.node, [line])
-        )
+        if together and block is not None and (off := switched_off(tree, block, back.node, line)) is not None:
+            edits: build.Edits | None = off
+        else:
+            edits = build.insert_before(tree, back.node, [line]) if together else build.insert_after(tree, step.node, [line])
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, f"call {line}", edits, "each step now follows its own gradient", keeps=Keeps(cleared="any"))
+
+
+def switched_off(tree: Tree, block: cst.CSTNode, back: cst.CSTNode, line: str) -> build.Edits | None:
+    """The very call stands in a comment of the block, above the backward pass: it is switched on again."""
+    if not isinstance(block, cst.IndentedBlock):
+        return None
+    around, first = tree.parent(block), tree.offsets(block.body[0])[0]
+    if around is None:
+        return None
+    start, end = tree.line_start(tree.offsets(around)[0]), tree.offsets(back)[0]
+    indent = tree.text[tree.line_start(first) : first]
+    found = list(re.finditer(rf"^{indent}(#[ \t]*{re.escape(line)}[ \t]*)$", tree.text[start:end], re.MULTILINE))
+    if indent.strip() or len(found) != 1 or "backward(" in tree.text[start + found[0].end() : end]:
+        return None
+    return (build.edit_at(tree, start + found[0].start(1), start + found[0].end(1), line),)
 
 
 def clears_for(event: GradsCleared, optimizer: Instance) -> bool:

@@ -130,7 +130,8 @@ class UnfrozenBackbone(Rule):
                 found[id(node)] = (backbone, event)
         told = {*found, *(id(backbone.built.node) for backbone, _ in found.values())}
         for backbone, event in found.values():
-            fix = self.mend(program, backbone, event) if not one_of_several(backbone, told) else None
+            others = one_of_several(backbone, told) or self.switched_elsewhere(program, event)
+            fix = self.mend(program, backbone, event) if not others else None
             yield self.report(program, backbone, event, fix)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
@@ -177,9 +178,15 @@ class UnfrozenBackbone(Rule):
         for event in program.events(Made, Built):
             made = event.subject
             names = (made.library, *(made.cls.libraries() if isinstance(made.cls, Class) else ()))
-            if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names) or freezes_by_hook(made):
+            if any(name.endswith(("BackboneFinetuning", "BaseFinetuning")) for name in names):
                 found.add(event.entry)
         return found
+
+    @staticmethod
+    def switched_elsewhere(program: Program, trained: Event) -> bool:
+        """The program has a callback of its own that freezes, which is off by default: a freeze beside it would contradict it."""
+        made = {event.entry for event in program.events(Made, Built) if freezes_by_hook(event.subject)}
+        return trained.entry in made
 
     def trained_whole(self, program: Program, backbone: Backbone) -> Event | None:
         """The event that trains every parameter of the backbone at the head's rate, or None when that is not so."""

@@ -167,7 +167,7 @@ def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
 def _picks_parts(loop: Loop, call: cst.CSTNode) -> bool:
     """Each round runs another part of the model: `for i in range(n): x = self.layers[i](x)`, `for layer in self.layers:
     x = layer(x)`."""
-    if not isinstance(loop.node, cst.For) or not isinstance(call, cst.Call):
+    if not isinstance(loop.node, (cst.For, cst.CompFor)) or not isinstance(call, cst.Call):
         return False
     names = names_in(loop.node.target)
     if isinstance(call.func, cst.Name):
