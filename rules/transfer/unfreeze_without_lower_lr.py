@@ -102,13 +102,25 @@ from tricklint.libraries.events import (
     OptimizerLoaded,
     SchedulerBuilt,
     Stepped,
+    TrainerGiven,
 )
 from tricklint.libraries.facts import SchedulerFacts
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.policy import advice
-from tricklint.program.thaw import Thaw, covers, optimizers_before, rate_of, related, sets_of, shares_loop, thaws
+from tricklint.program.thaw import (
+    Thaw,
+    covers,
+    in_a_later_round,
+    optimizers_before,
+    rate_of,
+    related,
+    runs,
+    sets_of,
+    shares_loop,
+    thaws,
+)
 from tricklint.program.transfer import is_pretrained
 from tricklint.rule import Rule
 from tricklint.watching.record import Clean, Run
@@ -137,7 +149,14 @@ class UnfreezeWithoutLowerLr(Rule):
                 for fact in run.facts("froze")
             ):
                 continue  # they are frozen again: parts that train in turns
-            after = next((fact for fact in looks if fact.step >= thaw.step and any(fact.data["changed"].get(str(n)) for n in numbers)), None)
+            after = next(
+                (
+                    fact
+                    for fact in looks
+                    if fact.step >= thaw.step and any(fact.data["changed"].get(str(n)) for n in numbers)
+                ),
+                None,
+            )
             for optimizer in run.optimizers:
                 if after is None or not optimizer.made or not numbers & set(optimizer.parameters):
                     continue
@@ -154,7 +173,9 @@ class UnfreezeWithoutLowerLr(Rule):
                 seen = f"step {after.step + 1}, {len(numbers)} parameters let go at lr {max(now):g}, before it was {before[0]:g}"
                 if max(now) >= before[0]:
                     message = "layers are unfrozen here, and training goes on at the old learning rate"
-                    yield from run.finding(self, thaw.place, message, seen, [(optimizer.place, "the optimizer is made here")])
+                    yield from run.finding(
+                        self, thaw.place, message, seen, [(optimizer.place, "the optimizer is made here")]
+                    )
                 else:
                     yield Clean(self.code, thaw.place, seen)
 
@@ -259,4 +280,7 @@ def stepped(program: Program, optimizer: Event, at: Event, before: bool) -> bool
         mine = step.entry == at.entry and any(member is optimizer.subject for member in members(step.subject))
         if mine and ((step.seq < at.seq) is before or shares_loop(step, at)):
             return True
-    return False
+    given = [event for event in program.events(TrainerGiven) if event.entry == at.entry and in_a_later_round(at)]
+    return any(
+        isinstance(member, Instance) and runs(event, member) for event in given for member in members(optimizer.subject)
+    )

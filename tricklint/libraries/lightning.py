@@ -51,7 +51,8 @@ def run_lightning(
 
     if not isinstance(model.cls, Class) or model.fact(ModuleFacts).fitted:
         return
-    model.fact(ModuleFacts).fitted = True
+    # A trial run that only an option asks for is not the training: that comes after it
+    model.fact(ModuleFacts).fitted = not any(step.taken is False for step in m.path)
     for hook in ("setup", "configure_model", "configure_optimizers", "on_fit_start"):
         method = model.cls.lookup(hook)
         if isinstance(method, Func):

@@ -211,6 +211,23 @@ def runs(event: TrainerGiven, optimizer: Instance) -> bool:
     return False
 
 
+def in_a_later_round(at: Event) -> bool:
+    """In a method that a trainer calls again and again while it trains, and a test there says in which round."""
+    hooks = [loop for loop in at.loops if isinstance(loop.node, cst.FunctionDef)]
+    again = [loop for loop in hooks if loop.node.name.value in ("on_train_epoch_start", "training_step")]  # type: ignore[attr-defined]
+    return bool(again) and not at.sure and not any(_asks_trainer(loop) for loop in again)
+
+
+def _asks_trainer(hook: Loop) -> bool:
+    """The trainer is asked for more than the round it is in: it can set rates, or optimizers, anew."""
+    for node in walk(hook.node):
+        if isinstance(node, cst.Attribute) and node.attr.value == "trainer":
+            above = hook.file.tree.parent(node)
+            if not isinstance(above, cst.Attribute) or above.attr.value not in ("current_epoch", "global_step"):
+                return True
+    return False
+
+
 def shares_loop(one: Event, other: Event) -> bool:
     mine = {id(loop.node) for loop in one.loops if isinstance(loop.node, (cst.For, cst.While))}
     return any(id(loop.node) in mine for loop in other.loops)
