@@ -1,7 +1,8 @@
 """Cosines as logits without a scale: softmax cannot become sure.
 
 ## What it does
-Finds L2-normalised features (`F.normalize(x)`, `x / x.norm(...)`) that meet class weights and go into cross-entropy
+Finds L2-normalised features (`F.normalize(x)`, `x / x.norm(...)`, also within `F.cosine_similarity` with class
+weights or prototypes that are learnt) that meet class weights and go into cross-entropy
 with no scale or temperature, or with a constant one below α_low = log(p (C − 2) / (1 − p)) for the C classes that are
 visible and p = 0.9 (`[tool.tricklint.normalize] p`). For two classes, where that is undefined, CosFace's bound is
 taken. An error where the class weights are normalised too, a warning where they are free. A scale in the loss, in a
@@ -108,7 +109,7 @@ class UnscaledNormalizedLogits(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "2 - Normalize"
-    triggers = ("normalize", "norm(")
+    triggers = ("normalize", "norm(", "cosine_similarity", "CosineSimilarity")
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         """What cross_entropy was given, by autograd's own graph: a product of normalised features, and its scale."""

@@ -70,6 +70,10 @@ def _follow(value: Value | None, depth: int) -> Cosine | None:
         return _follow(value.inputs[0], depth - 1) if value.inputs else None
     if value.op in _MATMUL and len(value.inputs) >= 2:
         return _product(value)
+    if value.op == "cosine_similarity":
+        return _similarity(value)
+    if value.op == "einsum":
+        return _contraction(value)
     if value.op in ("multiply", "mul", "mul_") and len(value.inputs) == 2:
         return _times(value, depth - 1)
     if value.op in ("divide", "div", "div_") and len(value.inputs) == 2:
@@ -97,6 +101,8 @@ def _called(value: Tensor, depth: int) -> Cosine | None:
         if value.node is None or value.file is None:
             return None
         return Cosine(value.node, value.file, "free", _count(out))
+    if module.library == "torch.nn.CosineSimilarity":
+        return _similarity(value)
     if module.library.rpartition(".")[2] in _PASSIVE_LAYERS:
         return _follow(value.inputs[0], depth)
     return None
@@ -152,6 +158,33 @@ def _product(value: Tensor) -> Cosine | None:
     position = 0 if (value.op == "linear") is not turned else -1
     classes = _classes(source, position)
     return Cosine(value.node, value.file, "unit" if unit else "free", classes)
+
+
+def _similarity(value: Tensor) -> Cosine | None:
+    """`F.cosine_similarity(x[:, None], W[None], dim=-1)` normalises both sides itself; one of them are class weights."""
+    sources = [_weight(each)[1] for each in value.inputs[:2]]
+    source = next((each for each in sources if each is not None), None)
+    if source is None or all(each is not None for each in sources) or value.node is None or value.file is None:
+        return None
+    return Cosine(value.node, value.file, "unit", _classes(source, 0))
+
+
+def _contraction(value: Tensor) -> Cosine | None:
+    """`torch.einsum("bd,cd->bc", x, W)`: the one letter that goes is that of the features."""
+    spec = first(value.inputs[0]) if value.inputs else None
+    sides, arrow, out = (spec.value if isinstance(spec, Const) and isinstance(spec.value, str) else "").partition("->")
+    letters = [side.strip() for side in sides.split(",")]
+    if not arrow or len(letters) != 2 or len(value.inputs) != 3 or value.node is None or value.file is None:
+        return None
+    summed = set(letters[0]) & set(letters[1]) - set(out)
+    for at, other in ((2, 1), (1, 2)):
+        unit, source, _ = _weight(value.inputs[at])
+        own = [letter for letter in letters[at - 1] if letter not in summed]
+        if source is None or len(summed) != 1 or len(own) != 1 or not _unit(value.inputs[other], _DEPTH):
+            continue
+        position = 0 if letters[at - 1].startswith(own[0]) else -1
+        return Cosine(value.node, value.file, "unit" if unit else "free", _classes(source, position))
+    return None
 
 
 def _weight(value: Value) -> tuple[bool, Value | None, bool]:
