@@ -297,6 +297,10 @@ def variables(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
 
         if isinstance(member, ModuleValue):
             return ModuleValue(member.module, as_dict=True)
+    if name == "builtins.globals":
+        made.fields.update(m.file.names)
+        made.open = bool(m.file.star_libraries)
+        return made
     if not args.positional:
         made.fields.update(m.frame.locals)
     made.open = True

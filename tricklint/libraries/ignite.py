@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, behaves, function
+from tricklint.interpreter.behaviour import Behaviour, behaves, function, kind_of
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.events import Loop
 from tricklint.interpreter.iteration import rounds
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
-from tricklint.interpreter.values import UNKNOWN, Func, Instance, Partial, Value, first, instances
+from tricklint.interpreter.values import NONE, UNKNOWN, Class, Func, Instance, Partial, Value, first, instances
 from tricklint.libraries.events import TrainerGiven, TrainsOver
 from tricklint.libraries.learners import measure
 
@@ -44,8 +44,20 @@ def supervised(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Valu
     return made
 
 
+@kind_of
+def engine_class(cls: Class) -> str:
+    """The program's own subclass of an engine."""
+    return "engine" if any(name.startswith("ignite.engine.") for name in cls.libraries()) else ""
+
+
 @behaves("engine")
 class Engine(Behaviour):
+    def super_method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if name != "__init__":
+            return self.method(m, value, name, args, node)
+        value.fact(EngineFacts).step = args.get(0, "process_function")
+        return NONE
+
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         known = value.fact(EngineFacts)
         if name != "run" or known.ran:
