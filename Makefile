@@ -31,15 +31,21 @@ lint: $(TEST_INSTALLED)
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# pip compiles what it installs file by file; here every processor does it, once all is there (a package may hold files
+# for another Python, or templates: those are passed over).
+COMPILE := find $(VENV)/lib* -maxdepth 2 -name site-packages -exec $(BIN)/python -m compileall -q -j 0 {} + >/dev/null || true
+
 $(INSTALLED): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints-test.txt -e '.[trace]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints-test.txt -e '.[trace]'
+	$(COMPILE)
 	touch $@
 
 TEST_INPUTS := requirements-test.txt requirements-test-torchvision.txt constraints-test.txt tests/environment/install.py
 $(TEST_INSTALLED): pyproject.toml $(TEST_INPUTS) $(INSTALLED) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints-test.txt -r requirements-test.txt -e '.[trace]'
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints-test.txt -r requirements-test-torchvision.txt
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints-test.txt -r requirements-test.txt -e '.[trace]'
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -c constraints-test.txt -r requirements-test-torchvision.txt
 	$(BIN)/python tests/environment/install.py
+	$(COMPILE)
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ import io
 import re
 import runpy
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,9 +24,15 @@ def _twins(*rules: str) -> list[Path]:
     return [twin for rule in rules for twin in sorted((FIXTURES / rule).glob("bad_*.fixed.py"))]
 
 
+def _typed() -> Callable[..., str]:
+    """What somebody types who is asked for a row until they have enough."""
+    return mock.Mock(side_effect=["1 2 3 4 5", "quit"])
+
+
 def _run(path: Path) -> dict[str, Any]:
     torch.manual_seed(0)
-    with warnings.catch_warnings(), mock.patch("sys.stdin", io.StringIO("1 2 3 4 5\n")):
+    rows = io.StringIO("1 2 3 4 5\n")
+    with warnings.catch_warnings(), mock.patch("sys.stdin", rows), mock.patch("builtins.input", _typed()):
         warnings.simplefilter("ignore")
         try:
             return runpy.run_path(str(path), run_name="__main__")

@@ -9,6 +9,8 @@ the same keys. Checkpoints that it loads are stood in for: any file can be loade
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import io
 import os
 import random
@@ -28,12 +30,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # else the first optimizer that steps takes seconds for it, and is cut short in the middle of it
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 ROOT = Path(__file__).parents[2] / "fixtures"
 BIG = re.compile(r"^\s*(?:from|import) (?:torchvision|transformers|lightning|pytorch_lightning|timm|fastai|ignite|accelerate|monai)\b", re.M)
-SECONDS, AFTER = 2, 10  # of this process, before the fix and after it: what is near the end before may not be over after
+IMPORTED = re.compile(r"^\s*(?:from|import) (\w+)", re.M)
+SECONDS, AFTER = 5, 20  # of this process, before the fix and after it: what is near the end before may not be over after
 STARTS = ("train.py", "main.py", "run.py")
 # Rules whose fix changes on purpose how many parameters an optimizer is given, or which keys a model has
 OTHER_PARAMETERS = {"unfrozen-backbone", "lossy-parameter-split", "unfrozen-not-optimized", "unregistered-submodule", "noop-freeze"}
@@ -114,6 +118,16 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nn.Module, "load_state_dict", lambda self, *args, **kwargs: None)
 
 
+def _import_packages(case: Path) -> None:
+    """Installed packages that a case imports are there before its time begins, which is for the case itself."""
+    for file in [case] if case.suffix == ".py" else case.rglob("*.py"):
+        for name in IMPORTED.findall(file.read_text()):
+            found = name not in sys.modules and importlib.util.find_spec(name)
+            if found and "site-packages" in (found.origin or ""):
+                with contextlib.suppress(Exception):  # the case says what is wrong with it
+                    importlib.import_module(name)
+
+
 def _placed(case: Path, twin: Path | None, folder: Path) -> Path:
     """A copy of a case in a folder of its own; with `twin`, of what the fixes make of it."""
     if case.suffix == ".py":
@@ -169,6 +183,7 @@ RAN: list[bool] = []
 @pytest.mark.parametrize(("case", "twin"), PAIRS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_what_runs_before_the_fix_runs_after_it(case: Path, twin: Path, tmp_path: Path) -> None:
     rule = case.parent.name
+    _import_packages(case)
     bad = _run(_placed(case, None, tmp_path / "bad"), tmp_path, SECONDS)
     RAN.append(not bad.problem)
     if bad.problem:
