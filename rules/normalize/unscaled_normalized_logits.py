@@ -6,7 +6,8 @@ weights or prototypes that are learnt) that meet class weights and go into cross
 with no scale or temperature, or with a constant one below α_low = log(p (C − 2) / (1 − p)) for the C classes that are
 visible and p = 0.9 (`[tool.tricklint.normalize] p`). For two classes, where that is undefined, CosFace's bound is
 taken. An error where the class weights are normalised too, a warning where they are free. A scale in the loss, in a
-margin head of another file, a learnable one, an `.exp()` or a division by a temperature all count.
+margin head of another file, a learnable one, an `.exp()` or a division by a temperature all count. Silent where an
+option without a visible default picks the loss and another of its choices scales the cosines.
 
 ## Why it costs
 The logits are cosines, between −1 and 1. With C classes softmax then gives the right class e / (e + C − 2) or so:
@@ -94,7 +95,7 @@ from tricklint.interpreter.values import (
     first,
 )
 from tricklint.knowledge.alpha import alpha_low, highest, reachable, rounded_scale
-from tricklint.libraries.events import LossComputed
+from tricklint.libraries.events import LossBuilt, LossComputed
 from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
 from tricklint.program.normalise import Cosine, cosine_behind
@@ -138,7 +139,7 @@ class UnscaledNormalizedLogits(Rule):
             if event.type not in ("cross_entropy", "nll") or not event.possible or event.grad is False:
                 continue
             cosine = cosine_behind(logits_of(event))
-            if cosine is None or id(cosine.node) in seen:
+            if cosine is None or id(cosine.node) in seen or scaled_by_another(program, event):
                 continue
             finding = self.judge(program, event, cosine, p)
             if finding is not None:
@@ -193,6 +194,20 @@ class UnscaledNormalizedLogits(Rule):
             build.replace(tree, node, code),
             "the logits, and so the loss, get another range",
         )
+
+
+def scaled_by_another(program: Program, event: LossComputed) -> bool:
+    """The criterion called here is one of several that an option picks, and another of them, a loss of the program's
+    own, scales the logits itself: which of the two trains is not visible."""
+    here = (event.file, event.node)
+    if any(built.subject is event.subject and built.path and built.sure for built in program.events(LossBuilt)):
+        return False  # the default
+    for other in program.events(LossComputed):
+        if other.type == "cross_entropy" and other.possible and here in other.calls:
+            cosine, own = cosine_behind(logits_of(other)), cosine_behind(logits_of(event))
+            if cosine is None or own is None or cosine.scale > own.scale:
+                return True
+    return False
 
 
 def logits_of(event: LossComputed) -> Value | None:
