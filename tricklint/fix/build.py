@@ -231,6 +231,8 @@ def wrap_block(tree: Tree, first: cst.CSTNode, last: cst.CSTNode, header: str) -
             out.append(line)
         elif line.startswith(indent):
             out.append(indent + step + line[len(indent) :])
+        elif line.lstrip().startswith("#"):  # code that was commented out at the left edge stays there
+            out.append(line)
         else:
             out.append(step + line)
     return (edit_at(tree, start, end, "".join(out)),)
