@@ -570,6 +570,25 @@ with torch.no_grad():
     assert seen.places("TRK703") == ([("TRK703", "train.py", row)] if bad else [])
 
 
+def test_what_the_last_backward_reached_is_written(tmp_path: Path) -> None:
+    """One round over time steps: its graphs are alive at once, and a backward reaches all of them at the very end."""
+    text = HEAD + """
+net = build(6, 8, 3)
+optimizer = SGD(net.parameters(), lr=0.1)
+total, outputs = 0, []
+for _ in range(7):
+    outputs.append(net(torch.randn(16, 6)))
+    total = total + F.cross_entropy(outputs[-1], torch.randint(0, 3, (16,)))
+total.backward()
+optimizer.step()
+"""
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    (forward,) = seen.record.forwards
+    assert (forward.count, forward.reached, forward.unreached) == (7, 7, 0)
+    assert not seen.findings("TRK302") and not seen.findings("TRK303")
+
+
 def test_probabilities_of_one_model_in_two_losses_are_one_finding(tmp_path: Path) -> None:
     text = HEAD + """
 net = nn.Sequential(build(6, 8, 3), nn.Softmax(1))

@@ -63,6 +63,8 @@ class Recorder:
         memory: dict[str, Any] = {}
         with contextlib.suppress(Exception):
             memory = peak_memory()
+        for row in self.log.rows("forward"):
+            self.log.touch(row)  # what a backward, or the end of a graph, changed since its last call
         self.log.flush(now=True)
         steps = sorted(after - before for before, after in zip(self.times[1:], self.times[2:], strict=False))
         torch = sys.modules.get("torch")
