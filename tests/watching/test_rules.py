@@ -570,6 +570,45 @@ with torch.no_grad():
     assert seen.places("TRK703") == ([("TRK703", "train.py", row)] if bad else [])
 
 
+@pytest.mark.parametrize("kept", ["losses.append(loss)  # HERE", "losses.append(loss.item())"])
+def test_a_list_of_the_module_that_a_function_fills(kept: str, tmp_path: Path) -> None:
+    """… and one that each round begins anew, of a model with two outputs: it keeps one round's graph."""
+    text = HEAD + f"""
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = build(6, 8, 3), build(6, 8, 3)
+
+    def forward(self, x):
+        return self.one(x), self.two(x)
+
+
+losses = []
+
+
+def train(net, optimizer):
+    of_this_round = []
+    optimizer.zero_grad()
+    one, two = net(torch.randn(16, 6))
+    loss = F.cross_entropy(one + two, torch.randint(0, 3, (16,)))
+    loss.backward()
+    optimizer.step()
+    of_this_round.append(loss)
+    {kept}
+    return of_this_round
+
+
+net = Two()
+optimizer = SGD(net.parameters(), lr=0.1)
+for _ in range(9):
+    train(net, optimizer)
+"""
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    rows = [row for row, line in enumerate(text.splitlines(), 1) if "# HERE" in line]
+    assert [row for _, _, row in seen.places("TRK302")] == rows
+
+
 def test_what_the_last_backward_reached_is_written(tmp_path: Path) -> None:
     """One round over time steps: its graphs are alive at once, and a backward reaches all of them at the very end."""
     text = HEAD + """

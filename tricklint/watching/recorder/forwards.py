@@ -193,7 +193,7 @@ class Forwards:
                 mark = mark or Mark(row, self.log.step, self.alive)
                 tensor.grad_fn.register_prehook(mark)
                 node: Any = tensor.grad_fn
-                node.metadata[MARK] = row["row"]
+                node.metadata[MARK] = row["row"], row["count"]
         row["graph"] = mark is not None
         self.log.touch(row)
         if row["alive"] >= KEPT + 2 and row["row"] not in self._searched:
@@ -221,58 +221,69 @@ class Forwards:
 
     def _holders(self, frame: Any, row: Row) -> None:
         """Which variables of the user's hold tensors with the graph of more than one call."""
+        modules: set[int] = set()
         while frame is not None:
             code = frame.f_code
             if self.log.mine(code.co_filename):
-                for name, value in list(frame.f_locals.items()):
-                    for path, size in _keeping(name, value, row["row"]):
-                        self.log.row(
-                            "kept", row["row"], code.co_filename, path, forward=row["row"], size=size, name=path,
-                            file=self.log.shown(code.co_filename), first=code.co_firstlineno,
-                            function=getattr(code, "co_qualname", code.co_name),
-                        )  # fmt: skip
+                function = getattr(code, "co_qualname", code.co_name)
+                self._variables(frame.f_locals, row, code.co_filename, code.co_firstlineno, function)
+                if frame.f_globals is not frame.f_locals and id(frame.f_globals) not in modules:
+                    modules.add(id(frame.f_globals))
+                    kept = {name: value for name, value in list(frame.f_globals.items()) if isinstance(value, (list, dict, torch.Tensor))}
+                    self._variables(kept, row, code.co_filename, 1, "<module>")
             frame = frame.f_back
+
+    def _variables(self, variables: dict[str, Any], row: Row, file: str, first: int, function: str) -> None:
+        for name, value in list(variables.items()):
+            for path, size in _keeping(name, value, row["row"]):
+                self.log.row(
+                    "kept", row["row"], file, path, forward=row["row"], size=size, name=path, file=self.log.shown(file),
+                    first=first, function=function,
+                )  # fmt: skip
 
 
 def _keeping(name: str, value: Any, mark: int) -> list[tuple[str, int]]:
     """(path, how many graphs) of a variable that keeps more than one call's graph: a sum, or a container of tensors; an
     attribute of an object too."""
     found = []
-    size = _graphs(value, mark)
+    size = len(_graphs(value, mark))
     if size > 1:
         found.append((name, size))
     elif not isinstance(value, (nn.Module, type, torch.Tensor)) or name == "self":
         for key, inner in list(getattr(value, "__dict__", {}).items())[:200]:
-            size = _graphs(inner, mark) if not isinstance(inner, nn.Module) else 0
+            size = len(_graphs(inner, mark)) if not isinstance(inner, nn.Module) else 0
             if size > 1:
                 found.append((f"{name}.{key}", size))
     return found
 
 
-def _graphs(value: Any, mark: int) -> int:
+def _graphs(value: Any, mark: int) -> set[int]:
+    """The calls of one row whose graphs a value holds."""
     if isinstance(value, torch.Tensor):
         return _marks(value, mark)
+    inner: list[Any] = []
     if isinstance(value, dict):
-        return sum(_graphs(inner, mark) for inner in list(value.values())[:50])
-    if isinstance(value, (list, tuple)) and value and isinstance(value[-1], (torch.Tensor, tuple, list, dict)):
-        return sum(_graphs(inner, mark) for inner in value[-10:])
-    return 0
+        inner = list(value.values())[:50]
+    elif isinstance(value, (list, tuple)) and value and isinstance(value[-1], (torch.Tensor, tuple, list, dict)):
+        inner = list(value[-10:])
+    return set().union(*(_graphs(one, mark) for one in inner))
 
 
-def _marks(tensor: torch.Tensor, mark: int, most: int = 3000) -> int:
-    """How many calls of one row a tensor's graph holds."""
+def _marks(tensor: torch.Tensor, mark: int, most: int = 3000) -> set[int]:
+    """The calls of one row that a tensor's graph holds."""
     if tensor.grad_fn is None:
-        return 0
-    count = 0
+        return set()
+    calls = set()
     seen = {tensor.grad_fn}
     stack: list[Any] = [tensor.grad_fn]
     while stack and len(seen) < most:
         node = stack.pop()
-        if node.metadata.get(MARK) == mark:
-            count += 1
+        row, call = node.metadata.get(MARK) or (None, 0)
+        if row == mark:
+            calls.add(call)
             continue  # what lies below is the model's own
         for inner, _ in node.next_functions:
             if inner is not None and inner not in seen:
                 seen.add(inner)
                 stack.append(inner)
-    return count
+    return calls

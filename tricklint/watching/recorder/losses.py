@@ -88,7 +88,7 @@ class Losses:
         row["count"] = count
         node: Any = given.grad_fn
         if node is not None:
-            row["forward"] = node.metadata.get(MARK)  # the row of the call that gave it as it is
+            row["forward"] = (node.metadata.get(MARK) or (None,))[0]  # the row of the call that gave it as it is
         row["kinds"].append(type(given.grad_fn).__name__ if given.grad_fn is not None else "")
         with torch.no_grad():
             look = _look_of(given)
