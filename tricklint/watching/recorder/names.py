@@ -73,7 +73,7 @@ class Names:
         """Write down the models that hold these parameters."""
         wanted = {id(p) for p in parameters}
         tops: dict[int, nn.Module] = {}
-        modules = list(alive())
+        modules = alive()
         above = _above(modules)
         for module in modules:
             if any(id(p) in wanted for p in module._parameters.values()):
@@ -85,7 +85,7 @@ class Names:
     def model_of(self, module: nn.Module) -> int:
         """The model that a module is part of, written down."""
         module = unwrapped(module)
-        top = _top(module, _above(list(alive())))
+        top = _top(module, _above(alive()))
         self.describe(top)
         return self.models.of(top)
 
@@ -163,11 +163,14 @@ def unwrapped(module: nn.Module) -> nn.Module:
     return module
 
 
-def alive() -> Iterator[nn.Module]:
-    for thing in gc.get_objects():
-        # `type`, not `isinstance`: a proxy may answer for its class, and load what it stands for.
-        if issubclass(type(thing), nn.Module) and "_modules" in thing.__dict__ and "_parameters" in thing.__dict__:
-            yield thing
+def alive() -> list[nn.Module]:
+    """All modules there are. No generator: one that is left half-way would keep every object of the process, itself too."""
+    # `type`, not `isinstance`: a proxy may answer for its class, and load what it stands for.
+    return [
+        thing
+        for thing in gc.get_objects()
+        if issubclass(type(thing), nn.Module) and "_modules" in thing.__dict__ and "_parameters" in thing.__dict__
+    ]
 
 
 def _above(modules: list[nn.Module]) -> dict[int, nn.Module]:
