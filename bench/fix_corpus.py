@@ -29,7 +29,7 @@ from pathlib import Path
 from tricklint.source.text import Source, SourceError
 
 LARGEST = 2_000_000  # bytes; data beside the code is not copied
-NOT_MADE = re.compile(r"^(?P<place>\S+?:\d+): (?P<code>\w+): fix not made: (?P<why>.*)$", re.M)
+NOT_MADE = re.compile(r"^(?:note: )?(?P<place>\S+?:\d+): (?P<code>\w+): fix not made: (?P<why>.*)$", re.M)
 
 
 @dataclass
