@@ -154,9 +154,12 @@ class EvalModeMissing(Rule):
         for found in evaluations(program, grad=None):
             event, module = found.event, found.event.subject
             place = id(found.region) if found.whole else id(found.node)
-            if found.beside or place in seen or id(found.node) in seen:
+            if place in seen or id(found.node) in seen:
                 continue
-            if found.why != "name" and not held_out(program, found):
+            if found.beside:
+                if not between_epochs(program, event) or made_up(event):
+                    continue
+            elif found.why != "name" and not held_out(program, found):
                 continue
             layer = behaves_differently(module)
             mode = modes.last(module, event)
@@ -264,6 +267,14 @@ class EvalModeMissing(Rule):
                     file, node = level.file, level.node
                     evidence.insert(0, program.evidence(stop.file, stop.node, "the mode is set here"))
                 yield program.finding(self, file, node, message, evidence)
+
+
+def between_epochs(program: Program, event: Forward) -> bool:
+    """The pass stands in the loop of epochs, and every training step of that round in a loop within it."""
+    mine = {loop.serial for loop in event.loops}
+    around = [{loop.serial for loop in step.loops} for step in program.events(Backward) if step.entry == event.entry]
+    together = [serials for serials in around if not mine.isdisjoint(serials)]
+    return bool(together) and all(mine < serials for serials in together)
 
 
 def held_out(program: Program, found: Evaluation) -> bool:
