@@ -609,6 +609,23 @@ for _ in range(9):
     assert [row for _, _, row in seen.places("TRK302")] == rows
 
 
+def test_a_row_that_stands_twice_is_confirmed_where_it_ran(tmp_path: Path) -> None:
+    loop = """
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(torch.randn(16, 6)), torch.randint(0, 3, (16,)))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss)
+"""
+    text = f"{HEAD}\ndef runs(net, optimizer):{loop}\n\ndef never(net, optimizer):{loop}\n\nnet = build(6, 8, 3)\nruns(net, SGD(net.parameters(), lr=0.1))\n"
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    rows = [row for row, line in enumerate(text.splitlines(), 1) if "losses.append(loss)" in line]
+    assert [one.location.row for one in seen.findings("TRK302")] == rows[:1]
+
+
 def test_what_the_last_backward_reached_is_written(tmp_path: Path) -> None:
     """One round over time steps: its graphs are alive at once, and a backward reaches all of them at the very end."""
     text = HEAD + """

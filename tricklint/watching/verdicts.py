@@ -15,7 +15,7 @@ from tricklint.watching.record import Clean, Run
 
 ANYWHERE = ("TRK203",)  # it is read at the transforms, and seen where the model gets what they made
 
-_Key = tuple[str, Path, str]
+_Key = tuple[str, Path, str, int]  # rule, file, the row's text, the how manyth row of that text
 
 
 @dataclass
@@ -140,7 +140,9 @@ def _line(finding: Finding, sources: Mapping[Path, Source]) -> str:
 
 
 def _key(finding: Finding, sources: Mapping[Path, Source]) -> _Key:
-    return finding.code, finding.path, _line(finding, sources)
+    line, source = _line(finding, sources), sources.get(finding.path)
+    before = source.lines[: finding.location.row - 1] if source is not None else ()
+    return finding.code, finding.path, line, sum(text.strip() == line for text in before)
 
 
 def _moved(finding: Finding, line: str, sources: Mapping[Path, Source]) -> Finding | None:
