@@ -155,8 +155,10 @@ def _unreached(
     left: list[Owner] = []
     missed: set[str] = set()
     for same in by_class.values():
-        every = [layer for owner in same for layer in owner.layers]
+        every = [layer for owner in same for layer in owner.layers if not _tied(layer)]
         kinds: list[str] = []
+        if not every:
+            continue
         if not _speaks_for_itself(same[0].module) or init.escapes(every[0], harmless) or init.loaded(every[0], event.entry):
             continue
         if init.reaches_any(every):
@@ -174,6 +176,14 @@ def _unreached(
     unique = {owner.key: owner for owner in reversed(left)}
     beside = around_loaded or holds_pretrained(model)
     return Unreached(_place(left), event, list(reversed(unique.values())), sorted(missed), beside, [model])
+
+
+def _tied(layer: Instance) -> bool:
+    """Its weight is that of another module: `decoder.weight = embedding.weight` says nothing of the layers beside it."""
+    return any(
+        isinstance(member, ParamSet) and member.elem and member.root is not layer
+        for member in members(layer.fields.get("weight"))
+    )
 
 
 def _speaks_for_itself(module: Instance) -> bool:
