@@ -80,9 +80,12 @@ class UnusedParameter(Rule):
     triggers = ("optim", "backward", "Trainer", "Module")
 
     def watched(self, run: Run) -> Iterator[Finding]:
-        """Parameters that no backward reached in the first steps, by class of the project."""
+        """Parameters that no backward reached in the first steps, by class of the project; what another optimizer's steps
+        find a gradient for is reached."""
+        idle = {fact.data["optimizer"]: set(fact.data["parameters"]) for fact in run.facts("idle")}
+        reached = {p for one in run.optimizers if one.made for p in set(one.parameters) - idle.get(one.number, set())}
         for fact in run.facts("idle"):
-            lost = [run.parameters[number] for number in fact.data["parameters"] if number in run.parameters]
+            lost = [run.parameters[number] for number in fact.data["parameters"] if number in run.parameters and number not in reached]
             by_class: dict[tuple[str, str], list[Parameter]] = {}
             for p in lost:
                 owner = owner_of(p)

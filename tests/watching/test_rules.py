@@ -626,6 +626,28 @@ def test_a_row_that_stands_twice_is_confirmed_where_it_ran(tmp_path: Path) -> No
     assert [one.location.row for one in seen.findings("TRK302")] == rows[:1]
 
 
+def test_what_another_optimizer_trains_is_reached(tmp_path: Path) -> None:
+    text = HEAD + """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.one, self.two = build(6, 8, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.one(self.body(x)), self.two(self.body(x))
+
+
+net = Net()
+for optimizer, head in [(SGD(net.parameters(), lr=0.1), 0), (SGD(net.parameters(), lr=0.1), 1)] * 3:
+    optimizer.zero_grad()
+    F.cross_entropy(net(torch.randn(16, 6))[head], torch.randint(0, 3, (16,))).backward()
+    optimizer.step()
+"""
+    seen = watched(tmp_path, text)
+    assert not seen.why, seen.output
+    assert len(seen.record.facts("idle")) == 2 and not seen.findings("TRK706")
+
+
 def test_what_the_last_backward_reached_is_written(tmp_path: Path) -> None:
     """One round over time steps: its graphs are alive at once, and a backward reaches all of them at the very end."""
     text = HEAD + """
