@@ -40,16 +40,13 @@ class Facts:
 
 
 class _Owners:
-    """Names for models that stay when lines move, and whichever is spoken of first: by the order in which they are made."""
+    """Names for models that stay when lines move: by the order in which facts of one kind speak of them. Each kind has names
+    of its own, since what a fix changes on purpose in one must not rename the models of another."""
 
-    def __init__(self, program: Program) -> None:
-        from tricklint.interpreter.events import Built
-
+    def __init__(self) -> None:
         self._known: dict[int, Owner] = {}
         self._count: Counter[str] = Counter()
         self._held: list[Instance] = []  # the ids above stay theirs
-        for event in program.events(Built):
-            self.of(event.subject)
 
     def of(self, model: Instance) -> Owner:
         if id(model) not in self._known:
@@ -70,14 +67,17 @@ def facts_of(program: Program) -> Facts:
     from tricklint.libraries.events import Froze, GradsCleared, ModeSet, OptimizerBuilt
     from tricklint.libraries.facts import OptimizerFacts
 
-    found, owners = Facts(), _Owners(program)
+    found, owners = Facts(), _Owners()
     for event in program.events(OptimizerBuilt):
         groups = [group.params for group in event.subject.fact(OptimizerFacts).groups if group.default]
         found.optimised.append((event.subject.label, _given(groups, owners, found)))
+    owners = _Owners()
     for frozen in program.events(Froze):
         found.frozen[(owners.named(frozen.subject), frozen.value)] += 1
+    owners = _Owners()
     for mode in program.events(ModeSet):
         found.modes[(owners.named(mode.subject), mode.train)] += 1
+    owners = _Owners()
     for cleared in program.events(GradsCleared):
         found.cleared[owners.named(cleared.subject)] += 1
     found.unbound.update((str(path), name) for path, name in program.unbound)
