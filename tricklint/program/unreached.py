@@ -10,7 +10,7 @@ from tricklint.interpreter.classes import kind_of_class
 from tricklint.interpreter.events import Building, Event
 from tricklint.interpreter.values import Class, Instance, Ref, Value, members
 from tricklint.knowledge import frameworks, layers
-from tricklint.libraries.events import Backward, Forward, OptimizerBuilt, TrainerGiven, WeightsLoaded
+from tricklint.libraries.events import Forward, OptimizerBuilt, TrainerGiven, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.libraries.modules import held, layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
@@ -272,23 +272,14 @@ def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
     model is trained on its features."""
     mine = held(model)
     init = Initialisation.of(program)
-    steps = [step for step in program.events(Backward) if step.entry == event.entry]
     return any(
         forward.entry == event.entry
-        and (not steps or any(_feeds(forward, step) for step in steps))
         and isinstance(forward.subject, Instance)
         and id(forward.subject) not in mine
         and not program.trained_by(forward.subject)
         and (forward.grad is False or holds_pretrained(forward.subject) or init.loaded(forward.subject))
         for forward in program.events(Forward)
     )
-
-
-def _feeds(forward: Forward, step: Backward) -> bool:
-    """Whether a pass stands before a training step, in the same round of every loop that holds both: one after all steps
-    only tests."""
-    rounds = {id(loop.node): loop.serial for loop in step.loops}
-    return forward.seq < step.seq and all(rounds.get(id(loop.node), loop.serial) == loop.serial for loop in forward.loops)
 
 
 def missed_kinds(program: Program, init: Initialisation, every: list[Instance]) -> list[str]:
