@@ -17,21 +17,16 @@ def cached(*args: str) -> list[str]:
 
 
 def test_the_cache_notices_a_file_that_appears_outside(clone: Clone) -> None:
-    """`check scripts/`: what its scripts import lies beside the folder, or will. How its layers start can be
-    told once they can be read; that a net whose code is not there has biases is told all along."""
+    """`check scripts/`: what its scripts import lies beside the folder, or will."""
     (clone.root / "train.py").unlink()
-    script = BAD.replace(
-        "net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))", "net = Net()"
-    )
-    clone.write({"scripts/train.py": script.replace("import torch\n", "import torch\nfrom models.net import Net\n")})
-    assert "TRK501" not in cached("scripts")
-    assert "TRK501" not in cached("scripts")
-    net = "from torch import nn\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-    net += "        self.a = nn.Linear(4, 4)\n        self.b = nn.BatchNorm1d(4)\n    def forward(self, x):\n        return self.b(self.a(x))\n"
-    clone.write({"models/__init__.py": "", "models/net.py": net})
-    assert "TRK501" in cached("scripts") == cached("scripts", "--no-cache")
-    (clone.root / "models/net.py").unlink()
-    assert "TRK501" not in cached("scripts")
+    script = BAD.replace("weight_decay=5e-4", "weight_decay=DECAY")
+    clone.write({"scripts/train.py": script.replace("import torch\n", "import torch\nfrom numbers_of.decay import DECAY\n")})
+    assert "TRK601" not in cached("scripts")
+    assert "TRK601" not in cached("scripts")
+    clone.write({"numbers_of/__init__.py": "", "numbers_of/decay.py": "DECAY = 5e-4\n"})
+    assert "TRK601" in cached("scripts") == cached("scripts", "--no-cache")
+    (clone.root / "numbers_of/decay.py").unlink()
+    assert "TRK601" not in cached("scripts")
 
 
 def test_a_chain_of_imports(tmp_path: Path) -> None:
