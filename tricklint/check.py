@@ -72,6 +72,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     baseline = Baseline.read(settings.baseline) if settings.baseline else None
     shelf = Shelf({options.stdin.path: options.stdin} if options.stdin else {})
     universe, raws = read_universe(paths, settings, shelf)
+    mistaken = bool(universe.problems)  # a path that is not there, say: no later run is told of it
     refused = [Problem(one.path, one.row, one.message) for one in settings.refused]
     report = Report(problems=refused, asked=universe.asked, rules=known, ran=frozenset(rule.code for rule in rules))
 
@@ -105,7 +106,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     problems = [*universe.problems, *found.problems]
     report.problems += problems
     report.sources = universe.sources
-    if not found.problems:
+    if not found.problems and not mistaken:
         cache.keep_result(key, report.findings, problems, report.suppressed, universe.looked_beyond)
 
     _narrow(report, baseline, options)

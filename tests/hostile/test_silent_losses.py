@@ -57,3 +57,13 @@ def test_line_ends_of_old_macs() -> None:
     for end in ("\n", "\r\n", "\r"):
         files = {"train.py": end.join(lines).encode(), "model.py": end.join(model).encode()}
         assert judge(files, fix=False).codes.get("TRK601") == 1, repr(end)
+
+
+def test_a_mistaken_path_is_no_later_runs_problem(clone: Clone) -> None:
+    def run(*paths: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["check", *paths, "--output-format", "concise"], catch_exceptions=False)
+        return result.exit_code, result.stderr
+
+    assert run(".", "nowhere.py")[0] == 2
+    code, said = run(".")
+    assert code == 1 and "nowhere" not in said
