@@ -232,7 +232,7 @@ class Iterated(Event):
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Picked(Event):
     """So many of many were taken, by number or at random: `data[i : i + 32]`, `random.sample(memory, 32)`. The subject was
-    given their number as `batch_size`."""
+    given their number, by the name that the code has for it."""
 
     subject: Instance
 

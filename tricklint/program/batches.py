@@ -24,7 +24,8 @@ from tricklint.program.devices import on_cuda, runs_on_cuda
 from tricklint.program.loaders import Source, feeding, fixed_size, size_given, sources_of
 from tricklint.program.loops import TRAINING, contains, flow, speaks_of
 from tricklint.program.words import speaks
-from tricklint.source.tree import walk
+from tricklint.source.once import once_a_tree
+from tricklint.source.tree import Tree, walk
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
@@ -171,24 +172,25 @@ def _copes(file: FileModule) -> bool:
     off: `accumulate_grad_batches=1`."""
     if not _COPES.search(file.tree.text):
         return False
-    names, off = _switched_off(file)
+    names, off = _switched_off(file.tree)
     if names:
-        off.update(id(node) for node in walk(file.tree.module) if _said(node) in names)
+        off |= {id(node) for node in walk(file.tree.module) if _said(node) in names}
     return speaks(file, _COPES, off)
 
 
-def _switched_off(file: FileModule) -> tuple[set[str], set[int]]:
+@once_a_tree
+def _switched_off(tree: Tree) -> tuple[frozenset[str], frozenset[int]]:
     """Names and keys that the code gives a 1, a False or None, and the ids of the keywords of calls that it does."""
     names: set[str] = set()
     keywords: set[int] = set()
-    for node in walk(file.tree.module):
+    for node in walk(tree.module):
         if isinstance(node, cst.Arg) and node.keyword is not None and _is_off(node.value):
             keywords.add(id(node.keyword))
         elif isinstance(node, cst.Assign) and len(node.targets) == 1 and _is_off(node.value):
             names.add(_said(node.targets[0].target))
         elif isinstance(node, cst.DictElement) and _is_off(node.value):
             names.add(_said(node.key))
-    return {name for name in names if name}, keywords
+    return frozenset(names) - {""}, frozenset(keywords)
 
 
 def _said(node: cst.CSTNode) -> str:
@@ -307,7 +309,7 @@ def _counts(condition: cst.CSTNode, file: FileModule) -> bool:
     for each in walk(condition.test):
         if isinstance(each, cst.BinaryOperation) and isinstance(each.operator, cst.Modulo):
             names = {_said(part) for part in walk(each.right)}
-            return names.isdisjoint(_switched_off(file)[0])
+            return names.isdisjoint(_switched_off(file.tree)[0])
     return False
 
 
