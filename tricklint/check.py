@@ -10,6 +10,7 @@ from pathlib import Path
 from tricklint import mend
 from tricklint.baseline import Baseline
 from tricklint.finding import Finding
+from tricklint.fix.looks import Looks
 from tricklint.inquiry import ask
 from tricklint.memory import Memory
 from tricklint.report import Report
@@ -46,6 +47,10 @@ class Options:
     keep: Keep = _all
     watched: Path | None = None
     only_watched: bool = False
+
+    @property
+    def mends(self) -> bool:
+        return (self.fix or self.diff) and not self.add_ignore
 
     @property
     def only_look(self) -> bool:
@@ -95,9 +100,15 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
 
     screen_universe(universe, raws, rules, known, cache)
     memory = Memory(cache, repr(_without_showing(settings)))
-    found = ask(universe, known, rules, memory=memory)
+    # A fix is proven by what every rule says of the mended program, whichever were selected.
+    every = [rule for rule in known if not rule.needs_trace or real]
+    looks = Looks(lambda now: ask(universe, known, every, now, prove=True))
+    if options.mends:
+        found = looks.at(universe.sources).only(report.ran)
+    else:
+        found = ask(universe, known, rules, memory=memory)
     memory.store()
-    report.findings, report.suppressed = found.findings, found.suppressed
+    report.findings, report.suppressed = found.findings, found.silenced.total()
     report.notes += found.notes
     if universe.watched is not None:
         report.notes += universe.watched.notes
@@ -106,21 +117,18 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     problems = [*universe.problems, *found.problems]
     report.problems += problems
     report.sources = universe.sources
-    if not found.problems and not mistaken:
+    if not found.problems and not mistaken and not options.mends:
         cache.keep_result(key, report.findings, problems, report.suppressed, universe.looked_beyond)
 
     _narrow(report, baseline, options)
     if options.add_ignore:
         mend.add_ignores(report)
-    elif options.fix or options.diff:
-        wanted = {rule.code for rule in rules}
-        every = [rule for rule in known if not rule.needs_trace or real]
+    elif options.mends:
 
         def keep(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
-            return _kept([finding for finding in findings if finding.code in wanted], now, baseline, options)
+            return _kept([finding for finding in findings if finding.code in report.ran], now, baseline, options)
 
-        # A fix is proven by what every rule says of the mended program, whichever were selected.
-        mend.fix(report, universe, lambda now: ask(universe, known, every, now, prove=True), keep, options)
+        mend.fix(report, universe, looks, keep, options)
     return report
 
 

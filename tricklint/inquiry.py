@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,15 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    suppressed: int = 0
+    silenced: Counter[str] = field(default_factory=Counter)  # findings that a comment suppressed, by code
     facts: Facts | None = None  # of the program that was followed, where fixes are to be proven
     spent: list[str] = field(default_factory=list)
+
+    def only(self, codes: frozenset[str]) -> Found:
+        """What some of the rules found."""
+        mine = [finding for finding in self.findings if finding.code in codes]
+        silenced = Counter({code: number for code, number in self.silenced.items() if code in codes})
+        return replace(self, findings=mine, silenced=silenced)
 
 
 def ask(
@@ -213,7 +220,7 @@ def _suppress(
         if rule and matches(switched_off(finding.path), rule):
             continue
         if finding.path in sources and suppressions.suppressed(finding, sources[finding.path]):
-            found.suppressed += 1
+            found.silenced[finding.code] += 1
         else:
             kept.append(finding)
     found.findings = kept

@@ -17,7 +17,7 @@ from tricklint.universe import Universe
 if TYPE_CHECKING:
     from tricklint.check import Options
     from tricklint.fix.engine import FixResult
-    from tricklint.fix.looks import Ask
+    from tricklint.fix.looks import Looks
 
 
 
@@ -27,18 +27,16 @@ def paths_of(findings: Iterable[Finding]) -> set[Path]:
 
 
 def fix(
-    report: Report, universe: Universe, ask: Ask, keep: Callable[[list[Finding], Mapping[Path, Source]], list[Finding]], options: Options
+    report: Report, universe: Universe, looks: Looks, keep: Callable[[list[Finding], Mapping[Path, Source]], list[Finding]], options: Options
 ) -> None:
     """Mend everything up to the fix level, to a fixpoint in memory, each fix proven, then write it or show the diff.
 
-    ask: what every rule finds in other texts, with what is known of the program. keep: those that are to be reported.
+    looks: what every rule finds in other texts, with what is known of the program. keep: those that are to be reported.
     """
     from tricklint.fix.diff import unified
     from tricklint.fix.engine import fix_sources
-    from tricklint.fix.looks import Looks
 
     first = report.findings
-    looks = Looks(ask)
     untouchable = _led_away(universe)
     report.notes += [
         f"{_at(finding)}: fix not made: the file is a link; give what it leads to instead"

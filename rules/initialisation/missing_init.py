@@ -262,6 +262,11 @@ class MissingInit(Rule):
         reach = self.reachable(program, module, others)
         if reach is None or any(id(layer) in others for owner in found.owners for layer in owner.layers):
             return None
+        gone_over = {id(layer) for path, layer in submodules(module) if not reach or path.partition(".")[0] in reach}
+        init_of = Initialisation.of(program)
+        left = [layer for owner in found.owners for layer in owner.layers if id(layer) not in gone_over]
+        if any(not init_of.reaches_any([layer]) for layer in left):
+            return None  # half of what was found would be left
         name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
         if cls.lookup(name) is not None:
             return None

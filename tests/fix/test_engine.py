@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tricklint.finding import Edit, Finding, Fix, FixLevel, Location, Severity
 from tricklint.fix.diff import unified
 from tricklint.fix.edits import EditError, Lines, apply_edits, lines_of
-from tricklint.fix.engine import Sources, fix_sources
+from tricklint.fix.engine import Broken, Sources, Wanted, fix_sources
 from tricklint.fix.write import FixError, write_source
 from tricklint.source.text import Source
 
@@ -128,6 +128,26 @@ def test_fixes_that_break_a_file_only_together_are_given_up_together() -> None:
     text = "if x:\n    pass\n    pass\n"
     result = fix_sources(sources_of(a=text), findings_of, FixLevel.SAFE)
     assert not result.changed and len(result.reverted) == 2
+
+
+@pytest.mark.parametrize("blames", [True, False])
+def test_one_fix_that_does_not_keep_its_word_is_told_from_its_neighbours(blames: bool) -> None:
+    """Each proof follows the program again: where the cause is known it takes no search by halves."""
+    proofs: list[int] = []
+
+    def prove(_: Sources, new: Sources, made: Wanted) -> Broken | None:
+        proofs.append(len(made))
+        left = [found for found, fix in made if fix.edits[0].content == "worse"]
+        return Broken("still bad", left if blames else ()) if "worse" in new[A].text else None
+
+    def findings_of(now: Sources) -> list[Finding]:
+        return replacing("good", "fine")(now) + replacing("bad", "worse")(now)
+
+    text = "good\n" * 6 + "bad\n" + "good\n" * 9
+    result = fix_sources(sources_of(a=text), findings_of, FixLevel.SAFE, prove=prove)
+    assert result.changed[A].text == text.replace("good", "fine")
+    assert [why for _, why in result.reverted] == ["still bad"]
+    assert (proofs == [16, 15, 1, 15]) is blames
 
 
 def test_an_edit_outside_the_text_or_of_an_unknown_file_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +15,19 @@ from tricklint.source.text import Source, SourceError
 Sources = dict[Path, Source]
 Wanted = list[tuple[Finding, Fix]]
 Refused = list[tuple[Finding, Fix, str]]
-Prove = Callable[[Sources, Sources, Wanted], str]  # before, after, the fixes made between them
 # What a fix is, wherever it stands: rows move as other fixes are made, so the text of the flagged line stands for them.
 Key = tuple[str, str, str, str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Why fixes do not keep their word together, and the findings whose fixes are known to be the cause, if any are."""
+
+    why: str
+    by: Sequence[Finding] = ()
+
+
+Prove = Callable[[Sources, Sources, Wanted], "Broken | None"]  # before, after, the fixes made between them
 
 
 @dataclass
@@ -41,7 +51,7 @@ def fix_sources(
     """Mend `sources` with every fix up to `max_level`.
 
     `findings_of` is asked again after each pass, so a fix that met another one gets its turn, and a finding that a
-    fix brings to light is mended too. `prove` says what a set of fixes would break ("" when nothing): those that keep
+    fix brings to light is mended too. `prove` says what a set of fixes would break (None when nothing): those that keep
     their word are made, the others are given up. It stops when nothing is left to do, or after `max_passes`.
     """
     now: Sources = dict(sources)
@@ -128,18 +138,17 @@ class _Proof:
 def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _Proven:
     """Those of the accepted fixes that keep their word together, those that do not, and the texts with the former."""
     after = {**now, **texts}
-    why = proof.prove(now, after, accepted)
-    if not why:
+    broken = proof.prove(now, after, accepted)
+    if broken is None:
         return _Proven(accepted, [], after)
     both = proof.with_what_follows(now, after, accepted)
     if both is not None:
         return both
     if len(accepted) == 1:
         finding, fix = accepted[0]
-        return _Proven([], [(finding, fix, why)], now)
-    half = len(accepted) // 2
+        return _Proven([], [(finding, fix, broken.why)], now)
     parts: list[_Proven] = []
-    for part in (accepted[:half], accepted[half:]):
+    for part in _apart(accepted, broken):
         alone, problem = _texts(now, [fix for _, fix in part])
         if problem is None:
             parts.append(_proven(now, part, alone, proof))
@@ -154,6 +163,16 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
     # each alone keeps its word, their sum does not: the first is made now, the others are asked of the next pass
     alone, _ = _texts(now, [kept[0][1]])
     return _Proven(kept[:1], refused, {**now, **alone})
+
+
+def _apart(accepted: Wanted, broken: Broken) -> tuple[Wanted, Wanted]:
+    """Fixes that do not keep their word together, in two parts: those that are the cause from the others, else halves."""
+    by = set(map(id, broken.by))
+    others = [pair for pair in accepted if id(pair[0]) not in by]
+    if others and len(others) < len(accepted):
+        return others, [pair for pair in accepted if id(pair[0]) in by]
+    half = len(accepted) // 2
+    return accepted[:half], accepted[half:]
 
 
 def _state(now: Sources, sources: Mapping[Path, Source]) -> int:

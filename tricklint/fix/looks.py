@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricklint.finding import Finding, Fix
+from tricklint.fix.engine import Broken
 from tricklint.source.text import Source
 
 if TYPE_CHECKING:
     from tricklint.inquiry import Found
 
 Ask = Callable[[Mapping[Path, Source]], "Found"]
+KEPT = 4  # the texts before, and those of a few attempts
 
 
 class Looks:
@@ -20,35 +22,40 @@ class Looks:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._seen: dict[int, tuple[tuple[Source, ...], Found]] = {}  # the sources keep their ids as long as they stand here
+        self._seen: dict[tuple[str, ...], Found] = {}
 
     def at(self, sources: Mapping[Path, Source]) -> Found:
-        texts = tuple(sources.values())
-        state = hash(tuple(map(id, texts)))
-        if state not in self._seen:
-            if len(self._seen) > 3:
-                del self._seen[next(iter(self._seen))]
-            self._seen[state] = (texts, self._ask(sources))
-        return self._seen[state][1]
+        texts = tuple(source.text for source in sources.values())
+        found = self._seen.pop(texts, None) or self._ask(sources)
+        if len(self._seen) >= KEPT:
+            del self._seen[next(iter(self._seen))]  # the one that was not asked for the longest
+        self._seen[texts] = found
+        return found
 
-    def prove(self, old: Mapping[Path, Source], new: Mapping[Path, Source], made: Sequence[tuple[Finding, Fix]]) -> str:
-        """What the fixes made between two texts break; "" when they keep their word."""
+    def prove(
+        self, old: Mapping[Path, Source], new: Mapping[Path, Source], made: Sequence[tuple[Finding, Fix]]
+    ) -> Broken | None:
+        """What the fixes made between two texts break; None when they keep their word."""
         from tricklint.fix.proof import arisen, broken, lost_name, widest
 
         for path, source in new.items():
             if source is not old[path] and (name := lost_name(old[path].text, source.text)):
-                return f"it would read {name!r} where nothing has bound it"
+                there = [finding for finding, fix in made if any(edit.path == path for edit in fix.edits)]
+                return Broken(f"it would read {name!r} where nothing has bound it", there)
         before, after = self.at(old), self.at(new)
         if after.problems and not before.problems:
-            return f"the mended program could not be followed: {after.problems[0].message}"
+            return Broken(f"the mended program could not be followed: {after.problems[0].message}")
         if before.facts is not None and after.facts is not None:
             why = broken(before.facts, after.facts, widest(fix.keeps for _, fix in made))
             if why:
-                return why
+                return Broken(why)
         more = arisen(before.findings, after.findings, [finding for finding, _ in made])
-        if more is None:
-            return ""
-        code, path = more
-        if any(finding.code == code and finding.path == path for finding, _ in made):
-            return f"{code} would still be found"
-        return f"{code} would be found in {path.name}"
+        if not more:
+            return None
+        still = {(finding.code, finding.path, finding.message) for finding in after.findings}
+        left = [finding for finding, _ in made if (finding.code, finding.path) in more]
+        left = [finding for finding in left if (finding.code, finding.path, finding.message) in still] or left
+        code, path = more[0]
+        if any(finding.code == code and finding.path == path for finding in left):
+            return Broken(f"{code} would still be found", left)
+        return Broken(f"{code} would be found in {path.name}", left)

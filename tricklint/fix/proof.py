@@ -10,6 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,13 +167,12 @@ def _optimised(before: Facts, after: Facts, allowed: str) -> str:
 
 def arisen(
     before: Iterable[Finding], after: Iterable[Finding], mended: Iterable[Finding] = ()
-) -> tuple[str, Path] | None:
-    """A rule and a file in which the mended program has more findings than before, those in `mended` taken away."""
+) -> list[tuple[str, Path]]:
+    """Rules and files in which the mended program has more findings than before, those in `mended` taken away."""
     was = Counter((finding.code, finding.path) for finding in before)
     was.subtract(Counter((finding.code, finding.path) for finding in mended))
     now = Counter((finding.code, finding.path) for finding in after)
-    more = sorted((place for place in now if now[place] > max(was[place], 0)), key=str)
-    return more[0] if more else None
+    return sorted((place for place in now if now[place] > max(was[place], 0)), key=str)
 
 
 def lost_name(old: str, new: str) -> str:
@@ -182,6 +182,7 @@ def lost_name(old: str, new: str) -> str:
     return min(after - before, default="") if after.total() > before.total() else ""
 
 
+@lru_cache(maxsize=64)  # the text before is asked about with each attempt
 def _unbound(text: str) -> Counter[str]:
     """Names that pyflakes calls undefined, and those read above the line of their scope that first binds them; none
     where this Python cannot read the text."""

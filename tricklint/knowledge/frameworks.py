@@ -36,6 +36,11 @@ MODULE_PACKAGES = (
     "timm.models.layers.", "torchcrf.", "x_transformers.", "vit_pytorch.", "einops.layers.torch.", "dgl.nn.",
     "torchvision.ops.", "kornia.", "mamba_ssm.", "torchaudio.models.", "open_clip.", "torchdrug.", "facenet_pytorch.",
 )  # fmt: skip
+# Modules among them that hold no parameter: all of such a module is seen
+WEIGHTLESS = frozenset((
+    "einops.layers.torch.Rearrange", "einops.layers.torch.Reduce", "timm.layers.DropPath", "timm.models.layers.DropPath",
+    "torchvision.ops.StochasticDepth", "torchvision.ops.Permute", "torchvision.ops.DropBlock2d", "torchvision.ops.DropBlock3d",
+))  # fmt: skip
 # Functions that look at a model and leave it as it is
 HARMLESS = frozenset((
     "torchsummary.summary", "torchinfo.summary", "thop.profile", "ptflops.get_model_complexity_info", "builtins.print",

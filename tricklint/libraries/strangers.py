@@ -107,7 +107,7 @@ def becomes_model(m: Machine, made: Instance) -> None:
     """What a library made turns out to be a model, with weights where it was asked for them."""
     made.kind = "module"
     known = made.fact(ModuleFacts)
-    known.external = True
+    known.external = made.library not in frameworks.WEIGHTLESS
     passed = next((made.kwargs[flag] for flag in pretrained.FLAGS if flag in made.kwargs), None)
     if made.library.endswith(".from_pretrained"):
         known.pretrained = True

@@ -14,6 +14,7 @@ from tricklint import settings as configuration
 from tricklint.baseline import Baseline
 from tricklint.check import Options, known_rules
 from tricklint.finding import Finding
+from tricklint.fix.looks import Looks
 from tricklint.inquiry import Found, ask
 from tricklint.report import Report
 from tricklint.rule import Rule
@@ -116,7 +117,7 @@ class Desk:
         return Report(
             findings=scope.kept(found.findings, universe.sources),
             problems=[*universe.problems, *found.problems],
-            suppressed=found.suppressed,
+            suppressed=found.silenced.total(),
             asked=universe.asked,
             sources=universe.sources,
             rules=scope.known,
@@ -159,6 +160,6 @@ class Desk:
             def kept(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
                 return scope.kept([finding for finding in findings if finding.code in wanted], now)
 
-            mend.fix(report, universe, look, kept, options)
+            mend.fix(report, universe, Looks(look), kept, options)
         source: Source | None = report.sources.get(path)
         return source or self.shelf.read(path).source
