@@ -1,10 +1,11 @@
 """How soon an editor sees findings: a raw client speaks to the real language server.
 
-    python bench/editor_speed.py FOLDER FILE [--changes 20] [--flood 500]
+    python bench/editor_speed.py FOLDER FILE [--changes 20] [--flood 500] [--ruff]
 
 Prints the time from opening the file to its first findings and to all of them, from a change to its first findings and
 to all of them (wall and CPU seconds of server and worker together), and with `--flood` what so many fast changes leave
-behind. `--make` writes a project of 50 files into FOLDER first. The debounce is part of the wall times.
+behind. `--make` writes a project of 50 files into FOLDER first. The debounce is part of the wall times. `--ruff` asks
+`ruff server` the same, which looks at one file at a time and follows none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import queue
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,8 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Client:
-    def __init__(self, root: Path) -> None:
-        command = [sys.executable, "-m", "tricklint", "server"]
+    def __init__(self, root: Path, command: list[str]) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         self.messages: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -122,23 +123,36 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--flood", type=int, default=0)
     parser.add_argument("--make", action="store_true")
+    parser.add_argument("--ruff", action="store_true")
     options = parser.parse_args()
     if options.make:
         from editor_project import make
 
         make(options.folder)
     root = options.folder.absolute()
-    client = Client(root)
+    with_bytecode = tempfile.TemporaryDirectory()  # kept from process to process, as an installed tool's is
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = with_bytecode.name
+    tricklint = [sys.executable, "-m", "tricklint"]
+    subprocess.run([*tricklint, "check", "--no-cache", "--isolated", __file__], capture_output=True)
+    command = [sys.executable, "-m", "ruff", "server"] if options.ruff else [*tricklint, "server"]
+    if not options.ruff:  # what only a server needs
+        subprocess.run([*command[:1], "-c", "import tricklint.server.app, tricklint.server.worker"], check=True)
+    client = Client(root, command)
     begun = time.perf_counter()
     client.ask(1, "initialize", {"processId": os.getpid(), "rootUri": root.as_uri(), "capabilities": {}})
     client.send(method="initialized", params={})
-    print(f"{root.name}/{options.file}: started in {time.perf_counter() - begun:.2f} s")
+    print(
+        f"{'ruff' if options.ruff else 'tricklint'} server, {root.name}/{options.file}: started in {time.perf_counter() - begun:.2f} s"
+    )
     uri, text = (root / options.file).as_uri(), (root / options.file).read_text()
     document = {"uri": uri, "languageId": "python", "version": 1, "text": text}
     begun = time.perf_counter()
     client.send(method="textDocument/didOpen", params={"textDocument": document})
     first, last, cpu_first, cpu = settle(client, uri, begun)
-    print(f"  opened: first findings {first:.2f} s (CPU {cpu_first:.2f} s), all {last:.2f} s, CPU {cpu:.2f} s, memory {client.memory()} MB")
+    print(
+        f"  opened: first findings {first:.2f} s (CPU {cpu_first:.2f} s), all {last:.2f} s, CPU {cpu:.2f} s, memory {client.memory()} MB"
+    )
     version = 1
 
     def change(number: int) -> None:

@@ -138,6 +138,7 @@ def answer(
             followed=unit.followed,
             watch=universe.watch,
             asked=universe.asked,
+            patience=universe.patience,
         )
         if settings.trace and found is not None:
             _trace(program, universe, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from tricklint.settings import Settings
 from tricklint.settings.load import PROJECT_FILES
 from tricklint.source.cache import Cache
 from tricklint.source.files import collect
+from tricklint.source.patience import Patience
 from tricklint.source.screen import Screened, quiet_parsing, screen, trigger_words
 from tricklint.source.shelf import Raw, Shelf
 from tricklint.source.text import Problem, Source, SourceError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Universe:
     """`asked`: findings are reported for these. `sources`: every file that could be parsed. `roots`: those with a
     trigger word; `entries`: the only ones of them to follow, if not all. `digests`: of all files as they were read, for
-    the cache. `watch` is called now and then, and may raise to end a run; files beyond the universe are read until
-    the clock (`time.monotonic`) shows `load_until`, if that is given. `ran`: once it was followed, the files that were
+    the cache. `watch` is called now and then, and may raise to end a run; `patience` says how soon
+    an answer is wanted, if that is to be soon. `ran`: once it was followed, the files that were
     run, with those that each of them ran."""
 
     asked: frozenset[Path]
@@ -42,7 +42,7 @@ class Universe:
     watched: Watched | None = None  # with `--watched`
     entries: frozenset[Path] | None = None
     watch: Callable[[], None] = lambda: None
-    load_until: float | None = None
+    patience: Patience | None = None
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
     touched: set[Path] = field(default_factory=set)  # what `load` and `read` were asked for since it was cleared
     walked: tuple[Path, ...] = ()  # the folders all of whose files are looked at
@@ -74,7 +74,7 @@ class Universe:
 
     def _load(self, path: Path) -> Source | None:
         self.watch()
-        if self.load_until is not None and time.monotonic() > self.load_until:
+        if self.patience is not None and self.patience.passes_by(path):
             return None
         try:
             raw = self.shelf.read(path)

@@ -64,6 +64,8 @@ def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Val
         results = [m.call(member, args, node) for member in callee.values]
         m.mixed -= mixed
         return join(*results, sure=callee.sure)
+    if m.patience is not None and isinstance(callee, (Func, Bound, Class)) and passes_by(m, callee):
+        return call_unknown(m, args, node, callee.name)
     if isinstance(callee, Func):
         return invoke(m, callee, None, args, node)
     if isinstance(callee, Bound):
@@ -85,6 +87,12 @@ def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Val
     if isinstance(callee, Instance):
         return call_instance(m, callee, args, node)
     return behaviour.of(callee).call(m, callee, args, node) or call_unknown(m, args, node, "")
+
+
+def passes_by(m: Machine, callee: Func | Bound | Class) -> bool:
+    """Whether there is no time left for what a function or class of the program does."""
+    at = callee.func if isinstance(callee, Bound) else callee
+    return m.patience is not None and at is not None and m.patience.passes_by(at.file.path)
 
 
 def library_call(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:

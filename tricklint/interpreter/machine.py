@@ -27,6 +27,7 @@ from tricklint.interpreter.values import (
     join,
 )
 from tricklint.interpreter.yields import NOISE, Yield
+from tricklint.source.patience import Patience
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 _MISSING = object()
@@ -67,7 +68,7 @@ def performs(handler: Registered) -> Registered:
 
 
 class BudgetSpent(Exception):
-    """An entry took more steps than it may: what it would still have shown stays unknown."""
+    """An entry took more steps, or time, than it may: what it would still have shown stays unknown."""
 
 
 class Frame:
@@ -151,6 +152,7 @@ class Machine:
         self.calls_of: dict[int, int] = {}  # how often each function ran in this entry
         self.mixed = 0  # >0: a callee that may be a model or something else is being called
         self.watch: Callable[[], None] = lambda: None  # called now and then; may raise to end the run
+        self.patience: Patience | None = None  # how soon an answer is wanted
         self.records: dict[type, Any] = {}  # what libraries know of the whole run: a typed record a kind
         self.silent = 0  # >0: events are not recorded (a replay for a value only)
         self.ruled_out = 0  # >0: in a branch that a literal argument rules out, run for what else could be made there
@@ -218,6 +220,8 @@ class Machine:
             raise BudgetSpent
         if not self.steps % 256:
             self.watch()
+            if self.patience is not None and self.patience.over:
+                raise BudgetSpent
 
     def activation(self) -> Activation:
         """The call that is running, with those it was called from."""

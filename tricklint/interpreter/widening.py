@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import libcst as cst
 
 from tricklint.interpreter.values import Class, Const, Func, Instance, Widened, members
+from tricklint.source.once import once_a_tree
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
     from tricklint.interpreter.machine import Machine
-
+    from tricklint.source.tree import Tree
 
 
 _ASSIGNS = (cst.AssignTarget, cst.AugAssign, cst.AnnAssign, cst.NamedExpr, cst.For, cst.CompFor)
@@ -53,26 +53,16 @@ class Writes:
                 self._target(element.value)
 
 
-@dataclass(slots=True, eq=False)
-class Written:
-    """What loops and functions write, by the ids of their nodes: kept with the run, whose trees these are."""
-
-    by_node: dict[int, Writes] = field(default_factory=dict)
-
-
-def writes_of(m: Machine, node: cst.For | cst.While | cst.FunctionDef) -> Writes:
-    """What the body of a loop or function writes; worked out once a node."""
-    known = m.fact(Written).by_node
-    found = known.get(id(node))
-    if found is None:
-        found = known[id(node)] = Writes(node.body)
-    return found
+@once_a_tree
+def writes_of(tree: Tree, node: cst.For | cst.While | cst.FunctionDef) -> Writes:
+    """What the body of a loop or function writes."""
+    return Writes(node.body)
 
 
 def widen(m: Machine, loop: cst.For | cst.While) -> None:
     """Before the body of a loop runs whose rounds are not followed one by one: constants that it writes are no longer
     what they were before it."""
-    written = writes_of(m, loop)
+    written = writes_of(m.file.tree, loop)
     names = m.frame.locals
     for name in written.names:
         fields = m.file.names if name in m.frame.globals else names
@@ -106,7 +96,7 @@ def _widen_method(m: Machine, holder: Instance, cls: Class, name: str, seen: set
     if not isinstance(method.node, cst.FunctionDef) or not method.node.params.params:
         return
     own = method.node.params.params[0].name.value
-    written = writes_of(m, method.node)
+    written = writes_of(method.file.tree, method.node)
     for base, attribute in written.attributes:
         if base == own:
             _widen_field(m, holder, attribute)
@@ -119,7 +109,7 @@ def _widen_method(m: Machine, holder: Instance, cls: Class, name: str, seen: set
 
 def _widen_globals(m: Machine, func: Func) -> None:
     assert isinstance(func.node, cst.FunctionDef)
-    written = writes_of(m, func.node)
+    written = writes_of(func.file.tree, func.node)
     for name in written.globals & written.names:
         if isinstance(func.file.names.get(name), Const):
             m.write(func.file.names, name, Widened())

@@ -45,6 +45,7 @@ from tricklint.source.tree import Tree
 if TYPE_CHECKING:
     from tricklint.rule import Rule
     from tricklint.source.data import Reader
+    from tricklint.source.patience import Patience
     from tricklint.source.text import Source
 
 A = TypeVar("A", bound=Event)
@@ -67,7 +68,8 @@ class Program:
     files to follow, where that is known of a larger project. watch: called now and then; it may raise to end the run
     (no Exception, which would be taken for a mistake of the entry). read: the bytes of a configuration file (None when
     it cannot). asked: the files that
-    findings are reported for, all when it is None.
+    findings are reported for, all when it is None. patience: how soon an answer is wanted; what is not reached until
+    then is left as where the budget is spent.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Program:
         watch: Callable[[], None] = lambda: None,
         read: Reader = from_disk,
         asked: Container[Path] | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.sources = sources
         self.asked = asked
@@ -91,6 +94,7 @@ class Program:
         load_libraries()
         self.interpreter = Machine(self.project)
         self.interpreter.watch = watch
+        self.interpreter.patience = patience
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots) if followed is None else list(followed)
@@ -106,6 +110,9 @@ class Program:
     def _enter(self, path: Path, name: str, run: Callable[[], object], budget: int = SCRIPT_BUDGET) -> int:
         """Run one entry from a clean state; returns the steps it took."""
         at = self.interpreter
+        if at.patience is not None and at.patience.over:
+            at.incomplete.add(name)
+            return 0
         at.spent += at.steps
         at.steps, at.entry, at.budget, at.calls_of, at.fresh, at.built_before = 0, name, budget, {}, set(), {}
         at.began = at.seq

@@ -23,11 +23,16 @@ from tricklint.server.leads import Leads
 from tricklint.settings import Settings, SettingsError
 from tricklint.source.cache import Cache
 from tricklint.source.imports import Imports
+from tricklint.source.patience import Patience
 from tricklint.source.shelf import Raw, Shelf
-from tricklint.source.text import Source
+from tricklint.source.text import Source, SourceError
 from tricklint.universe import Universe, read_universe, screen_universe
 
-ALONE = 0.8  # seconds that reading what a file imports may take while it is looked at alone
+# Seconds after an answer was asked for, until which a file that is looked at alone is followed into others, and at all;
+# of these at least so many are left for it, however late it is.
+FAR, FAR_LEAST = 0.7, 0.2
+END, END_LEAST = 1.1, 0.5
+LONG = 300_000  # characters of a file whose tree alone takes a second or more
 
 
 @dataclass
@@ -83,12 +88,26 @@ class Desk:
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
-    def alone(self, path: Path) -> Report:
-        """What a file shows when it is followed for its own sake, with as much of what it imports as can be read at
-        once: an answer that comes soon, wherever the file stands."""
+    def is_long(self, path: Path) -> bool:
+        """Whether an answer about a file is long in coming, whatever is followed."""
+        try:
+            return len(self.shelf.read(path).source.text) > LONG
+        except SourceError:
+            return False
+
+    def glance(self, path: Path) -> Report:
+        """Whether a file can be read at all."""
+        scope = self.scope(path)
+        universe = Universe(frozenset([path]), scope.settings, self.shelf)
+        screen_universe(universe, {path: self.shelf.read(path)}, scope.rules, scope.known, Cache(None))
+        return Report(problems=universe.problems, asked=universe.asked, rules=scope.known)
+
+    def alone(self, path: Path, since: float | None = None) -> Report:
+        """What a file shows when it is followed for its own sake, and into others for as long as there is time: an answer
+        that comes soon, wherever the file stands. `since`: when it was asked for, by `time.monotonic`."""
         scope = self.scope(path)
         universe = Universe(frozenset([path]), scope.settings, self.shelf, watch=self.watch)
-        universe.load_until = time.monotonic() + ALONE
+        universe.patience = _patience(path, time.monotonic() if since is None else since)
         raws = {path: self.shelf.read(path)}
         universe.digests = {path: raws[path].digest}
         return self._ask(scope, universe, raws)
@@ -163,3 +182,8 @@ class Desk:
             mend.fix(report, universe, Looks(look), kept, options)
         source: Source | None = report.sources.get(path)
         return source or self.shelf.read(path).source
+
+
+def _patience(path: Path, since: float) -> Patience:
+    now = time.monotonic()
+    return Patience(frozenset([path]), max(since + FAR, now + FAR_LEAST), max(since + END, now + END_LEAST))

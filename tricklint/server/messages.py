@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Check:
     everything: bool
     asked: frozenset[Path]
     trusted: bool = False
+    since: float = field(default_factory=time.monotonic)  # when it was asked for: a clock of the whole machine
 
 
 @dataclass(frozen=True)

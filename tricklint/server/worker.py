@@ -23,6 +23,7 @@ from tricklint.source.screen import with_deep_stack
 from tricklint.source.text import Source, SourceError
 
 SLOW = 0.4  # seconds: what takes longer is preceded by a look at the file alone
+UNTIDY = 4  # checks that may leave what they made lying while the next one waits
 
 
 class Stopped(BaseException):
@@ -80,6 +81,7 @@ class Worker:
         self._desk = Desk(lambda message: send(messages.Said(message)))
         self._sent_pages: set[str] = set()
         self._seen: set[Path] = set()
+        self._untidied = 0
 
     def serve(self) -> None:
         """Until the server is gone."""
@@ -103,7 +105,12 @@ class Worker:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Programs are circles of objects. What was there before is frozen, so the collector sees only the last run."""
+        """Programs are circles of objects. What was there before is frozen, so the collector sees only the last runs. It
+        takes a tenth of what it cleans up after, so who waits is served first."""
+        self._untidied += 1
+        if self.inbox.waiting and self._untidied < UNTIDY:
+            return
+        self._untidied = 0
         self._desk.shelf.trim()
         gc.collect()
         gc.freeze()
@@ -140,8 +147,10 @@ class Worker:
             path for path in asked if path not in job.changed and job.everything
         ]
         for path in first:
+            if self._desk.is_long(path):
+                self._report(job, self._desk.glance(path), [path], whole=False)
             if path not in self._seen or asked[path].seconds > SLOW:
-                self._report(job, self._desk.alone(path), [path], whole=False)
+                self._report(job, self._desk.alone(path, job.since), [path], whole=False)
         others = [path for path in asked if path not in first]
         covered, moved = self._desk.related(job.changed, others)
         done = self._whole(job, [*first, *covered])
