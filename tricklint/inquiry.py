@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,14 +151,20 @@ def answer(
     for rule in rules:
         universe.watch()
         try:
-            for finding in rule.check(program):
+            found_by: object = rule.check(program)
+            if not isinstance(found_by, Iterable):
+                said = f"returned {type(found_by).__name__}, not findings: `check` yields them"
+                one.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {said}"))
+                continue
+            for finding in found_by:
                 wrong = _what_is_wrong(finding)
                 if wrong:
                     one.problems.append(Problem(None, None, f"rule {rule.code} ({rule.name}) {wrong}"))
                     break
                 one.findings.append(finding)
         except (Exception, SystemExit) as error:
-            one.problems.append(_crash(f"rule {rule.code} ({rule.name})", error))
+            ours = type(rule).__module__.startswith("tricklint.rules.")
+            one.problems.append(_crash(f"rule {rule.code} ({rule.name})", error, ours=ours))
     if prove and found is not None:
         from tricklint.fix.proof import facts_of
 
@@ -189,14 +195,15 @@ def _what_is_wrong(finding: object) -> str:
     return ""
 
 
-def _crash(what: str, error: Exception | SystemExit) -> Problem:
-    """One line for a bug of ours; TRICKLINT_TRACEBACK=1 shows the rest."""
+def _crash(what: str, error: Exception | SystemExit, *, ours: bool = True) -> Problem:
+    """One line for a bug of ours, or of whoever wrote the rule; TRICKLINT_TRACEBACK=1 shows the rest."""
     if os.environ.get("TRICKLINT_TRACEBACK"):
         traceback.print_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     message = str(error).splitlines()[0] if str(error) else ""
     where = f"{Path(last.filename).name}:{last.lineno}"
-    return Problem(None, None, f"{what} crashed ({where}): {type(error).__name__}: {message}; please report")
+    rest = "please report" if ours else "TRICKLINT_TRACEBACK=1 shows more"
+    return Problem(None, None, f"{what} crashed ({where}): {type(error).__name__}: {message}; {rest}")
 
 
 def _suppress(

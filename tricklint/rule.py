@@ -160,6 +160,7 @@ def _entry_points(project: Path | None) -> Iterator[Rule]:
 
 def _local(paths: Iterable[Path]) -> Iterator[Rule]:
     for path in paths:
+        held = False
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         if not path.exists():
             raise RuleError(f"rule-paths: {path} does not exist")
@@ -174,7 +175,11 @@ def _local(paths: Iterable[Path]) -> Iterator[Rule]:
                 spec.loader.exec_module(module)
             except (Exception, SystemExit) as error:
                 raise RuleError(f"rule-paths: {file}: {type(error).__name__}: {error}") from error
-            yield from _rules_in(module, f"rule-paths: {file}")
+            for rule in _rules_in(module, f"rule-paths: {file}"):
+                held = True
+                yield rule
+        if not held:
+            raise RuleError(f"rule-paths: {path} holds no rule")
 
 
 def discover(rule_paths: Iterable[Path] = (), project: Path | None = None, more: Iterable[Rule] = ()) -> list[Rule]:

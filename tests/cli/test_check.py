@@ -54,7 +54,7 @@ def test_a_rule_that_crashes_is_named_and_the_others_run(project: Project) -> No
     assert run.code == 2
     assert len(run.json) == 1
     assert run.err.startswith("error: rule XYZ102 (broken-rule) crashed (mistake.py:")
-    assert "TypeError: three is no crowd; please report" in run.err
+    assert "TypeError: three is no crowd; TRICKLINT_TRACEBACK=1 shows more" in run.err
 
 
 def test_json_is_exactly_what_the_documentation_says(project: Project) -> None:

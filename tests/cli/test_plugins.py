@@ -42,8 +42,8 @@ class Mine(Rule):
         ("ABC1", "TRK601", "two rules claim the code TRK601: "),
         ("my-rule", "decay-on-bias-norm", "two rules claim the name decay-on-bias-norm: TRK601 and ABC1"),
         ("return ()", 'yield "wrong"', "rule ABC1 (my-rule) yielded str 'wrong', not a Finding"),
-        ("return ()", "return None", "rule ABC1 (my-rule) crashed"),
-        ("return ()", "return 1 / 0", "ZeroDivisionError"),
+        ("return ()", "return None", "rule ABC1 (my-rule) returned NoneType, not findings"),
+        ("return ()", "return 1 / 0", "ZeroDivisionError: division by zero; TRICKLINT_TRACEBACK=1 shows more"),
         (
             "return ()",
             'yield Finding("ABC1", "my-rule", Severity.WARNING, "x", "a.py", Location(1, 1), Location(1, 2))',
@@ -58,6 +58,13 @@ def test_what_is_wrong_with_a_rule_is_one_line(project: Project, old: str, new: 
     assert run.code == 2
     assert len(run.err.splitlines()) == 1
     assert says in run.err
+
+
+def test_a_rule_path_without_a_rule_is_a_mistake(project: Project) -> None:
+    project.write({"helpers/words.py": "WORDS = ()\n", "a.py": "import torch\n"})
+    run = project.check("--rule-path", "helpers", "a.py")
+    assert run.code == 2
+    assert run.err.startswith("Error: rule-paths: ") and run.err.endswith("helpers holds no rule\n")
 
 
 def test_a_base_class_needs_no_code(project: Project) -> None:
