@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from .helpers import tricklint, watched, write
@@ -52,6 +54,16 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     latest = ".tricklint/watch/latest"
     both = tricklint(tmp_path, "check", ".", "--isolated", "--select", "TRK7", "--fix", "--watched", latest)
     assert both.returncode == 0 and "optimizer.zero_grad()" in (tmp_path / "pkg" / "train.py").read_text()
+
+
+def test_only_the_command_needs_torch(tmp_path: Path) -> None:
+    """tricklint itself may stand in an environment of its own that holds nothing of what `--verify` takes."""
+    write(tmp_path, "train.py", LOOP)
+    without = "import sys; sys.modules.update(dict.fromkeys(('torch', 'numpy', 'scipy', 'pandas'))); "
+    start = without + "from tricklint.cli import main; main()"
+    words = ("watch", "--isolated", "--python", sys.executable, "--select", "TRK7", "train.py", "--", "--epochs", "1")
+    done = subprocess.run([sys.executable, "-c", start, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, "TRK701" in done.stdout) == (1, True), done.stderr
 
 
 def test_it_ends_after_its_steps(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tricklint.verify.records import VerifyError
-from tricklint.verify.stats import seeds_needed
 
 BASELINE = "baseline"
 LEAST_SHARE = 0.02  # of a run's steps: less says nothing about the training
@@ -99,6 +98,8 @@ def fit(
     seeds (never below what a verdict needs), rungs in the middle of the ladder, then steps. `run_s` and `run_steps`
     are those of one whole baseline run, of which the first `start_s` are spent before its first step; `given` says after which steps it gave the metric that is judged: steps are cut
     to one of those. Raises VerifyError where hardly a step would be left, or none after which the metric is given."""
+    from tricklint.verify.stats import seeds_needed  # needs numpy, which a watched run does not
+
     notes = list(plan.notes)
 
     def over(p: Plan) -> bool:

@@ -17,7 +17,6 @@ from tricklint.verify.engines import TIMED_OUT, Engine, Job, Payload
 from tricklint.verify.plan import Plan, Task
 from tricklint.verify.records import Ledger, Run, VerifyError, disk_error, finite, write_atomically
 from tricklint.verify.series import of_run
-from tricklint.verify.stats import smooth
 
 DEATHS = {
     TIMED_OUT: "it took longer than --timeout allows",
@@ -213,6 +212,8 @@ class Session:
 
 def final_losses(run: Run) -> dict[str, list[float | None]]:
     """The training loss at the end of each phase: the mean of its last twentieth."""
+    from tricklint.verify.stats import smooth  # needs numpy, which a watched run does not
+
     result: dict[str, list[float | None]] = {}
     for number, losses in enumerate(run.losses, 1):
         name = "train loss" if len(run.losses) == 1 else f"train loss {number}"
@@ -223,6 +224,8 @@ def final_losses(run: Run) -> dict[str, list[float | None]]:
 
 
 def _exploded(run: Run) -> bool:
+    from tricklint.verify.stats import smooth
+
     for losses in run.losses:
         numbers = [v for v in losses if v is not None]
         if len(numbers) >= 20:
