@@ -82,6 +82,7 @@ from tricklint.interpreter.values import (
 from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
 from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
+from tricklint.program.detached import only_looked_at
 from tricklint.program.evaluation import Evaluation, evaluations
 from tricklint.program.loops import Modes, Reach, flow, happens_with, levels, names_in, surely_with
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
@@ -194,8 +195,10 @@ class EvalModeMissing(Rule):
             module = event.subject
             if event.depth or event.mixed or id(event.node) in told or event.entry in training:
                 continue
-            if not program.complete(event) or not isinstance(event.node, cst.Call) or made_up(event):
+            if not program.complete(event) or not isinstance(event.node, cst.Call):
                 continue
+            if made_up(event) and only_looked_at(event.file.tree, event.node):
+                continue  # a sampler's noise gives pictures; a look at shapes, or at the time it takes, gives none
             load = next((load for load in loads if load.seq < event.seq and load.subject is module), None)
             if load is None or not surely_with(load, event) or load.entry in training:
                 continue

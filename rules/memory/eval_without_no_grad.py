@@ -128,6 +128,7 @@ class EvalWithoutNoGrad(Rule):
             "name": "only evaluated",
             "data": "only evaluated",
             "measured": "only measured",
+            "loaded": "only run on loaded weights",
         }[found.why]
         message = (
             f"{model} is {how} here, but outside torch.no_grad(): every call builds an autograd graph that nothing uses"

@@ -106,8 +106,8 @@ from tricklint.program.transfer import holds, optimised, published_name
 from tricklint.rule import Rule
 from tricklint.watching.record import Clean, Fact, Run
 
-# Below this a difference of mean or std changes nothing that could be measured (CIFAR's std is 0.027 from ImageNet's)
-TOLERANCE = 0.06
+TOLERANCE = 0.06  # by which the end of a channel may lie elsewhere in pictures of a run
+ROUNDING = 0.005  # of a mean or std that is written with three digits or more; with fewer, half of the last one
 LEVELS = 2  # of 255 by which the ends of channels may differ that are the same; ImageNet's own lie 18 and more apart
 
 LIBRARIES = ("torchvision", "timm")
@@ -351,7 +351,13 @@ def differs(image: Image, stats: InputStats) -> bool:
         return False
     wanted = (*stats.mean, *stats.std)
     given = ((*means, *stds), (*reversed(means), *reversed(stds)))  # as RGB, and as BGR, which cv2 reads
-    return all(any(abs(a - b) > TOLERANCE for a, b in zip(each, wanted, strict=True)) for each in given)
+    return all(any(not _rounded(a, b) for a, b in zip(each, wanted, strict=True)) for each in given)
+
+
+def _rounded(given: float, wanted: float) -> bool:
+    """Whether a number is the wanted one, but for the digits that it is written with."""
+    digits = len(repr(float(given)).partition(".")[2])
+    return abs(given - wanted) <= max(ROUNDING, 0.5 * 10.0**-digits) + 1e-9
 
 
 def place(program: Program, image: Image) -> tuple[cst.CSTNode | None, FileModule | None]:

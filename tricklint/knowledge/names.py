@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-# prefix → prefix; the longest match wins
+# prefix → prefix; the first match wins
 _PREFIXES = {
     "pytorch_lightning": "lightning",
     "lightning.pytorch": "lightning",
-    "lightning.fabric": "lightning.fabric",
+    "lightning.fabric.loggers": "lightning.loggers",
+    "lightning_fabric.loggers": "lightning.loggers",
+    "lightning_fabric": "lightning.fabric",
     "torch.autograd.grad_mode": "torch",
     "torch.utils.data.dataloader": "torch.utils.data",
     "torch.utils.data.dataset": "torch.utils.data",

@@ -16,7 +16,7 @@ _RETURN_WHAT_THEY_GET = frozenset(("setup", "setup_dataloaders", "setup_module",
 _CONTEXTS = frozenset(("autocast", "no_backward_sync", "init_module", "init_tensor", "sharded_model", "rank_zero_first"))
 
 
-@function("lightning.fabric.Fabric", "lightning.Fabric", "lightning_fabric.Fabric")
+@function("lightning.fabric.Fabric", "lightning.Fabric")
 def fabric(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     made = plain(m, "lightning.fabric.Fabric", args, node)
     made.kind = "fabric"

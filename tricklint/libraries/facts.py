@@ -104,6 +104,7 @@ class Load:
     weights: Instance
     file: FileModule
     path: tuple[Step, ...]
+    entry: str
 
 
 @dataclass(slots=True, eq=False)

@@ -39,7 +39,7 @@ def restored(m: Machine, cls: Class, args: CallArgs, node: cst.CSTNode) -> Value
     if isinstance(made, Instance):
         source = plain(m, "lightning.checkpoint", args, node)
         source.kind = "checkpoint"
-        made.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
+        made.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path), m.entry))
         m.emit(WeightsLoaded(m.now(node), made, source))
     return made
 

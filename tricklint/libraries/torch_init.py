@@ -46,7 +46,7 @@ def initialise(m: Machine, subject: Value, scheme: str, args: Iterable[Value], n
         for root in roots_of(subject):
             m.emit(WeightsLoaded(m.now(node), root, source))
             if m.before_training(root):
-                root.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
+                root.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path), m.entry))
     if isinstance(subject, ParamSet):
         subject = subject.narrowed(*path_preds(m))
     m.emit(Initialised(m.now(node), subject, scheme, tuple(args), kwargs or {}, which))

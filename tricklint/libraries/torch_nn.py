@@ -186,7 +186,7 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
             strict = FALSE  # its own weights stand where the checkpoint has none
         m.emit(WeightsLoaded(m.now(node), module, source or weights, strict))
         if source is not None and m.before_training(module):
-            module.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path)))
+            module.fact(ModuleFacts).loads.append(Load(node, source, m.file, tuple(m.path), m.entry))
         return UNKNOWN
     if name in ("add_module", "register_module"):
         key, child = args.get(0, "name"), args.get(1, "module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -118,20 +119,41 @@ def _target_detached(
         target = target.value
     if not isinstance(target, cst.Name):
         return False
+    return all(only_detached(tree, each, fate, depth + 1) for each in _uses(tree, statement, target.value))
+
+
+def _uses(tree: Tree, statement: cst.Assign, name: str) -> Iterator[cst.Name]:
+    """Where a name is read after it was assigned, until it is assigned anew."""
     scope = next((up for up in tree.ancestors(statement) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
     begin = tree.offsets(statement)[1]
     for each in walk(scope):
-        if isinstance(each, cst.Name) and each.value == target.value and tree.offsets(each)[0] >= begin:
+        if isinstance(each, cst.Name) and each.value == name and tree.offsets(each)[0] >= begin:
             parent = tree.parent(each)
             if isinstance(parent, cst.AssignTarget):
-                break
+                return
             if isinstance(parent, cst.Attribute) and parent.value is not each:
                 continue
             if isinstance(parent, cst.Arg) and parent.keyword is each:
                 continue
-            if not only_detached(tree, each, fate, depth + 1):
-                return False
-    return True
+            yield each
 
 
-__all__ = ["Fate", "only_detached"]
+def only_looked_at(tree: Tree, node: cst.CSTNode, depth: int = 0) -> bool:
+    """Whether nothing is taken from an expression but what it looks like: it is dropped, printed, asked for its shape."""
+    parent = tree.parent(node)
+    if isinstance(parent, cst.Expr):
+        return True
+    if isinstance(parent, cst.Attribute) and parent.value is node:
+        return parent.attr.value in _FORM
+    if isinstance(parent, cst.Subscript) and parent.value is node:
+        return only_looked_at(tree, parent, depth)
+    if isinstance(parent, (cst.Arg, cst.FormattedStringExpression)):
+        call = tree.parent(parent)
+        return not isinstance(call, cst.Call) or tree.code(call.func) in ("print", "len", "type")
+    if not isinstance(parent, cst.Assign) or depth > 6:
+        return False
+    names = [each.value for target in parent.targets for each in walk(target.target) if isinstance(each, cst.Name)]
+    return all(only_looked_at(tree, each, depth + 1) for name in names for each in _uses(tree, parent, name))
+
+
+__all__ = ["Fate", "only_detached", "only_looked_at"]

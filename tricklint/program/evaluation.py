@@ -19,7 +19,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.events import Forward, Froze, LossComputed
+from tricklint.libraries.events import Backward, Forward, Froze, LossComputed, OptimizerBuilt, TrainerGiven, WeightsLoaded
 from tricklint.libraries.facts import from_library
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet
@@ -36,6 +36,7 @@ from tricklint.program.loops import (
     loop_words,
     names_in,
     speaks_of,
+    surely_with,
     tensors_in,
 )
 from tricklint.source.tree import walk
@@ -52,7 +53,8 @@ class Evaluation:
     node (in file): the pass itself; the call that leads to it, where a helper also trains or the pass is a method's of
     the model. region: the loop there, or the function without one, that may go below no_grad as a whole (`whole`). why:
     how the code tells: "mode" (the model is in eval mode, `mode` is the event), "name" (the loop's, function's or data's
-    own name), "data" (a name in the function says where its data comes from), "measured" (only numbers are taken from it). called: the call or loop that evaluates, where node also
+    own name), "data" (a name in the function says where its data comes from), "measured" (only numbers are taken from it),
+    "loaded" (the script runs what was trained before, and trains nothing). called: the call or loop that evaluates, where node also
     trains. beside: it stands in a training step.
     """
 
@@ -218,7 +220,20 @@ def _judge(program: Program, event: Forward, module: Instance, modes: Modes, rea
     fate = Fate()
     if only_detached(level.file.tree, level.node, fate) and fate.measured:
         return Evaluation(event, level.file, level.node, region, "measured", None, whole, called)
+    if looped and _only_runs(program, event, module):
+        return Evaluation(event, level.file, level.node, region, "loaded", None, whole, called)
     return None
+
+
+def _only_runs(program: Program, event: Forward, module: Instance) -> bool:
+    """The script that runs the model loads its weights, and trains nothing at all."""
+    training: set[str] = program.remember(
+        "entries that train", lambda: {each.entry for each in program.events(Backward, TrainerGiven, OptimizerBuilt)}
+    )
+    return event.entry not in training and any(
+        load.entry == event.entry and load.seq < event.seq and load.subject is module and surely_with(load, event)
+        for load in program.events(WeightsLoaded)
+    )
 
 
 def whole_function(program: Program, found: Evaluation) -> cst.FunctionDef | None:

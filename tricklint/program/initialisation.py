@@ -29,7 +29,7 @@ from tricklint.libraries.events import Backward, Initialised, TrainerGiven, Weig
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
-from tricklint.program.loops import happens_with, surely_with
+from tricklint.program.loops import apart, happens_with, surely_with
 from tricklint.program.program import Program
 
 # Bases of torch.nn layers that isinstance tests name
@@ -233,7 +233,12 @@ class Initialisation:
         """Whether training has begun before an event, and not on another branch alone."""
         if self._training_begins.get(event.entry, event.seq) >= event.seq:
             return False
-        return any(step.entry == event.entry and step.seq < event.seq and happens_with(step, event) for step in self._trainings)
+        before = [step for step in self._trainings if step.entry == event.entry and step.seq < event.seq]
+        if any(happens_with(step, event) for step in before):
+            return True
+        # training that some flag asks for comes before what stands after it, unless something else is trained then
+        later = self._last_training[event.entry] > event.seq
+        return not later and any(not apart(step, event) for step in before)
 
     @cached_property
     def _trainings(self) -> list[Backward | TrainerGiven]:
@@ -247,19 +252,29 @@ class Initialisation:
         return {step.entry: step.seq for step in reversed(self._trainings)}
 
     @cached_property
+    def _last_training(self) -> dict[str, int]:
+        return {step.entry: step.seq for step in self._trainings}
+
+    @cached_property
     def _last_backward(self) -> dict[str, int]:
         return {step.entry: step.seq for step in self.program.events(Backward)}
 
     def escapes(self, layer: Instance, harmless: object) -> bool:
+        """Whether code that could not be followed is given a module around the layer before it is trained there."""
         holders = {id(holder) for holder in self.holders(layer)} | {id(layer)}
         for event in self.program.events(Escaped):
+            if self._after_training(event):
+                continue
             if any(id(root) in holders for root in roots_of(event.subject)) and not harmless(event.to):  # type: ignore[operator]
                 return True
         return False
 
 
-def holds_pretrained(module: Instance) -> bool:
-    """Whether some part of a module comes with pretrained weights, or from a library that may have given it some."""
+def holds_pretrained(module: Instance, entry: str | None = None) -> bool:
+    """Whether some part of a module comes with pretrained weights, or from a library that may have given it some. `entry`: the
+    one that trains it, to which it is nothing what another script loads into a model that both import."""
+    if entry is not None:
+        return any(_comes_with_weights(child, entry) for _, child in submodules(module))
     known = module.fact(ModuleFacts).holds_pretrained
     if known is None:
         known = module.fact(ModuleFacts).holds_pretrained = any(
@@ -275,13 +290,15 @@ def _is_pretrained(child: Instance) -> bool:
     return bool(known)
 
 
-def _comes_with_weights(child: Instance) -> bool:
+def _comes_with_weights(child: Instance, entry: str | None = None) -> bool:
     root = child.owner
     if root.fact(ModuleFacts).pretrained is not False:
         return True
     # loaded before it was trained, and not only when some flag asks for it or an earlier run left its checkpoint
     for load in root.fact(ModuleFacts).loads:
         path = load.path
+        if entry is not None and load.entry != entry and load.entry.startswith("run "):
+            continue
         if only_tried(load.file, load.node, load.weights):
             continue
         if all(step.taken is not False and not (step.taken is None and looks_for_a_file(step.node)) for step in path):

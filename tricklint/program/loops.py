@@ -102,6 +102,13 @@ def happens_with(event: Event, other: Event) -> bool:
     )
 
 
+def apart(event: Event, other: Event) -> bool:
+    """Whether the events stand on two branches of a condition that was met once."""
+    theirs = {id(step) for step in other.path}
+    turns = {step.turn for step in other.path if step.turn}
+    return any(id(step) not in theirs and step.turn in turns for step in event.path)
+
+
 def surely_with(event: Event, other: Event) -> bool:
     """Whether `event` happens in every run in which `other` does, as far as the branches tell."""
     theirs = {id(step) for step in other.path}

@@ -174,7 +174,7 @@ def _unreached(
         reached = {layer_class(layer) for layer in fresh if init.reaches_any([layer])}
         missed = {kind.rpartition(".")[2] for kind in rest - reached} if not rest & reached else set()
     unique = {owner.key: owner for owner in reversed(left)}
-    beside = around_loaded or holds_pretrained(model)
+    beside = around_loaded or holds_pretrained(model, event.entry)
     return Unreached(_place(left), event, list(reversed(unique.values())), sorted(missed), beside, [model])
 
 
@@ -264,7 +264,7 @@ def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Ev
         return True
     if any(may_be_trained_already(part) for part in parts):
         return True
-    return around_loaded or holds_pretrained(model) or _runs_beside(program, model, event)
+    return around_loaded or holds_pretrained(model, event.entry) or _runs_beside(program, model, event)
 
 
 def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
