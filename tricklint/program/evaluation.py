@@ -19,7 +19,15 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.events import Backward, Forward, Froze, LossComputed, OptimizerBuilt, TrainerGiven, WeightsLoaded
+from tricklint.libraries.events import (
+    Backward,
+    Forward,
+    Froze,
+    LossComputed,
+    OptimizerBuilt,
+    TrainerGiven,
+    WeightsLoaded,
+)
 from tricklint.libraries.facts import from_library
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet
