@@ -282,8 +282,8 @@ def between_epochs(program: Program, event: Forward) -> bool:
 
 def held_out(program: Program, found: Evaluation) -> bool:
     """Whatever the names: autograd is off, each round shows the model a piece of data, and all that is taken from it are
-    numbers; the model is trained elsewhere in the program."""
-    if found.why != "measured" or found.event.grad is not False or not isinstance(found.region, cst.For):
+    numbers, or it is a batch; the model is trained elsewhere in the program."""
+    if found.why not in ("measured", "unrecorded") or found.event.grad is not False or not isinstance(found.region, cst.For):
         return False
     fed = names_from(found.region)
     if not isinstance(found.node, cst.Call) or fed.isdisjoint(

@@ -92,7 +92,8 @@ class LossGraphAccumulation(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         for total in graph_totals(program):
             added = total.file.tree.code(total.value) if total.value is not None else "a tensor"
-            grows = "grows by" if isinstance(total.node, cst.Call) else "adds up"
+            joined = isinstance(total.node, cst.Assign) and isinstance(total.node.value, cst.Call)
+            grows = "grows by" if joined or isinstance(total.node, cst.Call) else "adds up"
             message = (
                 f"{total.target} {grows} {added} with its autograd graph, so the graph of every round stays "
                 "in memory; add .item() or .detach()"

@@ -44,7 +44,7 @@ def enter_from(m: Machine, node: cst.With, at: int) -> int:
     if func is not None:
         return run_around(m, node, at, func)
     value = m.eval(item.item)
-    if isinstance(value, Unknown) and m.grad is True:
+    if isinstance(value, Unknown) and m.grad is True and not _of_another_library(m, item.item):
         m.grad = None  # it may switch autograd off
     enter(m, value)
     given = enter_own(m, value, node)
@@ -54,6 +54,14 @@ def enter_from(m: Machine, node: cst.With, at: int) -> int:
     if given is not None:
         leave_own(m, value, node)
     return status
+
+
+def _of_another_library(m: Machine, node: cst.BaseExpression) -> bool:
+    """What a library that is not torch's gives, and nothing is known of: `with tqdm(loader) as bar`."""
+    if not isinstance(node, cst.Call) or not isinstance(node.func, (cst.Name, cst.Attribute)):
+        return False
+    func = m.eval(node.func)
+    return isinstance(func, Ref) and not func.name.startswith(("torch.", "contextlib."))
 
 
 def run_around(m: Machine, node: cst.With, at: int, func: Func) -> int:

@@ -47,11 +47,17 @@ def changed(m: Machine, node: cst.BaseExpression, made: Value) -> None:
         m.bind(at.value, made)
 
 
+# Calls that give all that they are given, one behind the other
+JOINS = (".cat", ".concat", ".concatenate", ".hstack", ".vstack")
+
+
 @executes(cst.Assign)
 def run_assign(m: Machine, node: cst.Assign) -> int:
     value = m.eval(node.value)
     if type(node.value) is cst.BinaryOperation and type(node.value.operator) is cst.Add:
         note_running_total(m, node, node.value, value)
+    elif type(node.value) is cst.Call:
+        note_joined(m, node, node.value)
     for target in node.targets:
         assign(m, target.target, value, node)
     return FALL
@@ -63,6 +69,18 @@ def note_running_total(m: Machine, node: cst.Assign, added: cst.BinaryOperation,
     if not name or name not in (dotted(added.left), dotted(added.right)):
         return
     note_added(m, value, node.targets[0].target, "=", None, value, node)
+
+
+def note_joined(m: Machine, node: cst.Assign, call: cst.Call) -> None:
+    """`seen = torch.cat((seen, logits))` says what `seen.append(logits)` says."""
+    name = dotted(node.targets[0].target)
+    parts = call.args[0].value if call.args else None
+    if not name or not isinstance(parts, (cst.Tuple, cst.List)) or not (dotted(call.func) or "").endswith(JOINS):
+        return
+    others = [each.value for each in parts.elements if dotted(each.value) != name]
+    if len(others) == 1 < len(parts.elements) and dotted(others[0]):
+        added = m.eval(others[0])
+        note_added(m, added, node.targets[0].target, "=", None, added, node)
 
 
 def note_added(

@@ -112,3 +112,16 @@ def is_module_name(name: str) -> bool:
     return (
         name.startswith(NN) and "." not in tail and tail[:1].isupper() and tail not in ("Parameter", "Module", "Buffer")
     )
+
+# Layers with dropout of their own: where its rate stands among the arguments, and whether it is above 0 by default
+OWN_DROPOUT = {
+    "torch.nn.Transformer": (5, True),
+    "torch.nn.TransformerEncoderLayer": (3, True),
+    "torch.nn.TransformerDecoderLayer": (3, True),
+    "torch.nn.MultiheadAttention": (2, False),
+    "torch.nn.LSTM": (5, False),
+    "torch.nn.GRU": (5, False),
+    "torch.nn.RNN": (6, False),
+}
+# Stacks that copy the layer they are given
+LAYERS_IN_COPIES = frozenset(("torch.nn.TransformerEncoder", "torch.nn.TransformerDecoder"))

@@ -11,6 +11,8 @@ _PREFIXES = {
     "lightning.fabric.loggers": "lightning.loggers",
     "lightning_fabric.loggers": "lightning.loggers",
     "lightning_fabric": "lightning.fabric",
+    "pytorch_transformers": "transformers",
+    "pytorch_pretrained_bert": "transformers",
     "torch.autograd.grad_mode": "torch",
     "torch.utils.data.dataloader": "torch.utils.data",
     "torch.utils.data.dataset": "torch.utils.data",

@@ -57,7 +57,10 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made.fact(StrangerFacts).at = m.now(node)
     if name.startswith(frameworks.MODULE_PACKAGES) and name.rpartition(".")[2][:1].isupper():
         adopt(made, args)
-        becomes_model(m, made)
+        if not {"loss", "losses"}.isdisjoint(name.split(".")[1:-1]):
+            made.kind = "loss"
+        else:
+            becomes_model(m, made)
         return made
     if fills_parameters(m, name, args, node):
         return made

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, behaves, function
+from tricklint.interpreter.behaviour import Behaviour, behaves, function, kind_of
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
+    NONE,
     UNKNOWN,
+    Class,
     Const,
     Dict,
     Instance,
@@ -48,6 +50,16 @@ def trainer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if model is None:
         m.emit(TrainerGiven(m.now(node), made, framework, made))
     return made
+
+
+@kind_of
+def trainer_class(cls: Class) -> str:
+    """The program's own subclass of a trainer."""
+    return "trainer" if _framework_of(cls) else ""
+
+
+def _framework_of(cls: Class) -> str:
+    return next((frameworks.TRAINERS[name] for name in cls.libraries() if name in frameworks.TRAINERS), "")
 
 
 @function("lightning.Trainer.from_argparse_args")
@@ -119,6 +131,23 @@ def trains_over(m: Machine, trainer: Instance, framework: str, node: cst.CSTNode
 class TrainerBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> Value | None:
         return value.fact(TrainerFacts).model if name == "model" else None
+
+    def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
+        known = made.fact(TrainerFacts)
+        known.framework = _framework_of(cls)
+        known.model = known.model or args.get(0, "model")
+        for model in instances(known.model, "module"):
+            m.emit(TrainerGiven(m.now(node), model, known.framework, made))
+        return False
+
+    def super_method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if name != "__init__":
+            return self.method(m, value, name, args, node)
+        known = value.fact(TrainerFacts)
+        known.model = args.get(0, "model")
+        for key, given in args.kwargs.items():
+            value.kwargs.setdefault(key, given)
+        return NONE
 
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         return trainer_method(m, value, name, args, node)

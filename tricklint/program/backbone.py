@@ -71,8 +71,8 @@ class Backbone:
 
     def place(self, program: Program) -> tuple[cst.CSTNode, FileModule]:
         """The construction of the pretrained model. The call that asks for weights is one, where a builder loads them into
-        what it built, and stands in for one whose file was not asked for; of a part of another model it is the line that
-        loads its weights."""
+        what it built, and stands in for one whose file was not asked for; of a part of another model, and of one
+        that another file builds, it is the line that loads its weights."""
         if self.whole is not None and self.loaded is not None:
             return self.loaded.node, self.loaded.file
         node, asked = self.built.node, self.asked_for
@@ -80,6 +80,8 @@ class Backbone:
             return node, self.built.file
         if asked is not None and (self.loaded_on_demand or not program.is_asked(self.built.file)):
             return asked
+        if self.loaded is not None and self.loaded.file is not self.built.file:
+            return self.loaded.node, self.loaded.file  # built by a factory that says nothing of weights
         return node, self.built.file
 
 

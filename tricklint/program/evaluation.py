@@ -32,7 +32,8 @@ from tricklint.libraries.facts import from_library
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
-from tricklint.program.detached import Fate, only_detached
+from tricklint.program.detached import Fate, only_detached, only_looked_at
+from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import (
     EVALUATION,
     TRAINING,
@@ -62,7 +63,7 @@ class Evaluation:
     the model. region: the loop there, or the function without one, that may go below no_grad as a whole (`whole`). why:
     how the code tells: "mode" (the model is in eval mode, `mode` is the event), "name" (the loop's, function's or data's
     own name), "data" (a name in the function says where its data comes from), "measured" (only numbers are taken from it),
-    "loaded" (the script runs what was trained before, and trains nothing). called: the call or loop that evaluates, where node also
+    "unrecorded" (over batches, with autograd off), "loaded" (the script runs what was trained before, and trains nothing). called: the call or loop that evaluates, where node also
     trains. beside: it stands in a training step.
     """
 
@@ -228,6 +229,9 @@ def _judge(program: Program, event: Forward, module: Instance, modes: Modes, rea
     fate = Fate()
     if only_detached(level.file.tree, level.node, fate) and fate.measured:
         return Evaluation(event, level.file, level.node, region, "measured", None, whole, called)
+    if event.grad is False and any(True for loop in event.loops for _ in loaders_of(loop.over)):
+        if not only_looked_at(level.file.tree, level.node):
+            return Evaluation(event, level.file, level.node, region, "unrecorded", None, whole, called)
     if looped and _only_runs(program, event, module):
         return Evaluation(event, level.file, level.node, region, "loaded", None, whole, called)
     return None

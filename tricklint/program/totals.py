@@ -197,6 +197,11 @@ def _parts(tree: Tree, node: cst.CSTNode) -> tuple[str, cst.BaseExpression | Non
         target = tree.code(node.targets[0].target)
         sides = [side for side in (node.value.left, node.value.right) if tree.code(side) != target]
         return target, sides[0] if len(sides) == 1 else None
+    if isinstance(node, cst.Assign) and isinstance(node.value, cst.Call):  # `seen = torch.cat((seen, logits))`
+        target = tree.code(node.targets[0].target)
+        given = node.value.args[0].value
+        parts = given.elements if isinstance(given, (cst.Tuple, cst.List)) else ()
+        return target, next((part.value for part in parts if tree.code(part.value) != target), None)
     if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
         return tree.code(node.func.value), node.args[-1].value if node.args else None
     return "", None

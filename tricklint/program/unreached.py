@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tricklint.interpreter.classes import kind_of_class
 from tricklint.interpreter.events import Building, Event
@@ -163,8 +163,13 @@ def _unreached(
             continue
         if init.reaches_any(every):
             kinds = missed_kinds(program, init, every)
-            if not kinds:
+            forgotten = {id(layer) for layer in every if not init.reaches_any([layer])}
+            picked = all(reached_by_hand(init, layer) for layer in every)
+            if not kinds and (2 * len(forgotten) <= len(every) or not picked):
                 continue
+            if not kinds:  # one or the other was given weights of its own; most were given none
+                same = [replace(one, layers=[layer for layer in one.layers if id(layer) in forgotten]) for one in same]
+                same = [one for one in same if one.layers]
         missed |= set(kinds)
         left += same
     if not left:
@@ -305,6 +310,14 @@ def reached_by_kind(init: Initialisation, layer: Instance) -> bool:
             pred.op in ("isinstance", "classname_contains", "classname") and not pred.negated
             for pred in event.subject.preds
         )
+        for event in init.reaching(layer)
+    )
+
+
+def reached_by_hand(init: Initialisation, layer: Instance) -> bool:
+    """Whether what initialises a layer, if anything does, is given this very layer and no others."""
+    return all(
+        not isinstance(event.subject, ParamSet) or (event.subject.root is layer and all(pred.op == "attr" for pred in event.subject.preds))
         for event in init.reaching(layer)
     )
 
