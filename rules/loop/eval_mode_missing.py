@@ -77,21 +77,18 @@ from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Escaped, Event
 from tricklint.interpreter.values import (
     Instance,
-    members,
 )
 from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
-from tricklint.libraries.tensors import Tensor
 from tricklint.program import Program
 from tricklint.program.detached import only_looked_at
-from tricklint.program.evaluation import Evaluation, evaluations
-from tricklint.program.loops import Modes, Reach, flow, happens_with, levels, names_in, surely_with
+from tricklint.program.evaluation import Evaluation, evaluations, made_up
+from tricklint.program.loops import Modes, Reach, happens_with, levels, names_in, surely_with
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
 from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
 from tricklint.watching.record import Clean, Run
 
-MADE_UP = frozenset(("randn", "rand", "zeros", "ones", "empty", "full", "randint", "arange", "randn_like", "rand_like"))
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
 
 
@@ -305,17 +302,6 @@ def names_from(loop: cst.For) -> set[str]:
                 found.update(name for target in each.targets for name in names_in(target.target))
         if len(found) == before:
             return found
-
-
-def made_up(event: Forward) -> bool:
-    """The model is shown noise or zeros: a look at shapes, or at the time that it takes."""
-    behind = list(flow(*event.inputs))
-    first = [
-        tensor
-        for tensor in behind
-        if not any(isinstance(member, Tensor) for each in tensor.inputs for member in members(each))
-    ]
-    return bool(first) and all(tensor.op in MADE_UP for tensor in first)
 
 
 def evaluated_between(program: Program, module: Instance, stop: Event, forward: Event) -> bool:

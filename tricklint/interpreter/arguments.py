@@ -9,6 +9,7 @@ from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Frame, Machine
 from tricklint.interpreter.values import (
     UNKNOWN,
+    Class,
     Const,
     Dict,
     Func,
@@ -110,6 +111,25 @@ def bind_arguments(m: Machine, func: Func, self_value: Value | None, args: CallA
         made.fields.update(kwargs)
         names[params.star_kwarg.name.value] = made
     return names
+
+
+def takes(callee: Value, args: CallArgs) -> bool:
+    """Whether a function or class of the program can be called with these arguments at all, by its signature."""
+    func, own = callee, 0
+    if isinstance(callee, Class):
+        func, own = callee.lookup("__init__") or UNKNOWN, 1
+    if not isinstance(func, Func) or func.decorators or args.open or args.open_kwargs:
+        return True
+    params = func.node.params
+    by_position = [*params.posonly_params, *params.params][own:]
+    passed = by_position[: len(args.positional)]
+    if len(args.positional) > len(by_position) and type(params.star_arg) is not cst.Param:
+        return False
+    named = {param.name.value for param in (*params.params[max(0, own - len(params.posonly_params)) :], *params.kwonly_params)}
+    if params.star_kwarg is None and not named.issuperset(args.kwargs):
+        return False
+    needed = [param for param in (*by_position[len(passed) :], *params.kwonly_params) if param.default is None]
+    return all(param.name.value in args.kwargs for param in needed)
 
 
 def default_of(m: Machine, param: cst.Param, func: Func) -> Value:

@@ -104,6 +104,10 @@ def instance_attribute(m: Machine, value: Instance, name: str, node: cst.CSTNode
     if isinstance(value.cls, Class):
         if name == "__class__":
             return value.cls
+        if name == "__dict__" and not value.kind:
+            own = Dict(node, m.file)  # `self.__dict__.update(json.load(f))` writes to the object itself
+            own.fields = value.fields
+            return own
         inherited = value.cls.lookup(name)
         if isinstance(inherited, Func):
             if any(isinstance(d, Ref) and d.name in ("builtins.property", "functools.cached_property")

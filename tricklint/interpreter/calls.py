@@ -7,7 +7,7 @@ from functools import partial
 import libcst as cst
 
 from tricklint.interpreter import behaviour
-from tricklint.interpreter.arguments import arguments, bind_arguments
+from tricklint.interpreter.arguments import arguments, bind_arguments, takes
 from tricklint.interpreter.attributes import super_value
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.classes import instantiate
@@ -61,7 +61,8 @@ def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Val
             and len({isinstance(each, Instance) and each.kind == "module" for each in callee.values}) > 1
         )
         m.mixed += mixed
-        results = [m.call(member, args, node) for member in callee.values]
+        able = [member for member in callee.values if takes(member, args)]
+        results = [m.call(member, args, node) for member in able or callee.values]
         m.mixed -= mixed
         return join(*results, sure=callee.sure)
     if m.patience is not None and isinstance(callee, (Func, Bound, Class)) and passes_by(m, callee):

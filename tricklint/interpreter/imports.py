@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import glob
 
+import libcst as cst
+
 from tricklint.interpreter.behaviour import NAMED
 from tricklint.interpreter.machine import FALL, Frame, Machine
 from tricklint.interpreter.modules import FileModule
@@ -22,6 +24,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge.frameworks import star_owner
 from tricklint.knowledge.names import canonical
+from tricklint.source.tree import walk
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -231,8 +234,9 @@ def dynamic_member(m: Machine, value: ModuleValue, index: Value) -> Value:
     for name, bound in list(names.items()):
         settled(m, names, name, bound)
     others: list[Value] = []
+    parts = _called_within(names)
     for name, made in names.items():
-        if isinstance(made, (Func, Class)) and not name.startswith("_"):
+        if isinstance(made, (Func, Class)) and not name.startswith("_") and name not in parts:
             if not (isinstance(at, Const) and at.value == name) and len(others) < DYNAMIC_LIMIT:
                 others.append(made)
     if isinstance(at, Const) and isinstance(at.value, str):
@@ -241,6 +245,16 @@ def dynamic_member(m: Machine, value: ModuleValue, index: Value) -> Value:
             return found
         return join(found, *others, sure=True)
     return join(*others) if others else UNKNOWN
+
+
+def _called_within(names: dict[str, Value]) -> set[str]:
+    """Names of a module that another definition of it calls: a block of a net is not what somebody asks for by name."""
+    found: set[str] = set()
+    for name, made in names.items():
+        if isinstance(made, (Func, Class)):
+            calls = (each for each in walk(made.node) if isinstance(each, cst.Call) and isinstance(each.func, cst.Name))
+            found |= {call.func.value for call in calls} - {name}  # type: ignore[attr-defined]
+    return found
 
 
 def global_name(m: Machine, file: FileModule, name: str) -> Value | None:

@@ -196,7 +196,30 @@ def _is_method(level: Level, name: str) -> bool:
     return any(base.startswith("torch.nn.") for base in func.owner.libraries())
 
 
+# What makes up data out of nothing
+MADE_UP = frozenset(("randn", "rand", "zeros", "ones", "empty", "full", "randint", "arange", "randn_like", "rand_like"))
+
+
+def made_up(event: Forward) -> bool:
+    """The model is shown noise or zeros: a look at shapes, or at the time that it takes."""
+    behind = list(flow(*event.inputs))
+    first = [
+        tensor
+        for tensor in behind
+        if not any(isinstance(member, Tensor) for each in tensor.inputs for member in members(each))
+    ]
+    return bool(first) and all(tensor.op in MADE_UP for tensor in first)
+
+
+def _asserts(event: Forward) -> bool:
+    """The function that runs the model asserts something: it is a test of the program."""
+    function = next((up for up in event.file.tree.ancestors(event.node) if isinstance(up, cst.FunctionDef)), None)
+    return function is not None and any(isinstance(node, cst.Assert) for node in walk(function))
+
+
 def _judge(program: Program, event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
+    if made_up(event) and _asserts(event):
+        return None
     found = levels(event)
     top = _outside_of_models(event, found)
     if top is None or not any(level.loops for level in found[:top]):
@@ -357,4 +380,4 @@ def _argument_names(node: cst.Call) -> Iterator[str]:
         yield from names_in(arg.value)
 
 
-__all__ = ["Evaluation", "evaluations", "holds_weights", "whole_function"]
+__all__ = ["Evaluation", "evaluations", "holds_weights", "made_up", "whole_function"]

@@ -214,7 +214,7 @@ def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bo
             return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
                              "many labels, each rare", event.node, event.file, True, prior)  # fmt: skip
         if head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
-            if _kernel(head) == 1 and not _unreduced(event):
+            if _keeps_size(head) and not _unreduced(event):
                 return Imbalance("every pixel is a binary decision, most of them negative", "dense binary cross-entropy",
                                  event.node, event.file, True, prior)  # fmt: skip
     for sampler in program.events(SamplerBuilt):
@@ -288,8 +288,16 @@ def _outputs(head: Instance) -> float | None:
     return None
 
 
-def _kernel(head: Instance) -> object:
-    value = first(head.kwargs.get("kernel_size") or (head.args[2] if len(head.args) > 2 else None))
+def _keeps_size(conv: Instance) -> bool:
+    """The convolution gives one output for each pixel that it is given: `kernel_size=3, padding=1`."""
+    size, stride, padding = (_side(conv, at, name) for at, name in ((2, "kernel_size"), (3, "stride"), (4, "padding")))
+    if stride not in (None, 1) or not isinstance(size, int):
+        return False
+    return size == 1 or padding == "same" or (isinstance(padding, int) and 2 * padding == size - 1)
+
+
+def _side(conv: Instance, at: int, name: str) -> object:
+    value = first(conv.kwargs.get(name) or (conv.args[at] if len(conv.args) > at else None))
     if isinstance(value, Sequence) and value.items:
         value = first(value.items[0])
     return value.value if isinstance(value, Const) else None

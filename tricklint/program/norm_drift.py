@@ -11,6 +11,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Forward, ModeSet, NormStatsSet, TrainerGiven
 from tricklint.libraries.paramsets import ParamSet
+from tricklint.program.loops import shared_loops
 from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, optimised, touches
 
@@ -67,14 +68,13 @@ def _may_take_norms(pred: Pred) -> bool:
 
 def _put_back(program: Program, train: Event, modes: list[ModeSet | TrainerGiven], norms: Norms) -> bool:
     """Between `train` and the training forward that follows it, something puts the norms into evaluation mode."""
-    last = next(
-        (
-            event.seq
-            for event in program.events(Forward, Backward)
-            if event.seq > train.seq and event.entry == train.entry and event.grad is not False
-        ),
-        None,
-    )
+    passes = [event for event in program.events(Forward, Backward) if event.entry == train.entry and event.grad is not False]
+    last = next((event.seq for event in passes if event.seq > train.seq), None)
+    first = next((event for event in passes if shared_loops(event, train)), None)
+    if last is None and first is not None:  # it stands at the end of a loop: the pass that follows is the next round's
+        return any(
+            _evals(event, norms) and shared_loops(event, train) and not first.seq < event.seq < train.seq for event in modes
+        )
     return any(
         train.seq < event.seq
         and (last is None or event.seq < last)

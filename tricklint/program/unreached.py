@@ -87,7 +87,7 @@ def trained_wholes(program: Program, init: Initialisation) -> Iterator[tuple[Ins
             given.append((event.subject, event))
         elif not idle(program, event):
             groups = event.subject.fact(OptimizerFacts).groups
-            given += [(root, event) for group in groups for root in roots_of(group.params)]
+            given += [(root, event) for root in outermost([root for group in groups for root in roots_of(group.params)])]
     parts = {id(child.cls) for root, _ in given for _, child in submodules(root)[1:] if isinstance(child.cls, Class)}
     given += [(root, at) for root, at in program.alternatives if id(root.cls) not in parts]
     for root, at in given:
@@ -97,6 +97,14 @@ def trained_wholes(program: Program, init: Initialisation) -> Iterator[tuple[Ins
                 if (id(model), at.seq) not in seen and program.complete(at):
                     seen.add((id(model), at.seq))
                     yield model, at
+
+
+def outermost(choices: list[Instance]) -> list[Instance]:
+    """Of models of which one is trained (any that a module of the program defines, say), those that are no part of another."""
+    if len(choices) < 2:
+        return choices
+    below = {id(child.cls) for root in choices for _, child in submodules(root)[1:] if isinstance(child.cls, Class)}
+    return [root for root in choices if id(root.cls) not in below]
 
 
 def one_of_several(model: Instance) -> list[Instance]:
