@@ -283,7 +283,9 @@ def test_what_cannot_be_looked_into_says_so(kind: str) -> None:
 
 def test_without_torch_one_line_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
-    for code in ("import tricklint; tricklint.check_model", "from tricklint import surgery"):
+    users = ("import tricklint; tricklint.check_model", "from tricklint import surgery", "import tricklint.surgery",
+             "from tricklint.surgery import freeze_backbone")  # fmt: skip
+    for code in users:
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -5,6 +5,11 @@ dtypes (and state_dict keys, `normalize_head` excepted, which adds one), returns
 what was left alone, and raises `SurgeryError` before anything is touched when it does not understand the model.
 """
 
+try:
+    import torch as _torch  # noqa: F401 (asked for here, where what to install can be said)
+except ModuleNotFoundError as error:
+    raise ImportError(f"tricklint.surgery needs {error.name}: pip install 'tricklint[trace]'") from None
+
 from tricklint.surgery.changes import Change, Changes, SurgeryError
 from tricklint.surgery.freeze import freeze_backbone, freeze_norms, unfreeze
 from tricklint.surgery.groups import param_groups
