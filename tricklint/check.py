@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tricklint import mend
 from tricklint.baseline import Baseline
+from tricklint.crew import Crew
 from tricklint.finding import Finding
 from tricklint.fix.looks import Looks
 from tricklint.inquiry import ask
@@ -98,15 +99,21 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
         report.sources = texts_of(raws, mend.paths_of(report.findings))
         return _narrow(report, baseline, options)
 
-    screen_universe(universe, raws, rules, known, cache)
     memory = Memory(cache, repr(_without_showing(settings)))
     # A fix is proven by what every rule says of the mended program, whichever were selected.
     every = [rule for rule in known if not rule.needs_trace or real]
     looks = Looks(lambda now: ask(universe, known, every, now, prove=True))
-    if options.mends:
-        found = looks.at(universe.sources).only(report.ran)
-    else:
-        found = ask(universe, known, rules, memory=memory)
+    universe.crew = crew = Crew()
+    try:
+        if memory.empty and not options.mends:
+            crew.expect(universe, raws)
+        screen_universe(universe, raws, rules, known, cache)
+        if options.mends:
+            found = looks.at(universe.sources).only(report.ran)
+        else:
+            found = ask(universe, known, rules, memory=memory)
+    finally:
+        crew.dismiss()
     memory.store()
     report.findings, report.suppressed = found.findings, found.silenced.total()
     report.notes += found.notes

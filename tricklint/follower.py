@@ -11,6 +11,7 @@ from tricklint import wire
 from tricklint.check import known_rules
 from tricklint.crew import Task
 from tricklint.inquiry import answer
+from tricklint.rule import load_built_in
 from tricklint.source.screen import with_deep_stack
 from tricklint.source.text import SourceError
 from tricklint.units import Tidy, Unit
@@ -23,8 +24,18 @@ def main() -> None:
     with_deep_stack(lambda: _follow(sys.stdin.buffer, out))
 
 
+def _get_ready() -> None:
+    """What is needed whatever there will be to do: it may be a while until that is known."""
+    from tricklint.libraries import load
+    from tricklint.program import Program as Program
+
+    load()
+    load_built_in()
+
+
 def _follow(stream: IO[bytes], out: IO[bytes]) -> None:
     gc.disable()
+    _get_ready()
     task = wire.read(stream)
     if not isinstance(task, Task):
         return

@@ -25,6 +25,11 @@ class Memory:
         self._all = True
         self._changed = False
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to recall."""
+        return not self._answers and not self._stored
+
     def recall(self, key: str) -> Answer | None:
         if key not in self._answers and key in self._stored:
             answer = _revived(self._stored[key])

@@ -123,6 +123,12 @@ def _built_in() -> Iterator[Rule]:
             yield from _rules_in(importlib.import_module(info.name), info.name)
 
 
+def load_built_in() -> None:
+    """Import the rules that come with the tool, ahead of when they are asked for."""
+    for _ in _built_in():
+        pass
+
+
 def _installed(project: Path | None) -> list[str]:
     """Where installed packages are looked for: not in the folder the tool was started in, nor in the project that is
     checked, unless the running environment itself lies there."""

@@ -19,6 +19,7 @@ from tricklint.source.shelf import Raw, Shelf
 from tricklint.source.text import Problem, Source, SourceError
 
 if TYPE_CHECKING:
+    from tricklint.crew import Crew
     from tricklint.traced import Traced
     from tricklint.watching.verdicts import Watched
 
@@ -40,6 +41,7 @@ class Universe:
     digests: dict[Path, str | None] = field(default_factory=dict)
     traced: Traced | None = None  # with `--trace`, once the models were built
     watched: Watched | None = None  # with `--watched`
+    crew: Crew | None = None  # processes that stand ready to follow parts
     entries: frozenset[Path] | None = None
     watch: Callable[[], None] = lambda: None
     patience: Patience | None = None

@@ -124,7 +124,8 @@ class Project:
         return Run(result)
 
     def check(self, *args: str, stdin: str | bytes = "", cache: bool = False) -> Run:
-        rules = [] if "--isolated" in args else ["--rule-path", str(self.root / "local_rules")]
+        local = self.root / "local_rules"
+        rules = ["--rule-path", str(local)] if "--isolated" not in args and any(local.glob("*.py")) else []
         return self.run("check", *args, *rules, *([] if cache else ["--no-cache"]), stdin=stdin)
 
     def json(self, *args: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import weakref
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,32 @@ def test_processes_change_nothing(big: Project, followed: list[str], monkeypatch
     assert followed == []
 
 
+def test_processes_that_were_started_early(big: Project, followed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They change no finding, start once, and end where there turns out to be nothing for them to do."""
+    alone = findings(big)
+    followed.clear()
+    started: list[subprocess.Popen[bytes]] = []
+    start = crew._started
+
+    def starting() -> subprocess.Popen[bytes]:
+        started.append(start())
+        return started[-1]
+
+    monkeypatch.setattr(crew, "_started", starting)
+    monkeypatch.setenv(crew.PROCESSES, "2")
+    monkeypatch.setattr(crew, "MANY", 3)
+    monkeypatch.setattr(crew, "WORTH", 100)
+    assert findings(big, cache=True) == alone
+    assert (len(started), followed) == (2, [])
+    big.write({"part2/helper2.py": HELPER + "\n# changed\n"})
+    findings(big, cache=True)  # what is known leaves one part to be followed
+    assert (len(started), followed) == (2, ["part2"])
+    monkeypatch.setattr(units, "FEW", 1000)
+    assert findings(big) == alone
+    assert len(started) == 4
+    assert [process.poll() for process in started] == [0] * 4
+
+
 def test_what_a_process_does_not_answer_is_followed_here(
     big: Project, followed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +120,9 @@ def test_what_a_process_does_not_answer_is_followed_here(
 
 def test_what_a_part_needed_goes_when_it_was_followed(big: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(FOLDERS):
-        rows = f"import pandas as pd\n\ndf = pd.read_csv('a.csv')\nfor i, row in df.iterrows():\n    print(row.a, {n})\n"
+        rows = (
+            f"import pandas as pd\n\ndf = pd.read_csv('a.csv')\nfor i, row in df.iterrows():\n    print(row.a, {n})\n"
+        )
         big.write({f"part{n}/helper{n}.py": HELPER + rows})
     made: list[weakref.ref[Tree]] = []
     left: list[int] = []
