@@ -3,7 +3,8 @@
     python bench/watch_overhead.py [--rounds 9]
 
 Each model trains in turns, some steps with hooks and some without, in one process; what is shown is the ratio of the
-medians of the processor's time, after the first step of each turn. The aim is at most 1.15.
+medians of the processor's time, after the first step of each turn, and beside it that of the shortest steps, which a busy
+machine disturbs less. The aim is at most 1.15.
 """
 
 from __future__ import annotations
@@ -21,6 +22,26 @@ from tricklint.watching.recorder.log import Log
 from tricklint.watching.recorder.recorder import Recorder
 
 STEPS = 12  # of one turn
+
+
+class Words(nn.Module):
+    """A cell and a layer that the training loop itself calls, the cell for each word."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cell, self.last = nn.LSTMCell(width, width), nn.Linear(width, 10)
+
+
+def passed(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The logits, by calls from here."""
+    if not isinstance(model, Words):
+        logits: torch.Tensor = model(x)
+        return logits
+    state = None
+    for word in x.unbind(1):
+        state = model.cell(word, state)
+    assert state is not None
+    return torch.as_tensor(model.last(state[0]))
 
 
 def models() -> dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]]:
@@ -46,6 +67,7 @@ def models() -> dict[str, tuple[nn.Module, Callable[[], torch.Tensor]]]:
             nn.Sequential(nn.TransformerEncoder(block, 4), nn.Flatten(), nn.Linear(64 * 32, 10)),
             lambda: torch.randn(16, 32, 64),
         ),
+        "a cell, 20 calls": (Words(128), lambda: torch.randn(64, 20, 128)),
     }
 
 
@@ -60,9 +82,11 @@ def turn(
     inputs = [make() for _ in range(STEPS)]
     targets = torch.zeros(len(inputs[0]), dtype=torch.long)
     for x in inputs:
+        for group in optimizer.param_groups:
+            group["weight_decay"] *= 1.001  # as schedules do
         began = time.process_time()
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), targets).backward()
+        nn.functional.cross_entropy(passed(model, x), targets).backward()
         optimizer.step()
         times.append(time.process_time() - began)
     if recorder is not None:
@@ -76,7 +100,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     worst = 0.0
-    print(f"{'model':24}{'plain ms':>10}{'watched ms':>12}{'ratio':>8}")
+    print(f"{'model':24}{'plain ms':>10}{'watched ms':>12}{'ratio':>8}{'of shortest':>13}")
     for name, (model, make) in models().items():
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         turn(model, optimizer, make, watched=False)
@@ -87,7 +111,10 @@ def main() -> int:
             watched += turn(model, optimizer, make, watched=True)
         before, after = statistics.median(plain), statistics.median(watched)
         worst = max(worst, after / before)
-        print(f"{name:24}{1e3 * before:10.2f}{1e3 * after:12.2f}{after / before:8.3f}", flush=True)
+        print(
+            f"{name:24}{1e3 * before:10.2f}{1e3 * after:12.2f}{after / before:8.3f}{min(watched) / min(plain):13.3f}",
+            flush=True,
+        )
     print(f"worst ratio {worst:.3f}")
     return 0
 

@@ -116,6 +116,8 @@ class EvalModeMissing(Rule):
             inference = not trained and bool(one.loaders) and run.restored(one.model)
             if one.grad or one.module not in modeful or not (beside or inference) or not one.evaluates(trained):
                 continue
+            if one.active and (one.discarded or one.most_in_a_row > one.most_others == 1):
+                continue  # statistics taken anew; several draws of dropout for one input
             place = one.place.apart(each.place for each in beside)
             if not one.active:
                 yield Clean(self.code, place, f"{one.type} was in eval mode in all {one.count} calls")

@@ -147,7 +147,8 @@ class SchedulerBeforeOptimizer(Rule):
             evidence = [(built.place, "the scheduler is made here")]
             kind, count = built.data["base"], fact.data["count"]
             ends = built.data["options"].get("milestones") or [built.data["options"].get("step_size", 0)]
-            if fact.data["first"] == 0 and kind != "ReduceLROnPlateau" and (count == 1 or fact.data["made"]):
+            early = fact.data["first"] == 0 and not fact.data.get("told")  # told the epoch, it skips none
+            if early and kind != "ReduceLROnPlateau" and (count == 1 or fact.data["made"]):
                 message = f"{kind} is stepped before the optimizer's first step, so the first value of its schedule is skipped"
                 yield from run.finding(self, fact.place, message, "step 1, the optimizer had made no step yet", evidence)
             elif (

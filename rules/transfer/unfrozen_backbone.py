@@ -105,7 +105,7 @@ from tricklint.program.idle import idle
 from tricklint.program.loops import happens_with, surely_with
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
-from tricklint.watching.record import Clean, Model, Optimizer, Run
+from tricklint.watching.record import Clean, Model, Optimizer, Parameter, Run
 
 TRANSFORMER_LR = 1e-4
 
@@ -152,6 +152,9 @@ class UnfrozenBackbone(Rule):
                     place,
                     f"{sum(run.frozen(p) for p in loaded)} of its {len(loaded)} loaded parameters were frozen",
                 )
+                continue
+            if alone := steps_before(run, optimizer, new, loaded):
+                yield Clean(self.code, place, f"its new layers trained alone for {alone} steps first")
                 continue
             rate = shared_rate(optimizer, model)
             if not new or rate is None or (attends(model) and rate <= TRANSFORMER_LR):
@@ -524,6 +527,19 @@ def assignment_target(tree: Tree, statement: cst.CSTNode | None, node: cst.CSTNo
     if isinstance(target, cst.Name) or (isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name)):
         return tree.code(target)
     return None
+
+
+def steps_before(run: Run, optimizer: Optimizer, new: list[Parameter], loaded: list[Parameter]) -> int:
+    """The steps that another optimizer made for new layers, and for none that were loaded, before this one's first."""
+    began = min(step.first for step in optimizer.steps)
+    others = [one for one in run.optimizers if one is not optimizer and any(p.number in one.parameters for p in new)]
+    return sum(
+        step.count
+        for one in others
+        if not any(p.number in one.parameters for p in loaded)
+        for step in one.steps
+        if step.last < began
+    )
 
 
 def shared_rate(optimizer: Optimizer, model: Model) -> float | None:

@@ -194,6 +194,8 @@ class Forward:
     drifting: list[int]  # weights of frozen norm layers whose running statistics move
     still: list[int]  # … of those that were in eval mode
     loaders: list[int] = field(default_factory=list)  # those that had given the last batch before its calls
+    discarded: bool = False  # nothing is done with what the calls give
+    most_others: int = 0  # most calls in a row that were given something else than the one before
 
     def evaluates(self, trained: Iterable[Forward]) -> bool:
         """Whether its calls are rounds of an evaluation, if they do not train: several in a row, or again and again from a
@@ -362,6 +364,7 @@ class Run:
                 row["norms"], row["modeful"], row["functional"], row["grad"], row["inference"], row.get("graph", False),
                 row["count"], row["reached"], row["unreached"], row["most_alive"], row["most_in_a_row"], row["kept"],
                 row["step"], row["last"], row.get("drifting", []), row.get("still", []), row.get("loaders", []),
+                row.get("discarded", False), row.get("most_others", 0),
             )
             for row in self._all("forward")
         ]  # fmt: skip

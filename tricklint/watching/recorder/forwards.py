@@ -4,6 +4,7 @@ its graph lived."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import threading
 import weakref
@@ -18,28 +19,46 @@ from tricklint.watching.recorder.names import Names, Serials, tensors_in
 from tricklint.watching.recorder.patches import Patches
 
 SETTLED = 6  # calls after which a model's layers are taken as given
+FOLLOWED = 64  # backwards through the calls of one place, after which only its first calls of each step are followed
+FIRST = 8
 KEPT = 3  # graphs of as many rounds that are alive at once: somebody keeps them
 LOADERS = 50  # of one place that are listed: some make a new one each epoch
 MARK = "tricklint"
 
 
-class Mark:
-    """Hangs on the graph of one call, and dies with it."""
+class Graph:
+    """The graph of one call, as long as it lives."""
 
-    def __init__(self, row: Row, step: int, alive: weakref.WeakSet[Mark]) -> None:
+    __slots__ = ("reached", "row", "step")
+
+    def __init__(self, row: Row, step: int) -> None:
         self.row, self.step, self.reached = row, step, False
+
+
+class Mark:
+    """Hangs on the graph of one call, and dies with it. There may be dozens in a step: what it does costs little."""
+
+    __slots__ = ("alive", "graph")
+
+    def __init__(self, graph: Graph, alive: dict[int, Graph]) -> None:
+        self.graph, self.alive = graph, alive
+        alive[id(graph)] = graph
+        row = graph.row
         row["alive"] += 1
-        row["most_alive"] = max(row["most_alive"], row["alive"])
-        alive.add(self)
+        if row["alive"] > row["most_alive"]:
+            row["most_alive"] = row["alive"]
 
     def __call__(self, _: Any) -> None:
-        if not self.reached:
-            self.reached = True
-            self.row["reached"] += 1
+        graph = self.graph
+        if not graph.reached:
+            graph.reached = True
+            graph.row["reached"] += 1
 
     def __del__(self) -> None:
-        self.row["alive"] -= 1
-        self.row["unreached"] += not self.reached
+        graph = self.graph
+        self.alive.pop(id(graph), None)
+        graph.row["alive"] -= 1
+        graph.row["unreached"] += not graph.reached
 
 
 class Called:
@@ -51,6 +70,7 @@ class Called:
         self.calls = 0
         self.model: int | None = None
         self.kinds: list[tuple[nn.Module, str]] = []
+        self.given: weakref.ref[torch.Tensor] | None = None  # what the call before was given
         self.has_parameters = any(True for _ in module.parameters())
 
     def settle(self, module: nn.Module) -> None:
@@ -76,7 +96,7 @@ class Forwards:
         self.log, self.names = log, names
         self.serials = Serials()
         self.called: dict[int, Called] = {}
-        self.alive: weakref.WeakSet[Mark] = weakref.WeakSet()
+        self.alive: dict[int, Graph] = {}
         self.first: list[Callable[[nn.Module], None]] = []  # called with a model before its first call
         self.inside = threading.local()
         self.drops: list[float] = []  # F.dropout of the call under way
@@ -120,7 +140,7 @@ class Forwards:
                 return plain(module, *args, **kwargs)
             inside.on = True
             try:
-                row = self._before(module)
+                row = self._before(module, args)
                 result = plain(module, *args, **kwargs)
             finally:
                 inside.on = False
@@ -131,13 +151,13 @@ class Forwards:
 
         return call
 
-    def _before(self, module: nn.Module) -> Row | None:
+    def _before(self, module: nn.Module, args: Any) -> Row | None:
         try:
-            return self._begin(module)
+            return self._begin(module, args)
         except Exception:
             return None  # what cannot be looked at is left out
 
-    def _begin(self, module: nn.Module) -> Row | None:
+    def _begin(self, module: nn.Module, args: Any) -> Row | None:
         number = self.serials.of(module)
         known = self.called.get(number)
         if known is None:
@@ -159,19 +179,30 @@ class Forwards:
         drops, norms = training.count("dropout"), training.count("norm")
         place = self.log.place()
         grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        row = self.log.row(
-            "forward", number, place, bool(module.training), drops, norms, grad, inference,
-            model=known.model, module=number, type=type(module).__name__, at=place, training=bool(module.training),
-            drops=drops, norms=norms, modeful=len(known.kinds), grad=grad, inference=inference, count=0, reached=0,
-            unreached=0, alive=0, most_alive=0, in_a_row=0, most_in_a_row=0, kept=0, functional=0, loaders=[],
+        key = number, place, bool(module.training), drops, norms, grad, inference
+        row = self.log.known("forward", key) or self.log.row(
+            "forward", *key, model=known.model, module=number, type=type(module).__name__, at=place,
+            training=bool(module.training), drops=drops, norms=norms, modeful=len(known.kinds), grad=grad,
+            inference=inference, count=0, reached=0, unreached=0, alive=0, most_alive=0, in_a_row=0, most_in_a_row=0,
+            kept=0, functional=0, loaders=[], others=0, most_others=0,
         )  # fmt: skip
         loader = self.loader()
         if loader is not None and loader not in row["loaders"] and len(row["loaders"]) < LOADERS:
             row["loaders"].append(loader)
         if not row["count"]:
             self._norms(known, row)
-        row["in_a_row"] = row["in_a_row"] + 1 if row.get("last") == self.log.step else 1
+            row["discarded"] = self.log.discarded(sys._getframe(3))
+        given = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        again = given is not None and known.given is not None and known.given() is given
+        if not again:
+            known.given = weakref.ref(given) if given is not None else None
+        if row.get("last") == self.log.step:
+            row["in_a_row"] += 1
+            row["others"] += not again
+        else:
+            row["in_a_row"] = row["others"] = 1
         row["most_in_a_row"] = max(row["most_in_a_row"], row["in_a_row"])
+        row["most_others"] = max(row["most_others"], row["others"])
         row["count"] += 1
         row["last"] = self.log.step
         self.drops.clear()
@@ -187,12 +218,14 @@ class Forwards:
 
     def _after(self, row: Row, result: Any) -> None:
         row["functional"] = max(row["functional"], len(self.drops))
+        if row["reached"] > FOLLOWED and row["in_a_row"] > FIRST:
+            return  # a cell that is called for each word: it trains, and following all calls would slow it down
         mark: Mark | None = None
-        for index, tensor in enumerate(tensors_in(result)):
-            if tensor.grad_fn is not None and index < 8:
-                mark = mark or Mark(row, self.log.step, self.alive)
-                tensor.grad_fn.register_prehook(mark)
-                node: Any = tensor.grad_fn
+        for tensor in itertools.islice(tensors_in(result), 8):
+            node: Any = tensor.grad_fn
+            if node is not None:
+                mark = mark or Mark(Graph(row, self.log.step), self.alive)
+                node.register_prehook(mark)
                 node.metadata[MARK] = row["row"], row["count"]
         row["graph"] = mark is not None
         self.log.touch(row)
@@ -207,10 +240,10 @@ class Forwards:
         """After a step: the graphs of earlier rounds that went backward and are still alive."""
         counts: dict[int, int] = {}
         rows: dict[int, Row] = {}
-        for mark in list(self.alive):
-            if mark.reached and mark.step < self.log.step - 1:
-                counts[id(mark.row)] = counts.get(id(mark.row), 0) + 1
-                rows[id(mark.row)] = mark.row
+        for graph in list(self.alive.values()):
+            if graph.reached and graph.step < self.log.step - 1:
+                counts[id(graph.row)] = counts.get(id(graph.row), 0) + 1
+                rows[id(graph.row)] = graph.row
         for key, count in counts.items():
             row = rows[key]
             row["kept"] = max(row["kept"], count)

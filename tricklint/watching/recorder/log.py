@@ -6,6 +6,7 @@ process that dies at any point is whole up to there.
 
 from __future__ import annotations
 
+import dis
 import itertools
 import json
 import os
@@ -67,6 +68,13 @@ class Log:
         self._dirty[found["row"]] = found
         return found
 
+    def known(self, fact: str, key: tuple[Any, ...]) -> Row | None:
+        """The row of that key, about to be changed; None where there is none yet."""
+        found = self._rows.get((fact, key))
+        if found is not None:
+            self._dirty[found["row"]] = found
+        return found
+
     def touch(self, row: Row) -> None:
         self._dirty[row["row"]] = row
 
@@ -106,6 +114,14 @@ class Log:
             pairs = zip(key[::2], key[1::2], strict=True)
             self.write("place", place=number, frames=[self._frame(codes[one][0], at) for one, at in pairs])
         return number
+
+    def discarded(self, frame: Any) -> bool:
+        """Whether the user's own statement throws away what the call under way in this frame gives."""
+        code = frame.f_code
+        if not self.mine(code.co_filename):
+            return False
+        after = (one.opname for one in dis.get_instructions(code) if one.offset > frame.f_lasti)
+        return next((name for name in after if name != "CACHE"), "") == "POP_TOP"
 
     def mine(self, name: str) -> bool:
         """Whether a file is the user's own code."""

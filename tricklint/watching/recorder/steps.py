@@ -25,7 +25,8 @@ class Optimizer:
         self.ref = weakref.ref(optimizer)
         self.number, self.place = number, place
         self.steps = 0
-        self.groups: Any = None
+        self.held: Any = None  # how many parameters, in which lists
+        self.decays: Any = None
         self.sample: tuple[Any, Any, int] | None = None  # a parameter, its gradient and that one's version at the step
         self.cleared = True
         self.fresh = False  # whether a backward reached it since its last step
@@ -91,14 +92,15 @@ class Steps:
         return known
 
     def _groups(self, known: Optimizer, optimizer: Any, why: str) -> None:
-        """Write the groups down where they are other than they were."""
-        groups = [
-            (group.get("weight_decay"), len(group["params"]), id(group["params"])) for group in optimizer.param_groups
-        ]
-        if groups == known.groups:
+        """Write the groups down where they are other than they were. A decay that follows a schedule is another one at
+        each step: what counts is the one before the first."""
+        held = [(len(group["params"]), id(group["params"])) for group in optimizer.param_groups]
+        decays = [group.get("weight_decay") for group in optimizer.param_groups]
+        if held == known.held and (known.steps or decays == known.decays):
             return
-        known.groups = groups
-        self.names.holding(p for group in optimizer.param_groups for p in group["params"])
+        if held != known.held:
+            self.names.holding(p for group in optimizer.param_groups for p in group["params"])
+        known.held, known.decays = held, decays
         self.log.write(
             "groups",
             optimizer=known.number,
@@ -269,7 +271,7 @@ class Steps:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             if not self._scheduling:
                 with contextlib.suppress(Exception):
-                    self._scheduled(scheduler)
+                    self._scheduled(scheduler, bool(args or kwargs))
             self._scheduling += 1
             try:
                 return plain(scheduler, *args, **kwargs)
@@ -278,13 +280,13 @@ class Steps:
 
         return step
 
-    def _scheduled(self, scheduler: Any) -> None:
+    def _scheduled(self, scheduler: Any, told: bool) -> None:
         number = self.schedulers.of(scheduler)
         of = self.serials.get(getattr(scheduler, "optimizer", None))
         optimizer = self.optimizers.get(of) if of is not None else None
         made = optimizer.steps if optimizer is not None else None
         place = self.log.place()
-        row: Row = self.log.row("scheduled", number, place, scheduler=number, at=place, count=0, first=made, same=0)
+        row: Row = self.log.row("scheduled", number, place, scheduler=number, at=place, count=0, first=made, told=told, same=0)
         row["count"] += 1
         # Calls that followed one optimizer step each since the last.
         row["same"] += made is not None and made == row.get("made", made) + 1
