@@ -34,6 +34,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     silenced: Counter[str] = field(default_factory=Counter)  # findings that a comment suppressed, by code
     facts: Facts | None = None  # of the program that was followed, where fixes are to be proven
+    elsewhere: list[Finding] = field(default_factory=list)  # in files that nobody asked for, which fixes may not add to
     spent: list[str] = field(default_factory=list)
 
     def only(self, codes: frozenset[str]) -> Found:
@@ -58,11 +59,9 @@ def ask(
     found = Found()
     _run_rules(universe, rules, sources, found, prove, memory or Memory())
     settings = universe.settings
-    found.findings = [
-        finding
-        for finding in dict.fromkeys(found.findings)
-        if finding.path in universe.asked and (settings.pedantic or not finding.pedantic)
-    ]
+    shown = [finding for finding in dict.fromkeys(found.findings) if settings.pedantic or not finding.pedantic]
+    found.findings = [finding for finding in shown if finding.path in universe.asked]
+    found.elsewhere = [finding for finding in shown if finding.path not in universe.asked]
     _suppress(universe, known, rules, sources, found)
     found.findings.sort(key=lambda finding: finding.sort_key)
     return found

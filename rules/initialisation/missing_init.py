@@ -99,7 +99,6 @@ Test accuracy over 8 paired seeds (kept in `bench/results/`):
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 
 import libcst as cst
@@ -111,22 +110,18 @@ from tricklint.interpreter.values import (
     Class,
     Instance,
     Ref,
-    members,
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.events import OptimizerBuilt
 from tricklint.libraries.facts import ModuleFacts, from_library
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.program import Program
-from tricklint.program.activations import following, slope_after
+from tricklint.program.activations import following
 from tricklint.program.foreign import foreign_parts
-from tricklint.program.heads import rare_heads
+from tricklint.program.init_lines import init_lines
 from tricklint.program.init_scope import (
-    computed_weights,
     handed_in,
-    has_computed_weight,
     helper_of_class,
-    library_blocks,
 )
 from tricklint.program.initialisation import Initialisation, deep_and_plain, holds_pretrained
 from tricklint.program.unreached import Unreached, unreached_models
@@ -274,6 +269,8 @@ class MissingInit(Rule):
         if all(activation is None for activation in uses) and module.fact(ModuleFacts).output is None:
             return None  # its forward could not be followed: no gain is the right one
         body = init_lines(program, module, self_name, nn, reach)
+        if body is None:
+            return None
         call = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{name}()"])
         lines = ["", f"def {name}({self_name}):", *(f"    {line}" for line in body)]
         method = build.insert_after(tree, node, lines)
@@ -336,6 +333,8 @@ class MissingInit(Rule):
         if all(activation is None for activation in uses):
             return None  # no gain is the right one
         lines = init_lines(program, module, target, nn, [])
+        if lines is None:
+            return None
         edits = build.insert_after(tree, statement, lines)
         if edits is None:
             return None
@@ -355,19 +354,6 @@ def part_of(program: Program, found: Unreached) -> Iterator[Evidence | None]:
     for cls in classes.values():
         if cls is not found.place.cls:
             yield program.evidence(cls.file, cls.node, f"it is trained as a part of {cls.name}")
-
-
-def is_layer(value: object) -> bool:
-    """A layer with weights, and none below it."""
-    return isinstance(value, Instance) and len(submodules(value)) == 1 and layer_class(value) in layers.WEIGHTED
-
-
-def is_module(value: object) -> bool:
-    return any(isinstance(member, Instance) and member.kind in ("module", "loss", "") for member in members(value))  # type: ignore[arg-type]
-
-
-def quoted(name: object) -> str:
-    return f'"{name}"'
 
 
 def _top_level(node: cst.FunctionDef) -> Iterator[cst.CSTNode]:
@@ -398,174 +384,3 @@ def nn_name(file: FileModule) -> str | None:
         if isinstance(value, Ref) and value.name == "torch":
             return f"{name}.nn"
     return None
-
-
-def scheme(activation: str | None, nn: str, weight: str, slope: float | None = None) -> str:
-    """The init call for a weight whose output goes into `activation` (gains: torch.nn.init.calculate_gain)."""
-    if activation == "leaky_relu" and slope is not None and slope != 0.01:
-        return f'{nn}.init.kaiming_uniform_({weight}, a={slope:g}, nonlinearity="leaky_relu")'
-    if activation in ("relu", "leaky_relu"):
-        return f'{nn}.init.kaiming_uniform_({weight}, nonlinearity="{activation}")'
-    if activation == "selu":
-        return f'{nn}.init.kaiming_normal_({weight}, nonlinearity="linear")'
-    if activation == "tanh":
-        return f'{nn}.init.xavier_uniform_({weight}, gain={nn}.init.calculate_gain("tanh"))'
-    return f"{nn}.init.xavier_uniform_({weight})"
-
-
-def init_lines(program: Program, module: Instance, self_name: str, nn: str, children: list[str]) -> list[str]:
-    """The statements that initialise every weight layer below `module`."""
-    # layer class → (path, the init that suits the layer; None where what follows is not known)
-    kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    for path, layer in submodules(module):
-        mine = layer_class(layer) in layers.WEIGHTED and (not children or path.partition(".")[0] in children)
-        if mine and not has_computed_weight(layer):
-            activation = following(program, layer)
-            suited = activation and scheme(activation, nn, "{}.weight", slope_after(program, layer))
-            kinds[layer_class(layer).rpartition(".")[2]].append((path, suited))
-    rare = rare_heads(program)  # their bias is another rule's matter: zero would be wrong for them
-    spared: dict[str, list[str]] = defaultdict(list)
-    for path, layer in submodules(module):
-        if id(layer) in rare and (name := spelled(module, path, self_name)):
-            spared[layer_class(layer).rpartition(".")[2]].append(name)
-    plain = scheme("none", nn, "{}.weight")
-    majority: dict[str, str] = {}
-    for kind, uses in kinds.items():
-        known = [suited for _, suited in uses if suited is not None]
-        majority[kind] = max(known, key=lambda each: (known.count(each), each != plain)) if known else plain
-    by_scheme: dict[str, list[str]] = defaultdict(list)
-    for kind, call in majority.items():
-        by_scheme[call].append(kind)
-    only = module.fields[children[0]] if len(children) == 1 else None
-    if isinstance(only, Instance) and is_layer(only) and len(majority) == 1:
-        return one_layer(only, f"{self_name}.{children[0]}", next(iter(majority.values())), nn, id(only) in rare)
-    lines = [*blocks_apart(module, self_name, nn), *loop_over(module, self_name, children)]
-    inner = " " * (len(lines[-1]) - len(lines[-1].lstrip()) + 4)
-    skipped = computed_weights(module, nn, "module")
-    if library_blocks(module):
-        skipped.insert(0, "module in theirs")
-    if skipped:
-        lines += [f"{inner}if {' or '.join(skipped)}:", f"{inner}    continue"]
-    word = "if"
-    untested = len(by_scheme) == 1 and not skipped and lines[-1].startswith("for module in (")  # layers of these kinds alone
-    for call, same in by_scheme.items():
-        names = [f"{nn}.{kind}" for kind in same]
-        test = names[0] if len(names) == 1 else f"({', '.join(names)})"
-        if untested:
-            inner = inner[4:]
-        else:
-            lines.append(f"{inner}{word} isinstance(module, {test}):")
-        lines.append(f"{inner}    {call.format('module')}")
-        apart = [name for kind in same for name in spared[kind]]
-        if apart:
-            lines.append(f"{inner}    # positives are rare: the head's bias is to say so")
-        biased = "module.bias is not None" + "".join(f" and module is not {name}" for name in apart)
-        lines.append(f"{inner}    if {biased}:")
-        lines.append(f"{inner}        {nn}.init.zeros_(module.bias)")
-        word = "elif"
-    for kind, uses in kinds.items():
-        for path, suited in uses:
-            if suited is None or suited == majority[kind] or len(uses) == 1:
-                continue
-            name = spelled(module, path, self_name)
-            if name:
-                lines.append(suited.format(name))
-    return lines
-
-
-def one_layer(layer: Instance, name: str, call: str, nn: str, rare: bool) -> list[str]:
-    """The initialisation of a single layer; of a head whose positives are rare the bias is another rule's matter."""
-    lines = [call.format(name)]
-    if ("bias" in layer.kwargs or len(layer.args) > 2) and not rare:
-        lines += [f"if {name}.bias is not None:", f"    {nn}.init.zeros_({name}.bias)"]
-    elif not rare:
-        lines.append(f"{nn}.init.zeros_({name}.bias)")
-    return lines
-
-
-def blocks_apart(module: Instance, self_name: str, nn: str) -> list[str]:
-    """Names the layers inside blocks of torch.nn that initialise themselves, where there are any."""
-    blocks = [f"{nn}.{name}" for name in library_blocks(module)]
-    if not blocks:
-        return []
-    listed = blocks[0] if len(blocks) == 1 else f"({', '.join(blocks)})"
-    return [
-        f"blocks = [module for module in {self_name}.modules() if isinstance(module, {listed})]",
-        "theirs = {part for block in blocks for part in block.modules()}  # they have an initialisation of their own",
-    ]
-
-
-def loop_over(module: Instance, self_name: str, children: list[str]) -> list[str]:
-    """The header of a loop over all modules, or over those in some children; the last line is the innermost."""
-    if not children:
-        return [f"for module in {self_name}.modules():"]
-    foreign = foreign_parts(module)
-    others = [
-        name for name, value in module.fields.items() if (is_module(value) or name in foreign) and name not in children
-    ]
-    plain = all(isinstance(value, Instance) for value in module.fields.values() if is_module(value))
-    listed = ", ".join(f"{self_name}.{name}" for name in children)
-    if len(children) == 1:
-        return [f"for module in {listed}.modules():"]
-    if len(listed) < 90 and all(is_layer(module.fields[name]) for name in children):
-        return [f"for module in ({listed}):"]
-    if plain and len(others) < len(children) and len(children) > 3:
-        named = f"== {quoted(others[0])}" if len(others) == 1 else f"in ({', '.join(map(quoted, others))})"
-        skip = [f"    if name {named}:", "        continue"]
-        return [f"for name, part in {self_name}.named_children():", *skip, "    for module in part.modules():"]
-    return [f"for part in ({listed}):", "    for module in part.modules():"]
-
-
-def spelled(module: Instance, path: str, self_name: str) -> str:
-    """`features.3` as it is written in the class: `self.features[3]`; "" when the path is too deep or dynamic, or when
-    how many layers come before it may change from one model to the next."""
-    parts = path.split(".")
-    if len(parts) > 2 or not all(part.isidentifier() or part.isdigit() for part in parts):
-        return ""
-    written, holder = self_name, module
-    for part in parts:
-        held = next((m for m in members(holder.fields.get(part)) if isinstance(m, Instance)), None)
-        if not part.isdigit():
-            written += f".{part}"
-        elif part == "0" or lists_its_layers(holder):
-            written += "[-1]" if part != "0" and last_of(holder) == int(part) else f"[{part}]"
-        elif held is not None and surely_last(holder, part, held):
-            written += "[-1]"
-        else:
-            return ""
-        if held is None:
-            return written if part is parts[-1] else ""
-        holder = held
-    return written
-
-
-def lists_its_layers(holder: Instance) -> bool:
-    """`nn.Sequential(a, b, c)` and `nn.ModuleList([a, b, c])`, not `nn.Sequential(*layers)`."""
-    call = holder.node
-    if not isinstance(call, cst.Call) or not call.args or any(arg.star for arg in call.args):
-        return False
-    if len(call.args) > 1 or "ModuleList" not in holder.library:
-        return not isinstance(call.args[0].value, cst.Name) or "Sequential" in holder.library
-    only = call.args[0].value
-    return isinstance(only, (cst.List, cst.Tuple)) and all(isinstance(each, cst.Element) for each in only.elements)
-
-
-def last_of(holder: Instance) -> int:
-    """The number of its last layer."""
-    return max((int(key) for key in map(str, holder.fields) if key.isdigit()), default=-1)
-
-
-def surely_last(holder: Instance, part: str, layer: Instance) -> bool:
-    """The layer is put at the end of the list on every path, right before the list becomes a module."""
-    if last_of(holder) != int(part):
-        return False
-    if layer.file is None or layer.file is not holder.file or layer.node is None or holder.node is None:
-        return False
-    tree = layer.file.tree
-    made, built = tree.statement_of(layer.node), tree.statement_of(holder.node)
-    block = tree.parent(built) if built is not None else None
-    if not isinstance(block, cst.IndentedBlock) or made is built or made is None or tree.parent(made) is not block:
-        return False
-    body = list(block.body)
-    between = body[body.index(made) + 1 : body.index(built)]  # type: ignore[arg-type]
-    return all(isinstance(each, cst.SimpleStatementLine) for each in between)

@@ -345,7 +345,8 @@ class UnfrozenBackbone(Rule):
             lines = freeze_lines(tree, head.node, tree.code(target))
             if still:
                 lines += norm_lines(head.file, head.node, tree.code(target))
-            return with_nn(head.file, build.insert_before(tree, head.node, guarded(condition(backbone), lines)), still)
+            above = build.insert_before(tree, head.node, guarded(condition(backbone), lines), above_comments=True)
+            return with_nn(head.file, above, still)
         node, file = backbone.built.node, backbone.built.file
         if backbone.loaded is not None:
             return None

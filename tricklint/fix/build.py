@@ -17,6 +17,7 @@ import libcst as cst
 from tricklint.finding import Edit
 from tricklint.fix.edits import lines_of
 from tricklint.source.once import once_a_tree
+from tricklint.source.text import CELL_MARK
 from tricklint.source.tree import Tree, children, dotted, walk
 
 Edits = tuple[Edit, ...]
@@ -91,16 +92,21 @@ def _indent(tree: Tree, statement: Statement) -> tuple[int, str] | None:
     return (start, before.lstrip("\f")) if not before.strip() else None
 
 
-def insert_before(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits | None:
+def insert_before(
+    tree: Tree, node: cst.CSTNode, lines: Sequence[str], *, above_comments: bool = False
+) -> Edits | None:
     """Put `lines` (without indentation of their own, but relative) above the statement that holds `node`.
 
-    Comments above the statement stay above the new lines.
+    Comments above the statement stay above the new lines, which do what they announce; or, with `above_comments`, with the
+    statement that they speak of.
     """
     statement = _line(tree, node)
     placed = _indent(tree, statement) if statement is not None else None
     if placed is None or statement is None:
         return None
     start, indent = placed
+    if above_comments:
+        start = _above_comments(tree, start, indent)
     newline = newline_of(tree)
     content = "".join(line + newline + indent if line else newline for line in _stepped(tree, statement, indent, lines))
     return (edit_at(tree, start, start, content),)
@@ -118,6 +124,16 @@ def insert_after(tree: Tree, node: cst.CSTNode, lines: Sequence[str]) -> Edits |
     newline = newline_of(tree)
     content = "".join(newline + indent + line if line else newline for line in _stepped(tree, statement, indent, lines))
     return (edit_at(tree, end, end, content),)
+
+
+def _above_comments(tree: Tree, start: int, indent: str) -> int:
+    """Where the comments begin that stand right above a statement, as deep as it."""
+    while True:
+        here = _line_start(tree.text, start)
+        above = tree.text[_line_start(tree.text, here - 1) : here] if here else ""
+        if not above.startswith(indent + "#") or above.startswith(CELL_MARK):
+            return start
+        start = _line_start(tree.text, here - 1) + len(indent)
 
 
 def _with_comments(tree: Tree, end: int, indent: str) -> int:

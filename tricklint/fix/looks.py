@@ -49,7 +49,8 @@ class Looks:
             why = broken(before.facts, after.facts, widest(fix.keeps for _, fix in made))
             if why:
                 return Broken(why)
-        more = arisen(before.findings, after.findings, [finding for finding, _ in made])
+        was, now = (*before.findings, *before.elsewhere), (*after.findings, *after.elsewhere)
+        more = arisen(was, now, [finding for finding, _ in made])
         if not more:
             return None
         still = {(finding.code, finding.path, finding.message) for finding in after.findings}

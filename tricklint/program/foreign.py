@@ -5,6 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from tricklint.interpreter.values import Class, Const, Func, Instance, Ref, Unknown, Value, first, instances, members
+from tricklint.knowledge import pretrained
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.source.tree import walk
 
@@ -50,9 +51,12 @@ def own_attribute(node: cst.CSTNode) -> tuple[str, ...]:
 
 def may_be_trained_already(module: Instance) -> bool:
     """Whether a part that nobody can see into may come with weights: it is handed in, or what makes it is told a text (the
-    name of an architecture, say) or a function, and not only sizes."""
+    name of an architecture, say) or a function, and not only sizes; or a library's model whose weights are the caller's
+    choice, whatever that is by default."""
     for value in module.fields.values():
         for part in instances(value):
+            if part.fact(ModuleFacts).external and _switched(part.node):
+                return True
             if part.fact(ModuleFacts).guessed and any(map(_names_one, (*part.args, *part.kwargs.values()))):
                 return True
     for name in foreign_parts(module):
@@ -70,6 +74,13 @@ def may_be_trained_already(module: Instance) -> bool:
                 ):
                     return True
     return False
+
+
+def _switched(made: cst.CSTNode | None) -> bool:
+    """Whether a call asks for weights by a variable, such as an argument of the constructor around it."""
+    flags = [arg.value for arg in made.args if arg.keyword and arg.keyword.value in pretrained.FLAGS] if isinstance(made, cst.Call) else []
+    constants = ("True", "False", "None")
+    return any(isinstance(flag, (cst.Name, cst.Attribute)) and getattr(flag, "value", "") not in constants for flag in flags)
 
 
 def _names_one(value: Value) -> bool:

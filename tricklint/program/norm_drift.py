@@ -13,7 +13,7 @@ from tricklint.libraries.events import Backward, Forward, ModeSet, NormStatsSet,
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.program.loops import shared_loops
 from tricklint.program.program import Program
-from tricklint.program.transfer import Norms, holds, optimised, touches
+from tricklint.program.transfer import Norms, holds, holds_norms_of, optimised, touches
 
 
 def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
@@ -46,7 +46,7 @@ def _subjects(event: Event) -> list[Instance]:
 
 
 def _around(event: Event, norms: Norms) -> bool:
-    return any(holds(root, norms.holder) for root in _subjects(event))
+    return any(holds(root, norms.holder) or holds_norms_of(root, norms.holder) for root in _subjects(event))
 
 
 def _evals(event: Event, norms: Norms) -> bool:

@@ -181,9 +181,17 @@ def holds(outer: Instance, inner: Instance) -> bool:
     return False
 
 
+def holds_norms_of(outer: Instance, model: Instance) -> bool:
+    """`outer` holds stages of a library's model that was taken apart (`nn.Sequential(net.conv1, net.bn1, net.layer1)`), and
+    BatchNorm layers with them."""
+    return any(child.owner is model and child is not model and batch_norms(child) for _, child in submodules(outer))
+
+
 def touches(subject: Value, module: Instance) -> bool:
     """A mode change of `subject` may reach `module` or something in it."""
-    return any(holds(root, module) or holds(module, root) for root in roots_of(subject))
+    return any(
+        holds(root, module) or holds(module, root) or holds_norms_of(root, module) for root in roots_of(subject)
+    )
 
 
 def optimised(program: Program, model: Instance) -> list[Event]:

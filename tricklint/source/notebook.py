@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tricklint.source import magics
 from tricklint.source.screen import syntax_error
-from tricklint.source.text import Cell, Problem, Source, SourceError, dominant_newline
+from tricklint.source.text import CELL_MARK, Cell, Problem, Source, SourceError, dominant_newline
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _MARKER = re.compile(r"\[cell [0-9]+\](\.*)")
@@ -163,7 +163,7 @@ def _read(path: Path, raw_cells: list[_RawCell]) -> _Reading:
             continue
         replaced = mine
         if cells:
-            markers.append(f"# %% [cell {index}]{dots}")
+            markers.append(f"{CELL_MARK}{index}]{dots}")
             parts.append(markers[-1] + "\n")
             row += 1
         parts.append(text if text.endswith("\n") else text + "\n")

@@ -24,6 +24,8 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BLANK = re.compile(rb"^[ \t\f]*(?:#.*)?$")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
+CELL_MARK = "# %% [cell "  # begins the comment line that sets the cells of a notebook apart
+
 
 @dataclass(frozen=True)
 class Problem:
