@@ -110,7 +110,9 @@ def _together(changed: Iterable[Path], fixed: Iterable[Finding]) -> list[list[Pa
     """The changed files in groups that share no fix: each group is written whole or not at all."""
     group = {path: {path} for path in changed}
     for finding in fixed:
-        paths = [edit.path for edit in finding.fix.edits if edit.path in group] if finding.fix else []
+        # a fix elsewhere may be what another fix at the finding's place needs
+        touched = [finding.path, *(edit.path for edit in finding.fix.edits)] if finding.fix else []
+        paths = [path for path in touched if path in group]
         for other in paths[1:]:
             joined = group[paths[0]] | group[other]
             group.update(dict.fromkeys(joined, joined))

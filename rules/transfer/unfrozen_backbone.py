@@ -130,7 +130,7 @@ class UnfrozenBackbone(Rule):
                 found[id(node)] = (backbone, event)
         told = {*found, *(id(backbone.built.node) for backbone, _ in found.values())}
         for backbone, event in found.values():
-            others = one_of_several(backbone, told) or self.switched_elsewhere(program, event)
+            others = one_of_several(program, backbone, told) or self.switched_elsewhere(program, event)
             fix = self.mend(program, backbone, event) if not others else None
             yield self.report(program, backbone, event, fix)
 

@@ -7,14 +7,16 @@ from collections.abc import Container
 import libcst as cst
 
 from tricklint.interpreter.events import Event
+from tricklint.interpreter.values import Instance, members
 from tricklint.knowledge.pretrained import FLAGS
 from tricklint.libraries.events import Forward
+from tricklint.libraries.modules import submodules
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.loops import Modes, Reach
 from tricklint.program.modes import unfollowed_mode_call
 from tricklint.program.program import Program
-from tricklint.program.transfer import batch_norms
+from tricklint.program.transfer import batch_norms, freezes, holds, is_pretrained
 from tricklint.source.tree import Tree, walk
 
 
@@ -99,9 +101,31 @@ def may_be_pretrained(tree: Tree, call: cst.Call) -> bool:
     )
 
 
-def one_of_several(backbone: Backbone, told: Container[int]) -> bool:
-    """Whether other branches build other pretrained models in its place, which are not told of (`told`: ids of constructions):
-    a freeze of this one alone would make the choice between them another than it was."""
+def one_of_several(program: Program, backbone: Backbone, told: Container[int]) -> bool:
+    """Whether other pretrained models may stand in its place, which are not told of (`told`: ids of constructions): on another
+    branch, or picked from a table. A freeze of this one alone would make the choice between them another than it was."""
+    return _on_another_branch(backbone, told) or _picked(program, backbone, told)
+
+
+def _picked(program: Program, backbone: Backbone, told: Container[int]) -> bool:
+    """What holds it may hold a module of another class instead, with a pretrained model that nothing freezes."""
+    frozen = {id(root) for freeze in freezes(program) for root in freeze.roots}
+    for holder in bb.containers(program, backbone.model):
+        for value in holder.fields.values():
+            choices = [each for each in members(value) if isinstance(each, Instance) and each.kind == "module"]
+            mine = [each for each in choices if holds(each, backbone.model)]
+            for other in choices if mine else ():
+                if any(other.cls is each.cls for each in mine):
+                    continue
+                parts = [part for _, part in submodules(other)]
+                if any(id(part) in frozen for part in parts):
+                    continue
+                if any(part.owner is part and is_pretrained(part) and id(part.node) not in told for part in parts):
+                    return True
+    return False
+
+
+def _on_another_branch(backbone: Backbone, told: Container[int]) -> bool:
     node, tree = backbone.built.node, backbone.built.file.tree
     statement = tree.statement_of(node)
     targets = set()
