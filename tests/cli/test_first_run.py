@@ -336,8 +336,10 @@ def test_watch_checks_again(project: Project, monkeypatch: pytest.MonkeyPatch) -
         assert watch_filter(1, str(project.root / "a.py"))  # type: ignore[operator]
         assert watch_filter(1, str(project.root / "pyproject.toml"))  # type: ignore[operator]
         assert not watch_filter(1, str(project.root / "notes.txt"))  # type: ignore[operator]
+        yield set()  # nothing yet, but from now on changes are seen
         project.write({"a.py": "import torch\n"})
         yield {(1, "a.py")}
+        yield set()
         project.write({"pyproject.toml": "[tool.tricklint]\nselct = 1\n"})
         yield {(1, "pyproject.toml")}
 

@@ -13,6 +13,9 @@ from tricklint.source.files import SUFFIXES
 from tricklint.source.text import SourceError
 
 
+_AGAIN = 200  # ms after which it is asked again whether something changed
+
+
 def watch(paths: Sequence[Path], check: Callable[[], int]) -> None:
     """Call `check` now and after each change below the paths, until interrupted."""
     try:
@@ -28,12 +31,22 @@ def watch(paths: Sequence[Path], check: Callable[[], int]) -> None:
         name = Path(path).name
         return (path.endswith(SUFFIXES) or name in CONFIG_FILES) and usual(change, path)  # type: ignore[arg-type]
 
-    folder = common_folder(paths)
-    _once(check)
-    # `watch` gives up at once when interrupted, without a traceback.
-    for _ in changes(folder, watch_filter=matters, debounce=300, raise_interrupt=False):
-        click.clear()
-        _once(check)
+    # It gives up at once when interrupted, without a traceback.
+    news = changes(
+        common_folder(paths),
+        watch_filter=matters,
+        debounce=300,
+        raise_interrupt=False,
+        rust_timeout=_AGAIN,
+        yield_on_timeout=True,
+    )
+    if next(news, None) is None:
+        return
+    _once(check)  # what changes meanwhile is seen already, and checked next
+    for found in news:
+        if found:
+            click.clear()
+            _once(check)
 
 
 def _once(check: Callable[[], int]) -> None:
