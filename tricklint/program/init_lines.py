@@ -10,7 +10,7 @@ import libcst as cst
 from tricklint.interpreter.values import Const, Instance, first, members
 from tricklint.knowledge import layers
 from tricklint.libraries.modules import layer_class, submodules
-from tricklint.program.activations import following, slope_after
+from tricklint.program.activations import following, rescaled, slope_after
 from tricklint.program.foreign import foreign_parts
 from tricklint.program.heads import rare_heads
 from tricklint.program.init_scope import computed_weights, has_computed_weight, library_blocks
@@ -46,10 +46,13 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     grouped = {layer_class(layer) for _, layer in mine if has_groups(layer)}
     # layer class → (path, the init that suits the layer; None where what follows is not known)
     kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+    normed = set()  # a norm behind them takes the scale of their weights out again: they need no line of their own
     for path, layer in mine:
         kind, activation = layer_class(layer), following(program, layer)
         suited = activation and scheme(activation, nn, "{}.weight", slope_after(program, layer), kind in grouped)
         kinds[kind.rpartition(".")[2]].append((path, suited))
+        if rescaled(program, layer):
+            normed.add(path)
     biases = Biases.of(program, module, mine, self_name)
     if biases is None:
         return None
@@ -58,9 +61,9 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         plain = scheme("none", nn, "{}.weight", grouped=f"torch.nn.{kind}" in grouped)
         known = [suited for _, suited in uses if suited is not None]
         majority[kind] = max(known, key=lambda each: (known.count(each), each != plain)) if known else plain
-    by_scheme: dict[str, list[str]] = defaultdict(list)
+    by_scheme: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for kind, call in majority.items():
-        by_scheme[call].append(kind)
+        by_scheme[call, kind in biases.kept].append(kind)
     only = mine[0][1] if len(mine) == 1 and not library_blocks(module) else None
     name = spelled(module, mine[0][0], self_name) if only is not None else ""
     if only is not None and name:
@@ -74,7 +77,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         lines += [f"{inner}if {' or '.join(skipped)}:", f"{inner}    continue"]
     word = "if"
     untested = len(by_scheme) == 1 and not skipped and lines[-1].startswith("for module in (")  # layers of these kinds alone
-    for call, same in by_scheme.items():
+    for (call, _), same in by_scheme.items():
         names = [f"{nn}.{kind}" for kind in same]
         test = names[0] if len(names) == 1 else f"({', '.join(names)})"
         if untested:
@@ -86,7 +89,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         word = "elif"
     for kind, uses in kinds.items():
         for path, suited in uses:
-            if suited is None or suited == majority[kind] or len(uses) == 1:
+            if suited is None or suited == majority[kind] or len(uses) == 1 or path in normed:
                 continue
             name = spelled(module, path, self_name)
             if name:
@@ -98,7 +101,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
 class Biases:
     """Which biases become zero, of the layers of each kind. `rare`: those of heads whose positives are rare, which is another
     rule's matter; `set_already`: those that code of the program gives a start; both by the names that the class has for
-    them. `kept`: kinds all of whose biases have a start already."""
+    them. `kept`: kinds all of whose biases have a start already, or which have none."""
 
     rare: dict[str, list[str]]
     set_already: dict[str, list[str]]
@@ -118,7 +121,7 @@ class Biases:
         for path, layer in mine:
             kind, name = layer_class(layer).rpartition(".")[2], spelled(module, path, self_name)
             has_start = any(True for _ in init.reaching(layer, "bias"))
-            each[kind].append(has_start)
+            each[kind].append(has_start or has_bias(layer) is False)
             if has_start:
                 own[kind].append(name)
                 left.add(id(layer))
@@ -157,15 +160,23 @@ def has_groups(layer: Instance) -> bool:
     return not isinstance(known, Const) or known.value != 1
 
 
+def has_bias(layer: Instance) -> bool | None:
+    """Whether a layer was made with a bias; None where that is not known."""
+    position = 2 if layer_class(layer) in layers.LINEAR else 7
+    passed = layer.kwargs.get("bias") or (layer.args[position] if len(layer.args) > position else None)
+    if passed is None:
+        return None if layer.open_kwargs else True
+    known = first(passed)
+    return bool(known.value) if isinstance(known, Const) and known is passed else None
+
+
 def one_layer(layer: Instance, name: str, call: str, nn: str, biased: bool) -> list[str]:
     """The initialisation of a single layer. biased: its bias has a start already, or is another rule's matter."""
     lines = [call.format(name)]
-    passed = layer.kwargs.get("bias") or (layer.args[2] if layer_class(layer) in layers.LINEAR and len(layer.args) > 2 else None)
-    known = first(passed) if passed is not None else Const(True)
-    without = isinstance(known, Const) and not known.value
-    if not isinstance(known, Const) and not biased:
+    made_with = has_bias(layer)
+    if made_with is None and not biased:
         lines += [f"if {name}.bias is not None:", f"    {nn}.init.zeros_({name}.bias)"]
-    elif not biased and not without:
+    elif not biased and made_with:
         lines.append(f"{nn}.init.zeros_({name}.bias)")
     return lines
 
@@ -214,12 +225,14 @@ def spelled(module: Instance, path: str, self_name: str) -> str:
         held = next((m for m in members(holder.fields.get(part)) if isinstance(m, Instance)), None)
         if not part.isdigit():
             written += f".{part}"
-        elif part == "0" or lists_its_layers(holder):
-            written += "[-1]" if part != "0" and last_of(holder) == int(part) else f"[{part}]"
+        elif part == "0":
+            written += "[0]"
+        elif (at := from_the_end(holder, int(part))) is not None and (at >= -2 or not lists_its_layers(holder)):
+            written += f"[{at}]"
+        elif lists_its_layers(holder):
+            written += "[-1]" if last_of(holder) == int(part) else f"[{part}]"
         elif held is not None and surely_last(holder, part, held):
             written += "[-1]"
-        elif (at := from_the_end(holder, int(part))) is not None:
-            written += f"[{at}]"
         else:
             return ""
         if held is None:
