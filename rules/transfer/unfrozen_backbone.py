@@ -101,8 +101,9 @@ from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.decay import joined, param_sets
 from tricklint.program.freezing import condition, drifts, guarded, one_of_several
-from tricklint.program.idle import idle
+from tricklint.program.idle import idle, seen_training
 from tricklint.program.loops import happens_with, surely_with
+from tricklint.program.transfer import batch_norms
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Model, Optimizer, Parameter, Run
@@ -325,6 +326,8 @@ class UnfrozenBackbone(Rule):
             each is trained.subject for loaded in program.events(OptimizerLoaded) for each in members(loaded.subject)
         ):
             level, reason = FixLevel.UNSAFE, "an optimizer state is loaded, and saved states hold all parameters"
+        elif batch_norms(backbone.model) and not seen_training(program, trained):
+            level, reason = FixLevel.UNSAFE, "no training step was found, which may let the frozen norms drift"
         return Fix(
             level,
             "freeze the backbone before its new head is put on, and optimise what remains trainable",

@@ -23,6 +23,16 @@ def idle(program: Program, event: OptimizerBuilt) -> bool:
     return answers.get(id(event.subject), False)
 
 
+def seen_training(program: Program, event: Event) -> bool:
+    """Whether what is given to an optimizer or a trainer is seen to train: a framework does it, something is backpropagated
+    in that entry, or the optimizer makes a step."""
+    return (
+        not isinstance(event, OptimizerBuilt)
+        or any(each.entry == event.entry for each in program.events(Backward))
+        or any(event.subject is each for step in program.events(Stepped) for each in members(step.subject))
+    )
+
+
 def _all_idle(program: Program) -> dict[int, bool]:
     trains = {event.entry for event in program.events(Backward, Stepped, TrainerGiven)}
     given_away = {id(member) for event in program.events(Escaped) for member in members(event.subject)}
@@ -61,4 +71,4 @@ def _used_otherwise(built: OptimizerBuilt, later: list[Event], given_away: set[i
     return used
 
 
-__all__ = ["idle"]
+__all__ = ["idle", "seen_training"]
