@@ -12,7 +12,6 @@ from tricklint.settings import CONFIG_FILES, SettingsError, common_folder
 from tricklint.source.files import SUFFIXES
 from tricklint.source.text import SourceError
 
-
 _AGAIN = 200  # ms after which it is asked again whether something changed
 
 
