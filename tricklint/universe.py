@@ -103,7 +103,9 @@ class Universe:
         return self.settings.src
 
 
-def read_universe(paths: Sequence[Path], settings: Settings, shelf: Shelf) -> tuple[Universe, dict[Path, Raw]]:
+def read_universe(
+    paths: Sequence[Path], settings: Settings, shelf: Shelf, watch: Callable[[], None] = lambda: None
+) -> tuple[Universe, dict[Path, Raw]]:
     """Find the files and read their bytes (no more: a cached run needs no text). A path that lies open on the shelf
     need not exist on the disk."""
     open_ = [path for path in paths if path in shelf.open]
@@ -116,9 +118,10 @@ def read_universe(paths: Sequence[Path], settings: Settings, shelf: Shelf) -> tu
         if settings.config_file or any((settings.root / name).exists() for name in (".git", *PROJECT_FILES)):
             everything.update(collect([settings.root], settings)[0])
             walked.append(settings.root)
-    universe = Universe(frozenset(asked), settings, shelf, problems=problems, walked=tuple(walked))
+    universe = Universe(frozenset(asked), settings, shelf, problems=problems, walked=tuple(walked), watch=watch)
     raws = {}
     for path in sorted(everything):
+        watch()
         try:
             raw = shelf.read(path)
         except SourceError as error:
@@ -146,6 +149,7 @@ def screen_universe(
                 problems += source.problems
                 screened = raw.screened(words) or (None if source.is_notebook else earlier.get(raw.digest))
                 if screened is None:
+                    universe.watch()
                     screened = earlier[raw.digest] = screen(source, words)
                 raw.keep_screened(words, screened)
             except SourceError as error:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pygls")
 
 from tests.cli.conftest import Project
-from tests.server.conftest import FREEZE
+from tests.server.conftest import FREEZE, NET
 from tricklint import check
 from tricklint.server import desk as desks
 from tricklint.server.desk import Desk
@@ -99,6 +99,36 @@ def test_a_file_too_long_to_be_parsed_at_once_is_glanced_at(training: Project, m
     assert not desk.glance(training.root / "freeze.py").problems
     (problem,) = desk.glance(training.root / "wrong.py").problems
     assert "cannot be parsed" in problem.message
+
+
+class LetGo(BaseException):
+    """As when a newer change waits."""
+
+
+def test_a_check_that_is_let_go_of_is_taken_up_again(path: Path) -> None:
+    """Wherever it was, what it left behind is whole."""
+    desk = Desk()
+    whole = codes(Desk(), path, alone=False)
+    calls, limit, ended = 0, 0, False
+
+    def watch() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > limit:
+            raise LetGo
+
+    desk.watch = watch
+    while not ended:
+        calls = 0
+        try:
+            assert codes(desk, path, alone=False) == whole
+            ended = True
+        except LetGo:
+            limit += 1
+    assert limit > 6  # while files are read and screened, too
+    desk.watch = lambda: None
+    path.with_name("net.py").write_text(NET.replace("16)", "16, bias=False)").replace("2)", "2, bias=False)"))
+    assert codes(desk, path, alone=False) == codes(Desk(), path, alone=False) != whole
 
 
 def test_findings_are_those_of_a_check(training: Project) -> None:

@@ -117,8 +117,7 @@ class Desk:
         asked = sorted(paths)
         scope = self.scope(asked[0])
         begun = time.monotonic()
-        universe, raws = read_universe(asked, scope.settings, self.shelf)
-        universe.watch = self.watch
+        universe, raws = read_universe(asked, scope.settings, self.shelf, self.watch)
         report = self._ask(scope, universe, raws, asked)
         scope.seconds = time.monotonic() - begun
         return report
@@ -128,7 +127,7 @@ class Desk:
     ) -> Report:
         screen_universe(universe, raws, scope.rules, scope.known, Cache(None))
         if asked is not None:
-            scope.imports.update({path: source.text for path, source in universe.sources.items()})
+            scope.imports.update({path: source.text for path, source in universe.sources.items()}, universe.watch)
             universe.entries = scope.leads.to(asked, universe)
         found = ask(universe, scope.known, scope.rules)
         if asked is not None:
@@ -164,8 +163,7 @@ class Desk:
     def mended(self, path: Path) -> Source:
         """An open file with every fix made that its settings allow. Fixes that would touch other files are left."""
         scope = self.scope(path)
-        universe, raws = read_universe([path], scope.settings, self.shelf)
-        universe.watch = self.watch
+        universe, raws = read_universe([path], scope.settings, self.shelf, self.watch)
         report = self._ask(scope, universe, raws, [path])
         options = Options(diff=True, stdin=universe.sources.get(path))
         if path in universe.sources:

@@ -63,8 +63,9 @@ class Imports:
         self._files: dict[str, Path] = {}
         self.update(texts)
 
-    def update(self, texts: Mapping[Path, str]) -> None:
-        """From now on these are the project's files; only what changed is looked at again."""
+    def update(self, texts: Mapping[Path, str], watch: Callable[[], None] = lambda: None) -> None:
+        """From now on these are the project's files; only what changed is looked at again. `watch` is called now and then;
+        where it raises, what was looked at stays known."""
         files = {str(path): path for path in texts}
         if files.keys() != self._files.keys():
             self._files = files
@@ -75,15 +76,15 @@ class Imports:
             self._below: dict[str, list[Path]] = defaultdict(list)
             for path in texts:
                 self._below[str(path.parent)].append(path)
-        before, self._statements = self._statements, {}
+        self._importers: dict[Path, set[Path]] | None = None
+        for path in self._statements.keys() - texts.keys():
+            del self._statements[path]
         for path, text in texts.items():
-            old = before.get(path)
-            if old is not None and old[0] == text:
-                self._statements[path] = old
-            else:
+            old = self._statements.get(path)
+            if old is None or old[0] != text:
+                watch()
                 self._statements[path] = (text, statements(text))
                 self._targets.pop(path, None)
-        self._importers: dict[Path, set[Path]] | None = None
 
     def imported(self, path: Path) -> frozenset[Path]:
         """The files that importing or running `path` may run directly."""
