@@ -148,6 +148,22 @@ def by_default(p: Parameter) -> bool:
     return p.statistics.largest <= bound * 1.0001 and abs(p.statistics.std * math.sqrt(3) / bound - 1) < 0.02 + off
 
 
+def missed_in_run(run: Run, layers: list[Parameter], default: list[Parameter]) -> list[Parameter]:
+    """The layers of kinds of which none was drawn by the project, where it drew all of the other kinds; [] where those
+    are heads alone: what behind them meets an activation or a norm is none."""
+    kinds = {p.layer for p in default}
+    inside = [p for p in layers if p.layer in kinds]
+    if len(inside) != len(default) or len(inside) == len(layers):
+        return []
+    if any((p.layer in kinds) is (p.drawn is not None) for p in layers):
+        return []
+    met: dict[str, list[str]] = {}
+    for fact in run.facts("followed"):
+        met |= fact.data["met"]
+    inner = {"relu", "leaky_relu", "selu", "norm"}
+    return default if any(inner & set(met.get(str(p.number), ())) for p in default) else []
+
+
 class MissingInit(Rule):
     code = "TRK501"
     name = "missing-init"
@@ -174,6 +190,11 @@ class MissingInit(Rule):
             elif len(default) == len(layers) > 1:
                 message = f"{model.type} is trained from scratch and its layers keep PyTorch's default init"
                 seen = f"before step 1, {len(default)} of {len(layers)} layers had the numbers of PyTorch's default"
+                yield from run.finding(self, place, message, seen, [(optimizer.place, f"{optimizer.type} trains it here")])
+            elif missed := missed_in_run(run, layers, default):
+                kinds = " and ".join(sorted({p.layer for p in missed}))
+                message = f"the initialisation of {model.type} misses its {kinds} layers: they keep PyTorch's default"
+                seen = f"before step 1, {len(missed)} of {len(layers)} layers had the numbers of PyTorch's default"
                 yield from run.finding(self, place, message, seen, [(optimizer.place, f"{optimizer.type} trains it here")])
 
     def check(self, program: Program) -> Iterator[Finding]:

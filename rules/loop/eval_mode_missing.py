@@ -110,11 +110,16 @@ class EvalModeMissing(Rule):
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
         trained = [one for one in run.forwards if one.reached]
+        measured = run.measured()
         modeful = {one.module for one in run.forwards if one.modeful or one.active}
         for one in run.forwards:
             beside = [each for each in trained if each.model == one.model]
             inference = not trained and bool(one.loaders) and run.restored(one.model)
-            if one.grad or one.module not in modeful or not (beside or inference) or not one.evaluates(trained):
+            if one.module not in modeful or not (beside or inference):
+                continue
+            if one.grad and (one.number not in measured or one.reached or not one.unreached):
+                continue
+            if not one.evaluates(trained) and not (one.grad and one.dropped(run.steps_for(one.model))):
                 continue
             if one.active and (one.discarded or one.most_in_a_row > one.most_others == 1):
                 continue  # statistics taken anew; several draws of dropout for one input
@@ -124,7 +129,7 @@ class EvalModeMissing(Rule):
                 continue
             what = "is evaluated" if beside else "runs on loaded weights"
             message = f"{one.type} {what} in train mode: its dropout and norm layers still act as in training"
-            seen = f"step {one.first + 1}, {one.acting} in train mode, {one.count} calls without autograd"
+            seen = f"step {one.first + 1}, {one.acting} in train mode, {one.count} calls {'that no backward reached' if one.grad else 'without autograd'}"
             yield from run.finding(self, place, message, seen, [(one.place, "the model runs here")])
         yield from self.stays_in_eval(run)
 

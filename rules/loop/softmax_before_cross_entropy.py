@@ -121,27 +121,29 @@ class SoftmaxBeforeCrossEntropy(Rule):
         for facts in given.values():
             fact, wrong = facts[0]
             seen = f"{sum(each.data['count'] for each, _ in facts)} calls, {wrong[1]}"
-            yield from run.finding(self, fact.place, wrong[0], seen, [(each.place, "and here") for each, _ in facts[1:]])
+            yield from run.finding(
+                self, fact.place, wrong[0], seen, [(each.place, "and here") for each, _ in facts[1:]]
+            )
 
     def check(self, program: Program) -> Iterator[Finding]:
-        seen: set[int] = set()
+        found: dict[int, list[tuple[LossComputed, Ending]]] = {}
         for event in program.events(LossComputed):
             wrong = WRONG.get(event.type)
-            if wrong is None:
+            ending = only_ending(prediction(event)) if wrong is not None else None
+            if wrong is None or ending is None or ending.tensor is None or ending.kind not in wrong:
                 continue
-            ending = only_ending(prediction(event))
-            if ending is None or ending.tensor is None or ending.kind not in wrong:
-                continue
+            found.setdefault(id(place(event, ending)[1]), []).append((event, ending))
+        for given in found.values():
+            event, ending = given[0]
             file, node = place(event, ending)
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
             evidence = [program.evidence(event.file, event.node, "the loss is given it here")]
             subject = event.subject
             if isinstance(subject, Instance):
                 evidence.append(program.evidence(subject.file, subject.node, f"{subject.label} is made here"))
+            others = {id(each.node): each for each, _ in given if each.node is not event.node}
+            evidence += [program.evidence(each.file, each.node, "and here") for each in others.values()]
             fix = self.mend(program, event, ending)
-            yield program.finding(self, file, node, wrong[ending.kind], evidence, fix)
+            yield program.finding(self, file, node, WRONG[event.type][ending.kind], evidence, fix)
 
     def mend(self, program: Program, event: LossComputed, ending: Ending) -> Fix | None:
         if ending.kind == "raw":

@@ -104,8 +104,10 @@ class EvalWithoutNoGrad(Rule):
             yield self.report(program, next(filter(over_batches, [found, *inside]), found), fix)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:
-        """Passes in a row whose graph no backward ever reached, of a model that trains elsewhere or is in eval mode."""
+        """Passes in a row, or one each epoch, whose graph no backward ever reached, of a model that trains elsewhere or is
+        in eval mode."""
         trained = [one for one in run.forwards if one.reached]
+        trains = any(optimizer.made for optimizer in run.optimizers)
         for one in run.forwards:
             if one.place.at is None or one.reached:
                 continue
@@ -113,7 +115,11 @@ class EvalWithoutNoGrad(Rule):
             place = one.place.apart(each.place for each in beside)
             if not one.grad:
                 yield Clean(self.code, place, f"autograd was off in all {one.count} calls")
-            elif one.graph and one.evaluates(trained) and one.unreached and (beside or not one.training):
+                continue
+            loaded = not trains and run.restored(one.model)  # a program that only predicts
+            if not one.graph or not one.unreached or not (beside or not one.training or loaded):
+                continue
+            if one.evaluates(trained) or (beside and one.dropped(run.steps_for(one.model))):
                 how = "in eval mode" if not one.training else "only evaluated"
                 message = f"{one.type} is {how} here, with autograd on: every call builds a graph that nothing uses"
                 seen = f"{one.unreached} graphs were built and dropped without a backward, from step {one.first + 1} on"

@@ -197,6 +197,11 @@ class Forward:
     discarded: bool = False  # nothing is done with what the calls give
     most_others: int = 0  # most calls in a row that were given something else than the one before
 
+    def dropped(self, made: int) -> bool:
+        """Whether nothing was ever done with its graphs, although the calls come back: between two of them the model's
+        optimizers make several steps, of `made` in all."""
+        return self.graph and not self.reached and self.unreached > 1 and 2 * self.count <= made
+
     def evaluates(self, trained: Iterable[Forward]) -> bool:
         """Whether its calls are rounds of an evaluation, if they do not train: several in a row, or again and again from a
         loader that none of the training calls is fed from."""
@@ -377,6 +382,14 @@ class Run:
                 models = {id(p.model): p.model for p in optimizer.parameters.values() if p.model is not None}
                 found += [(optimizer, model) for model in models.values()]
         return found
+
+    def steps_for(self, model: int | None) -> int:
+        """How many steps were made by optimizers that train a model."""
+        return sum(optimizer.made for optimizer, one in self.trained() if one.number == model)
+
+    def measured(self) -> set[int]:
+        """Calls whose graphs a loss was given."""
+        return {fact.data["forward"] for fact in self.facts("loss") if fact.data.get("forward") is not None}
 
     def frozen(self, parameter: Parameter) -> bool:
         """Whether it could not train at some step (or, without one, when it was last written down)."""

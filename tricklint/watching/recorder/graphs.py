@@ -18,6 +18,7 @@ from tricklint.watching.recorder.names import Names, tensors_in
 from tricklint.watching.recorder.steps import Steps
 
 LOOKED = 2  # backwards of one place whose graph is walked
+MOST_BUILT = 16  # optimizers, after which no more graphs are walked
 MOST = 20_000  # nodes of a graph that are looked at
 # Nodes by the beginning of their name, which a number ends; the activations as `nn.init.calculate_gain` groups them
 _ACTIVATIONS = {
@@ -100,13 +101,18 @@ class Graphs:
         self.log, self.names = log, names
         self.met: dict[int, set[str]] = {}
         self._counts: dict[int, int] = {}
+        self._built = self._since = 0  # optimizers that there were, and the step at which the last was there
 
     def install(self, steps: Steps) -> None:
         steps.backwards.append(self.look)
 
     def look(self, tensors: Any) -> None:
-        """Before a backward from these tensors."""
-        if self.log.step:
+        """Before a backward from these tensors: before the first step, and before the first after an optimizer was built."""
+        if self._built != self.names.built:
+            self._since = self.log.step if self.names.built <= MOST_BUILT else -1
+            self._built = self.names.built
+            self._counts.clear()
+        if self.log.step != self._since:
             return
         place = self.log.place()
         count = self._counts[place] = self._counts.get(place, 0) + 1

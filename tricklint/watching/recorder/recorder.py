@@ -40,6 +40,7 @@ class Recorder:
         self.steps.before.append(self.weights.look)
         self.steps.after += [self.forwards.stepped, self._time]
         self.forwards.first.append(self.weights.measure)
+        self.weights.trained = self.steps.trained
 
     def install(self) -> None:
         """Hook everything; torch must be imported."""

@@ -91,6 +91,11 @@ class Steps:
         self._groups(known, optimizer, "built")
         return known
 
+    def trained(self) -> set[int]:
+        """The parameters of optimizers that made a step."""
+        stepped = [optimizer for one in self.optimizers.values() if one.steps and (optimizer := one.ref()) is not None]
+        return {self.names.parameters.of(p) for one in stepped for group in one.param_groups for p in group["params"]}
+
     def _groups(self, known: Optimizer, optimizer: Any, why: str) -> None:
         """Write the groups down where they are other than they were. A decay that follows a schedule is another one at
         each step: what counts is the one before the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class Weights:
         self.log, self.names = log, names
         self.loaded: set[int] = set()
         self.trainable: dict[int, bool] = {}
+        self.trained: Callable[[], set[int]] = set  # parameters that an optimizer made a step for
         self._loading = 0
         self._drawing = 0
         self._measured: set[int] = set()
@@ -134,15 +136,16 @@ class Weights:
     # -- what they are like
 
     def measure(self, module: nn.Module) -> None:
-        """The statistics of each parameter, once, before anything was trained."""
-        if self.log.step:
-            return
+        """The statistics of each parameter, once, before it was trained."""
+        if self.log.step and self.names.made(unwrapped(module)) is None:
+            return  # a copy, perhaps of one that was trained
+        trained = self.trained() if self.log.step else set()
         stats = {}
         if not _compiled(module):
             self._watch_stem(unwrapped(module))
         for p in unwrapped(module).parameters():
             number = self.names.parameters.of(p)
-            if number in self._measured or isinstance(p, nn.UninitializedParameter) or p.is_meta:
+            if number in self._measured or number in trained or isinstance(p, nn.UninitializedParameter) or p.is_meta:
                 continue
             self._measured.add(number)
             found = statistics(p)
