@@ -57,8 +57,8 @@ None: it is advice on how to train, and the settings decide it.
 ## Evidence
 In the literature full fine-tuning gains about 2 % in distribution and loses about 7 % out of it; probing first and then
 fine-tuning has the best of both (Kumar et al. 2022). On 240 pictures of classes like those of the pre-training,
-`tricklint verify --recipe transfer-pills` gives 83.5 % for all fine-tuned, 89.8 % frozen (+6.4 points [+1.0, +11.7]) and
-85.9 % for frozen first (+2.5 [−1.1, +6.0]): with 8 paired seeds both are inconclusive after Holm.
+`tricklint verify --recipe transfer-pills` gives 83.9 % for all fine-tuned, 88.8 % frozen (+4.9 points [−0.4, +10.2]) and
+86.6 % for frozen first (+2.7 [−2.8, +8.2]): with 8 paired seeds both are inconclusive after Holm.
 
 ## References
 - The slides, "When and how to fine-tune?"

@@ -54,9 +54,9 @@ no `train()` is called, the frozen BatchNorm layers are put in eval mode at once
 ## Evidence
 Test accuracy over 8 paired seeds (kept in `bench/results/`):
 
-- `tricklint verify --recipe transfer-pills`, 240 pictures of 12 new classes: all fine-tuned 83.5 %; backbone frozen 89.8 %
-  (+6.4 points [+1.0, +11.7], p 0.062 after Holm: inconclusive); frozen, then unfrozen at a lower rate 85.9 % (+2.5
-  [−1.1, +6.0]: inconclusive).
+- `tricklint verify --recipe transfer-pills`, 240 pictures of 12 new classes: all fine-tuned 83.9 %; backbone frozen 88.8 %
+  (+4.9 points [−0.4, +10.2], p 0.094 after Holm: inconclusive); frozen, then unfrozen at a lower rate 86.6 % (+2.7
+  [−2.8, +8.2]: inconclusive).
 - `tricklint check fixtures/pills --verify`, 300 pictures at the head's rate of 0.1: 40.8 % → 58.2 % frozen (+17.4 points
   [+8.3, +26.5], p 0.047): helps.
 
