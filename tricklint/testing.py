@@ -15,6 +15,7 @@ def test_my_rule():
 
 from __future__ import annotations
 
+import difflib
 import re
 import shutil
 import tempfile
@@ -128,7 +129,8 @@ def check_case(case: Case, folder: Path, rules: dict[str, Rule], select: list[st
     assert not mended.notes, f"{case.path}: {mended.notes}"
     for path in _files(twin):
         name = path.relative_to(twin) if twin.is_dir() else Path(case.path.name)
-        assert (folder / name).read_text() == path.read_text(), f"{path}: the fix makes something else"
+        made, wanted = (folder / name).read_text(), path.read_text()
+        assert made == wanted, f"{path}: the fix makes something else:\n{_between(wanted, made, path.name)}"
         if path.suffix == ".py":
             compile(path.read_text(), str(path), "exec")
     # Nothing is found but what had no fix (a fix may mend that on its way); mending once more changes nothing.
@@ -137,6 +139,13 @@ def check_case(case: Case, folder: Path, rules: dict[str, Rule], select: list[st
     again = _check(case, folder, more, select, fix=True)
     unchanged = not again.fixed and placed(again.findings) == placed(mended.findings)
     assert unchanged, f"{case.path}: a second fix changes what the first one made"
+
+
+def _between(wanted: str, made: str, name: str) -> str:
+    rows = difflib.unified_diff(
+        wanted.splitlines(), made.splitlines(), f"{name}, as it is", "what the fix makes", lineterm=""
+    )
+    return "\n".join(rows)
 
 
 def _copy(path: Path, folder: Path) -> None:

@@ -239,6 +239,26 @@ def test_the_rule_of_the_page_runs_as_printed(tmp_path: Path, monkeypatch: pytes
     assert "bad_plain.py:4:13: LAB101 sgd-without-momentum: SGD is built without momentum" in done.stdout, done.stderr
 
 
+def test_the_fix_of_the_page_runs_as_printed(tmp_path: Path) -> None:
+    files = titled("write-a-rule.md")
+    (body,) = (
+        text for language, title, text in blocks(ROOT / "docs/write-a-rule.md") if language == "python" and not title
+    )
+    imports = "import libcst as cst\nfrom tricklint.finding import Fix, FixLevel\nfrom tricklint.fix.build import set_argument\n"
+    head, _, _ = files["lint_rules/sgd_without_momentum.py"].partition("    def check")
+    _, _, body = body.partition("as above\n")
+    names: dict[str, Any] = {"__name__": "sgd_with_fix"}
+    exec(compile(imports + head + body, "sgd_with_fix.py", "exec"), names)
+    bad = files["fixtures/sgd-without-momentum/bad_plain.py"]
+    _write(tmp_path, {name: text for name, text in files.items() if name.startswith("fixtures")})
+    folder = tmp_path / "fixtures/sgd-without-momentum"
+    (folder / "bad_plain.fixed.py").write_text(bad)
+    with pytest.raises(AssertionError, match=r"the fix makes something else:\n(.|\n)*\+.*momentum=0.9"):
+        check_fixtures(names["SgdWithoutMomentum"], folder)
+    (folder / "bad_plain.fixed.py").write_text(bad.replace("lr=0.1)", "lr=0.1, momentum=0.9)"))
+    check_fixtures(names["SgdWithoutMomentum"], folder)
+
+
 def test_the_rule_of_contributing_runs_as_printed(tmp_path: Path) -> None:
     (code,) = (text for language, _, text in blocks(ROOT / "CONTRIBUTING.md") if language == "python")
     train = "import torch\nnet = torch.nn.Linear(2, 2)\nopt = torch.optim.AdamW(net.parameters())\n"
