@@ -134,9 +134,9 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = with_bytecode.name
     tricklint = [sys.executable, "-m", "tricklint"]
-    subprocess.run([*tricklint, "check", "--no-cache", "--isolated", __file__], capture_output=True)
     command = [sys.executable, "-m", "ruff", "server"] if options.ruff else [*tricklint, "server"]
-    if not options.ruff:  # what only a server needs
+    if not options.ruff:
+        subprocess.run([*tricklint, "check", "--no-cache", "--isolated", __file__], capture_output=True)
         subprocess.run([*command[:1], "-c", "import tricklint.server.app, tricklint.server.worker"], check=True)
     client = Client(root, command)
     begun = time.perf_counter()
