@@ -54,8 +54,8 @@ trick reports +4.1 points for VGG-16 on CUB-200; He et al. 2018 saw about nothin
 
 - `tricklint verify --recipe vgg-digits`, 16 layers without norms, AdamW: alone −6.0 points [−16.6, +4.6]; on top of
   Xavier +1.7 [−0.4, +3.9]; on top of the activation's gain −0.1 [−0.4, +0.3].
-- `tricklint verify --recipe vgg-digits-sgd`: on top of Xavier +28 [−5, +61]: seven of eight runs reach 89 %
-  instead of four; on top of the activation's gain −0.2 [−1.0, +0.7].
+- `tricklint verify --recipe vgg-digits-sgd`: on top of Xavier +27 [−11, +65]: six of eight runs reach 90 %
+  instead of two; on top of the activation's gain +0.1 [−0.2, +0.5].
 - `tricklint verify --recipe resnet-pills`, with batch norm: alone −2.2 [−6.5, +2.0], on top of an init −0.1 [−2.4, +2.1].
 - `tricklint check fixtures/pills --verify`, fine-tuning: −2.0 [−11.1, +7.1].
 

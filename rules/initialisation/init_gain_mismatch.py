@@ -60,7 +60,7 @@ are followed by different activations.
 ## Evidence
 `tricklint verify --recipe vgg-digits` trains 16 ReLU layers without norms with Xavier's gain of 1 and with the
 activation's own: test accuracy 93.5 % against 97.7 % (+4.3 points [+0.7, +7.8] over 8 paired seeds). With SGD
-(`--recipe vgg-digits-sgd`) only four of eight runs with gain 1 reach 90 %: 56.7 % against 98.2 % in the mean.
+(`--recipe vgg-digits-sgd`) only two of eight runs with gain 1 reach 90 %: 50.5 % against 98.1 % in the mean.
 
 ## References
 - Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010
