@@ -28,7 +28,7 @@ def arguments(m: Machine, node: cst.Call) -> CallArgs:
     for arg in node.args:
         value = m.eval(arg.value)
         if arg.star == "*":
-            inner = first(value)
+            inner = behaviour.held_by(m, first(value))
             if isinstance(inner, Sequence):
                 args.positional.extend(inner.items)
                 args.open = args.open or inner.open

@@ -82,6 +82,10 @@ class Behaviour:
         """A sequence of all that the object holds, where a loop may go over them one by one."""
         return None
 
+    def several(self, m: Machine, value: Any) -> Value | None:
+        """An open sequence of what is known of all that the object holds."""
+        return None
+
     def spread(self, m: Machine, value: Any, count: int) -> list[Value] | None:
         """`a, b = value`. An empty list: this alternative cannot be unpacked."""
         return None
@@ -136,6 +140,13 @@ class Behaviour:
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
         """A class of the program, of this kind, was instantiated; True where an event says so already."""
         return False
+
+
+def held_by(m: Machine, value: Value | None) -> Value | None:
+    """A sequence of what an object holds, as far as that is known (`*nn.Sequential(…)`); else the value itself."""
+    if value is None:
+        return None
+    return of(value).children(m, value) or of(value).several(m, value) or value
 
 
 NOTHING = Behaviour()

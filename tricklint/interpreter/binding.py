@@ -107,7 +107,7 @@ def put_in(m: Machine, target: Sequence, *added: Value) -> None:
 
 def extend(m: Machine, target: Sequence, value: Value) -> None:
     """`target.extend(value)`, `target += value`."""
-    inner = first(value)
+    inner = behaviour.held_by(m, first(value))
     elements = behaviour.of(inner).starred(m, inner) if inner is not None else None
     if isinstance(inner, Sequence):
         added = narrowed_here(m, inner)

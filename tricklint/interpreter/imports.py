@@ -72,7 +72,8 @@ def imported(m: Machine, level: int, dotted: str, name: str) -> Value:
     path = _from_path(m, level, dotted)
     if path is not None and (known := m.project.framework_name(path)):
         return Ref(canonical(f"{known}.{name}"))
-    if path is None or m.project.ran(path) or m.project.registers(path):
+    # on a branch it is one of several that the name may mean, which are put together when the branches meet
+    if path is None or m.journal is not None or m.project.ran(path) or m.project.registers(path):
         return import_name(m, level, dotted, name)
     return Deferred(m.file, level, dotted, name)
 

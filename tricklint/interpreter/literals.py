@@ -154,7 +154,7 @@ def eval_list(m: Machine, node: cst.List | cst.Tuple | cst.Set) -> Value:
     for element in node.elements:
         value = m.eval(element.value)
         if isinstance(element, cst.StarredElement):
-            inner = first(value)
+            inner = behaviour.held_by(m, first(value))
             if isinstance(inner, Sequence):
                 items.extend(inner.items)
                 opened = opened or inner.open

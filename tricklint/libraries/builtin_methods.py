@@ -33,7 +33,8 @@ from tricklint.interpreter.values import (
 def _tell_of(m: Machine, into: Sequence, name: str, added: Value, node: cst.CSTNode) -> None:
     """What is added to a list, or the first that it holds, may be worth an event."""
     for member in members(added):
-        held = [inner for item in member.items for inner in members(item)] if isinstance(member, Sequence) else []
+        parts = member.items if isinstance(member, Sequence) else member.fields.values() if isinstance(member, Dict) else ()
+        held = [inner for item in parts for inner in members(item)]
         for each in (member, *held):
             if behaviour.of(each).added(m, each, into, name, into, added, node):
                 return

@@ -122,6 +122,10 @@ class ConfigObject(Behaviour):
 @behaves(Namespace)
 class NamespaceBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Namespace, name: str, node: cst.CSTNode) -> Value | None:
+        if name == "__dict__":
+            own = Dict(node, m.file)
+            own.fields = value.fields
+            return own
         known = name in CONFIG_METHODS or name in DICT_METHODS or name in TO_DICT
         return Bound(value, None, name) if known else None
 

@@ -47,6 +47,10 @@ def composed_config(m: Machine, func: Func) -> dict[str, Value]:
             at = decorator
             path = path_text(at.kwargs.get("config_path", at.args[0] if at.args else None))
             name = _text(at.kwargs.get("config_name", at.args[1] if len(at.args) > 1 else None))
+            if path is not None:
+                path = path.replace("\\", "/")  # as it is written on Windows
+            if path is not None and name is None and path.endswith((".yaml", ".yml")):  # Hydra before 1.0: the file itself
+                path, _, name = f"./{path}".removesuffix(".yml").rpartition("/")
             folder = func.file.path.parent / path if path is not None else None
             if name is None:
                 return {}

@@ -494,6 +494,12 @@ class ModuleBehaviour(LossBehaviour):
     def children(self, m: Machine, value: Instance) -> Value | None:
         return children_of(value)
 
+    def several(self, m: Machine, value: Instance) -> Value | None:
+        held = [each for each in value.fields.values() if isinstance(each, Value)]
+        if value.library not in ("torch.nn.Sequential", "torch.nn.ModuleList") or not held:
+            return None
+        return Sequence("list", tuple(held), True, value.node, value.file)
+
     def escapes(self, value: Instance) -> bool:
         return True
 

@@ -48,6 +48,7 @@ from tricklint.program.loops import (
     surely_with,
     tensors_in,
 )
+from tricklint.program.transfer import holds
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def _only_runs(program: Program, event: Forward, module: Instance) -> bool:
         "entries that train", lambda: {each.entry for each in program.events(Backward, TrainerGiven, OptimizerBuilt)}
     )
     return event.entry not in training and any(
-        load.entry == event.entry and load.seq < event.seq and load.subject is module and surely_with(load, event)
+        load.entry == event.entry and load.seq < event.seq and surely_with(load, event) and holds(load.subject, module)
         for load in program.events(WeightsLoaded)
     )
 
@@ -354,6 +355,8 @@ def _named(event: Forward, within: list[Level], called: tuple[FileModule, cst.CS
     given += [each.node for each in within if each.depth < within[-1].depth or each.node is not event.node]
     if within[0].activation.call is not None:
         given.append(within[0].activation.call[1])
+    if not made_up(event) and isinstance(event.node, cst.Call):
+        given.append(event.node)
     named = {name for call in given if isinstance(call, cst.Call) for name in _argument_names(call)}
     if any(speaks_of(EVALUATION, name) for name in named):
         return True

@@ -107,7 +107,7 @@ def fixed_size(value: Value | None) -> int | None:
     sizes: list[int | None] = []
     for member in members(value):
         at = member.base if isinstance(member, Share) else member
-        known = isinstance(at, Const) and isinstance(at.value, int) and not isinstance(at.value, bool) and at.value > 1
+        known = isinstance(at, Const) and isinstance(at.value, int) and not isinstance(at.value, bool) and at.value > 0
         sizes.append(at.value if known and isinstance(at, Const) else None)
     if isinstance(value, Union) and value.sure:
         return sizes[0]
