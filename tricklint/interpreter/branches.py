@@ -16,6 +16,8 @@ from tricklint.interpreter.truth import settled, truth
 @executes(cst.If)
 def run_if(m: Machine, node: cst.If) -> int:
     if is_main_guard(m, node.test):
+        if m.frame.file.path == m.script:
+            return m.run_body(node.body)  # what stands below it may use what it binds
         if all(old is not node for old in m.frame.file.main_blocks):
             m.frame.file.main_blocks.append(node)
         return FALL

@@ -136,6 +136,7 @@ class Machine:
         # the function of a generator that a `with` statement opened, and the statement's body, to be run where it yields
         self.at_yield: tuple[cst.CSTNode, Callable[[Value], None]] | None = None
         self.entry = ""
+        self.script: Path | None = None  # the file that is run as a script, while it is
         self.began = 0  # the place in time of the entry's beginning
         self.covered: set[int] = set()  # ids of function nodes that ran
         self.unbound: dict[int, tuple[Path, str]] = {}  # names that were read where nothing has bound them, by node

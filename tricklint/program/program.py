@@ -134,7 +134,11 @@ class Program:
 
     def _run_script(self, path: Path) -> None:
         at = self.interpreter
-        module = run_file(at, path)
+        at.script = path
+        try:
+            module = run_file(at, path)
+        finally:
+            at.script = None
         if module is None:
             return
         for block in module.main_blocks:
