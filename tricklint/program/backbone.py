@@ -78,10 +78,8 @@ class Backbone:
         node, asked = self.built.node, self.asked_for
         if isinstance(node, cst.Call) and says_pretrained(node):
             return node, self.built.file
-        if asked is not None:
-            by_caller = isinstance(asked[0], cst.Call) and says_pretrained(asked[0])
-            if by_caller or self.loaded_on_demand or not program.is_asked(self.built.file):
-                return asked
+        if asked is not None and (self.loaded_on_demand or not program.is_asked(self.built.file)):
+            return asked
         if self.loaded is not None and self.loaded.file is not self.built.file:
             return self.loaded.node, self.loaded.file  # built by a factory that says nothing of weights
         return node, self.built.file
