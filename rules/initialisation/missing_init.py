@@ -261,7 +261,15 @@ class MissingInit(Rule):
             return None
         if any(isinstance(n, (cst.Return, cst.Raise)) for n in _top_level(node)):
             return None
+        init_of = Initialisation.of(program)
         self_name = node.params.params[0].name.value if node.params.params else "self"
+        if sum(len(owner.layers) for owner in found.owners) == 1 and any(
+            init_of.reaches_any([layer])
+            for whole in found.wholes
+            for _, layer in submodules(whole)
+            if layer_class(layer) in layers.WEIGHTED
+        ):
+            return None  # the rest has an initialisation of its own: what is left is a head
         helper = helper_of_class(program, module, [layer for owner in found.owners for layer in owner.layers])
         if helper:
             called = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{helper}()"])
@@ -279,7 +287,6 @@ class MissingInit(Rule):
         if reach is None or any(id(layer) in others for owner in found.owners for layer in owner.layers):
             return None
         gone_over = {id(layer) for path, layer in submodules(module) if not reach or path.partition(".")[0] in reach}
-        init_of = Initialisation.of(program)
         left = [layer for owner in found.owners for layer in owner.layers if id(layer) not in gone_over]
         if any(not init_of.reaches_any([layer]) for layer in left):
             return None  # half of what was found would be left

@@ -186,7 +186,8 @@ class FrozenNormDrift(Rule):
             program.evidence(norms.holder.file, norms.holder.node, f"{label} with BatchNorm layers is built here"),
             program.evidence(train.file, train.node, how),
         ]
-        return program.finding(self, event.file, event.node, message, evidence, self.mend(train))
+        later = thawed_before_it_trains(program, norms, train)
+        return program.finding(self, event.file, event.node, message, evidence, None if later else self.mend(train))
 
     def mend(self, train: Event) -> Fix | None:
         """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
@@ -226,9 +227,12 @@ class FrozenNormDrift(Rule):
 
 
     def mend_lightning(self, train: TrainerGiven) -> Fix | None:
-        """The trainer calls `train()` itself: the module's own one leaves the frozen norms in evaluation mode."""
+        """A hook that the trainer runs before each epoch: from Lightning 2.2 on, fit() calls no `train()` that the module could
+        override."""
         cls = train.subject.cls
-        if train.framework != "lightning" or not isinstance(cls, Class) or cls.lookup("train") is not None:
+        if train.framework != "lightning" or not isinstance(cls, Class) or any(
+            cls.lookup(hook) is not None for hook in ("train", "on_train_epoch_start")
+        ):
             return None
         init = cls.fields.get("__init__")
         if not isinstance(init, Func) or init.owner is not cls:
@@ -236,12 +240,10 @@ class FrozenNormDrift(Rule):
         tree = cls.file.tree
         lines = [
             "",
-            "def train(self, mode=True):",
-            "    super().train(mode)",
+            "def on_train_epoch_start(self):",
             "    for module in self.modules():",
             "        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.weight is not None:",
-            "            module.train(mode and module.weight.requires_grad)",
-            "    return self",
+            "            module.train(module.weight.requires_grad)",
         ]
         edits = build.joined((build.insert_after(tree, init.node, lines), build.add_import(tree, "import torch")))
         if edits is None:
@@ -249,6 +251,19 @@ class FrozenNormDrift(Rule):
         reason = "frozen norms no longer follow the new data"
         message = "run the frozen BatchNorm layers in evaluation mode"
         return Fix(FixLevel.RECIPE, message, edits, reason, keeps=Keeps(modes="any"))
+
+
+def thawed_before_it_trains(program: Program, norms: Norms, train: Event) -> bool:
+    """Layers of the net are thawed between `train()` and the training that follows it: what is put in evaluation mode right
+    behind `train()` would be so too early for them."""
+    steps = [step.seq for step in program.events(Backward) if step.entry == train.entry and step.seq > train.seq]
+    return any(
+        other.on is not False
+        and train.seq < other.event.seq < min(steps, default=0)
+        and other.event.entry == train.entry
+        and any(holds(each, norms.holder) or holds(norms.holder, each) for each in other.roots)
+        for other in freezes(program)
+    )
 
 
 def always_frozen(program: Program, freeze: Event, norms: Norms) -> bool:

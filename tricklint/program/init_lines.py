@@ -125,7 +125,7 @@ class Biases:
             if has_start:
                 own[kind].append(name)
                 left.add(id(layer))
-            elif id(layer) in heads and name:
+            elif id(layer) in heads and heads[id(layer)][1].sigmoid and name:
                 rare[kind].append(name)
                 left.add(id(layer))
         kept = {kind for kind, starts in each.items() if all(starts)}
@@ -146,7 +146,7 @@ class Biases:
         if own:
             lines.append("# a bias that has its own start keeps it")
         if rare:
-            lines.append("# zero would mean even odds, which a head of rare positives does not have")
+            lines.append("# the log odds of its rare positives are a better start for the head's bias than zero")
         test = "".join(f" and module is not {name}" for name in (*own, *rare))
         return [*lines, f"if module.bias is not None{test}:", f"    {nn}.init.zeros_(module.bias)"]
 
