@@ -91,6 +91,8 @@ def verify_command(**given: Any) -> None:
 
     Your files are never touched. Exit code: 0 done, 2 it could not be done, 130 stopped.
     """
+    import tricklint.verify.stats  # noqa: F401  # what is not installed is said first
+
     options = Options(**given)
     if options.list_recipes:
         from tricklint.verify.recipes import CATALOGUE
@@ -344,6 +346,7 @@ def existing_root(folder: Path) -> Path:
 
 def verify_checked(report: Any, paths: Sequence[Path], settings: Any, yes: bool = False) -> int:
     """`check … --verify`: the findings of the report, with the command of [tool.tricklint.verify]."""
+    import tricklint.verify.stats  # noqa: F401  # what is not installed is said first
     from tricklint.settings import SettingsError
     from tricklint.verify.replay import Command
 
