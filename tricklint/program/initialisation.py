@@ -233,7 +233,23 @@ class Initialisation:
         """Whether training has begun before an event, and not on another branch alone."""
         if self._training_begins.get(event.entry, event.seq) >= event.seq:
             return False
-        before = [step for step in self._trainings if step.entry == event.entry and step.seq < event.seq]
+        if id(event) not in self._after:
+            self._after[id(event)] = self._comes_after(event)
+        return self._after[id(event)]
+
+    @cached_property
+    def _after(self) -> dict[int, bool]:
+        return {}
+
+    @cached_property
+    def _trainings_of(self) -> dict[str, list[Backward | TrainerGiven]]:
+        found: dict[str, list[Backward | TrainerGiven]] = defaultdict(list)
+        for step in self._trainings:
+            found[step.entry].append(step)
+        return found
+
+    def _comes_after(self, event: Event) -> bool:
+        before = [step for step in self._trainings_of[event.entry] if step.seq < event.seq]
         if any(happens_with(step, event) for step in before):
             return True
         # training that some flag asks for comes before what stands after it, unless something else is trained then
@@ -263,10 +279,9 @@ class Initialisation:
         """Whether code that could not be followed is given a module around the layer before it is trained there."""
         holders = {id(holder) for holder in self.holders(layer)} | {id(layer)}
         for event in self.program.events(Escaped):
-            if self._after_training(event):
-                continue
             if any(id(root) in holders for root in roots_of(event.subject)) and not harmless(event.to):  # type: ignore[operator]
-                return True
+                if not self._after_training(event):
+                    return True
         return False
 
 
