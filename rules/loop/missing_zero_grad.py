@@ -71,7 +71,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.libraries.events import Backward, GradsCleared, Stepped
 from tricklint.libraries.facts import OptimizerFacts
-from tricklint.libraries.modules import modules_below
+from tricklint.libraries.modules import held
 from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.loops import contains, happens_with, shared_loops
@@ -236,15 +236,15 @@ def clears_for(event: GradsCleared, optimizer: Instance) -> bool:
     subject = event.subject
     if subject is optimizer or not isinstance(subject, Instance) or subject.kind == "guessed":
         return True
-    held = held_by(optimizer)
-    mine = held_by(subject) if subject.kind == "optimizer" else modules_below(subject)
-    return not held or bool(mine & held)
+    theirs = held_by(optimizer)
+    mine = held_by(subject) if subject.kind == "optimizer" else held(subject)
+    return not theirs or not theirs.isdisjoint(mine)
 
 
 def held_by(optimizer: Instance) -> set[int]:
     """Ids of the modules whose parameters an optimizer holds."""
     roots = (root for group in optimizer.fact(OptimizerFacts).groups for root in roots_of(group.params))
-    return {each for root in roots for each in modules_below(root)}
+    return {each for root in roots for each in held(root)}
 
 
 def receiver(step: Event) -> cst.BaseExpression | None:
