@@ -80,7 +80,7 @@ class Backbone:
             return node, self.built.file
         if asked is not None and (self.loaded_on_demand or not program.is_asked(self.built.file)):
             return asked
-        if self.loaded is not None and self.loaded.file is not self.built.file:
+        if self.loaded is not None and len(self.loaded.calls) < len(self.built.calls):
             return self.loaded.node, self.loaded.file  # built by a factory that says nothing of weights
         return node, self.built.file
 
