@@ -140,7 +140,7 @@ class SymmetricInit(Rule):
         outputs = layer.kwargs.get("out_features") or layer.kwargs.get("out_channels")
         if outputs is None and len(layer.args) > 1:
             outputs = layer.args[1]
-        groups = layer.kwargs.get("groups") or (layer.args[6] if len(layer.args) > 6 else None)
+        groups = layer.passed(6, "groups")
         if number(outputs) == 1:
             return False
         return groups is None or number(groups) == 1

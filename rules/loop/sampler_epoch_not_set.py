@@ -134,7 +134,7 @@ class SamplerEpochNotSet(Rule):
             yield program.finding(self, event.file, event.node, message, evidence)
 
     def shuffles(self, sampler: Instance) -> bool:
-        passed = sampler.kwargs.get("shuffle") or (sampler.args[3] if len(sampler.args) > 3 else None)
+        passed = sampler.passed(3, "shuffle")
         if passed is None:
             return not sampler.open_kwargs
         at = first(passed)

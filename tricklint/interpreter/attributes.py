@@ -10,6 +10,7 @@ from tricklint.interpreter import behaviour
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.imports import ModuleValue, module_attribute, of_library
 from tricklint.interpreter.machine import Machine, evaluates
+from tricklint.interpreter.objects import attributes_of
 from tricklint.interpreter.values import (
     UNKNOWN,
     Bound,
@@ -105,9 +106,7 @@ def instance_attribute(m: Machine, value: Instance, name: str, node: cst.CSTNode
         if name == "__class__":
             return value.cls
         if name == "__dict__" and not value.kind:
-            own = Dict(node, m.file)  # `self.__dict__.update(json.load(f))` writes to the object itself
-            own.fields = value.fields
-            return own
+            return attributes_of(m, value.fields, node)  # `self.__dict__.update(json.load(f))`
         inherited = value.cls.lookup(name)
         if isinstance(inherited, Func):
             if any(isinstance(d, Ref) and d.name in ("builtins.property", "functools.cached_property")

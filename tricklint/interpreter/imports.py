@@ -24,7 +24,8 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge.frameworks import star_owner
 from tricklint.knowledge.names import canonical
-from tricklint.source.tree import walk
+from tricklint.source.once import once_a_tree
+from tricklint.source.tree import Tree, walk
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -253,9 +254,14 @@ def _called_within(names: dict[str, Value]) -> set[str]:
     found: set[str] = set()
     for name, made in names.items():
         if isinstance(made, (Func, Class)):
-            calls = (each for each in walk(made.node) if isinstance(each, cst.Call) and isinstance(each.func, cst.Name))
-            found |= {call.func.value for call in calls} - {name}  # type: ignore[attr-defined]
+            found |= _names_called(made.file.tree, made.node) - {name}
     return found
+
+
+@once_a_tree
+def _names_called(tree: Tree, node: cst.CSTNode) -> frozenset[str]:
+    calls = (each.func for each in walk(node) if isinstance(each, cst.Call))
+    return frozenset(func.value for func in calls if isinstance(func, cst.Name))
 
 
 def global_name(m: Machine, file: FileModule, name: str) -> Value | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import libcst as cst
 
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.values import (
+    Dict,
     Instance,
     Ref,
 )
@@ -19,6 +22,13 @@ def plain(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Instance:
     made.seq = m.seq
     func = m.frame.func
     made.made_in = func.owner if func is not None else None
+    return made
+
+
+def attributes_of(m: Machine, fields: dict[Any, Any], node: cst.CSTNode, open_: bool = False) -> Dict:
+    """The attributes of an object as a dict: what is written to the one is written to the other."""
+    made = Dict(node, m.file, open_)
+    made.fields = fields
     return made
 
 

@@ -73,9 +73,11 @@ def note_running_total(m: Machine, node: cst.Assign, added: cst.BinaryOperation,
 
 def note_joined(m: Machine, node: cst.Assign, call: cst.Call) -> None:
     """`seen = torch.cat((seen, logits))` says what `seen.append(logits)` says."""
-    name = dotted(node.targets[0].target)
     parts = call.args[0].value if call.args else None
-    if not name or not isinstance(parts, (cst.Tuple, cst.List)) or not (dotted(call.func) or "").endswith(JOINS):
+    if not isinstance(parts, (cst.Tuple, cst.List)) or not (dotted(call.func) or "").endswith(JOINS):
+        return
+    name = dotted(node.targets[0].target)
+    if not name:
         return
     others = [each.value for each in parts.elements if dotted(each.value) != name]
     if len(others) == 1 < len(parts.elements) and dotted(others[0]):

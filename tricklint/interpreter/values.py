@@ -266,6 +266,10 @@ class Instance(Obj):
         self.held: frozenset[int] | None = None  # their ids
         self.seq = 0
 
+    def passed(self, position: int, name: str) -> Value | None:
+        """The argument of that place and name that it was made with; None when there was none."""
+        return self.kwargs.get(name) or (self.args[position] if position < len(self.args) else None)
+
     def fact(self, kind: type[Record]) -> Record:
         """What is known of the object, as a record of that kind; made when it is first asked for."""
         found = self.records.get(kind)

@@ -15,7 +15,7 @@ from tricklint.interpreter.folding import folded
 from tricklint.interpreter.imports import ModuleValue, dynamic_member
 from tricklint.interpreter.iteration import rounds, unrolled
 from tricklint.interpreter.machine import Machine
-from tricklint.interpreter.objects import plain
+from tricklint.interpreter.objects import attributes_of, plain
 from tricklint.interpreter.truth import truth
 from tricklint.interpreter.values import (
     FALSE,
@@ -292,9 +292,7 @@ def variables(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
     made = Dict(node, m.file)
     for member in members(args.positional[0]) if args.positional else ():
         if isinstance(member, Namespace) or (isinstance(member, Instance) and is_record(member)):
-            made.fields = member.fields  # `vars(args)["lr"] = …` writes to the object itself
-            return made
-
+            return attributes_of(m, member.fields, node)  # `vars(args)["lr"] = …` writes to the object itself
         if isinstance(member, ModuleValue):
             return ModuleValue(member.module, as_dict=True)
     if name == "builtins.globals":

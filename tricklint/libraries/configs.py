@@ -7,6 +7,7 @@ import libcst as cst
 from tricklint.interpreter.behaviour import Behaviour, behaves, function, kind_of
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.objects import attributes_of
 from tricklint.interpreter.values import (
     NONE,
     UNKNOWN,
@@ -123,9 +124,7 @@ class ConfigObject(Behaviour):
 class NamespaceBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Namespace, name: str, node: cst.CSTNode) -> Value | None:
         if name == "__dict__":
-            own = Dict(node, m.file)
-            own.fields = value.fields
-            return own
+            return attributes_of(m, value.fields, node)
         known = name in CONFIG_METHODS or name in DICT_METHODS or name in TO_DICT
         return Bound(value, None, name) if known else None
 
@@ -135,9 +134,7 @@ class NamespaceBehaviour(Behaviour):
         if name in TO_DICT:
             return plain_dict(m, value, node)
         if name in DICT_METHODS:
-            view = Dict(node, m.file)
-            view.fields = value.fields
-            return dict_method(m, view, name, args, node)
+            return dict_method(m, attributes_of(m, value.fields, node), name, args, node)
         if name == "merge_from_file":  # yacs reads with YAML, and then takes `1e-4` for the number that it says
             found = data_at(m, args.get(0, "cfg_filename"))
             if found is not None:

@@ -7,6 +7,7 @@ import libcst as cst
 from tricklint.interpreter.behaviour import Behaviour, behaves, kind_of
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
+from tricklint.interpreter.objects import attributes_of
 from tricklint.interpreter.values import NONE, Class, Const, Dict, Func, Instance, Value, first
 from tricklint.libraries.builtin_methods import dict_method
 from tricklint.libraries.builtins import make_dict
@@ -58,6 +59,4 @@ class OwnDict(Behaviour):
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         if name not in DICT_METHODS:
             return None
-        view = Dict(node, m.file, value.open_kwargs)
-        view.fields = value.fields
-        return dict_method(m, view, name, args, node)
+        return dict_method(m, attributes_of(m, value.fields, node, value.open_kwargs), name, args, node)

@@ -103,7 +103,7 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
             name
         )
         if position is not None and is_layer(m, value):
-            passed = value.kwargs.get(name) or (value.args[position] if position < len(value.args) else None)
+            passed = value.passed(position, name)
             return passed or UNKNOWN
         return UNKNOWN
     if is_method_name(m, value, name):

@@ -219,7 +219,7 @@ def _asserts(event: Forward) -> bool:
 
 
 def _judge(program: Program, event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
-    if made_up(event) and _asserts(event):
+    if _asserts(event) and made_up(event):
         return None
     found = levels(event)
     top = _outside_of_models(event, found)

@@ -55,7 +55,7 @@ def classifier_behind(logits: Value | None) -> Classifier | None:
     backbone = _pretrained(features.module)
     if backbone is None:
         return None
-    out = at.module.kwargs.get("out_features") or (at.module.args[1] if len(at.module.args) > 1 else None)
+    out = at.module.passed(1, "out_features")
     count = number(out)
     return Classifier(at.node, at.file, backbone, int(count) if count is not None and 1 <= count <= 10**9 else None)
 

@@ -189,7 +189,7 @@ def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bo
         if kind == "bce_logits" and _given(weight):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made,
                              sigmoid=not softmax, prior=_prior_of(weight))  # fmt: skip
-        weight = first(loss.kwargs.get("weight") or (loss.args[0] if loss.args else None))
+        weight = first(loss.passed(0, "weight"))
         if kind in ("cross_entropy", "nll") and _given(weight):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", *made,
                              sigmoid=False)  # fmt: skip
@@ -282,7 +282,7 @@ def _prior_of(weight: Value | None) -> float:
 def _outputs(head: Instance) -> float | None:
     position = layers.OUT_FEATURES.get(head.library, 1)
     name = "out_features" if head.library in layers.LINEAR else "out_channels"
-    value = first(head.kwargs.get(name) or (head.args[position] if position < len(head.args) else None))
+    value = first(head.passed(position, name))
     if isinstance(value, Const) and isinstance(value.value, (int, float)):
         return float(value.value)
     return None
@@ -297,7 +297,7 @@ def _keeps_size(conv: Instance) -> bool:
 
 
 def _side(conv: Instance, at: int, name: str) -> object:
-    value = first(conv.kwargs.get(name) or (conv.args[at] if len(conv.args) > at else None))
+    value = first(conv.passed(at, name))
     if isinstance(value, Sequence) and value.items:
         value = first(value.items[0])
     return value.value if isinstance(value, Const) else None

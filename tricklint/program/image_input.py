@@ -203,8 +203,8 @@ class ImageFlow:
     def _normalised(self, step: Instance, image: Image) -> Image | None:
         if image.mean is not None:
             return None
-        mean = step.kwargs.get("mean") or (step.args[0] if step.args else None)
-        std = step.kwargs.get("std") or (step.args[1] if len(step.args) > 1 else None)
+        mean = step.passed(0, "mean")
+        std = step.passed(1, "std")
         by = 1.0
         if step.library.startswith("albumentations."):
             if step.open_kwargs or "normalization" in step.kwargs:

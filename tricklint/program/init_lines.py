@@ -155,7 +155,7 @@ def has_groups(layer: Instance) -> bool:
     """Whether a convolution has more than one group, or may have."""
     if layer_class(layer) not in layers.CONV:
         return False
-    passed = layer.kwargs.get("groups") or (layer.args[6] if len(layer.args) > 6 else None)
+    passed = layer.passed(6, "groups")
     known = first(passed) if passed is not None else Const(1)
     return not isinstance(known, Const) or known.value != 1
 
@@ -163,7 +163,7 @@ def has_groups(layer: Instance) -> bool:
 def has_bias(layer: Instance) -> bool | None:
     """Whether a layer was made with a bias; None where that is not known."""
     position = 2 if layer_class(layer) in layers.LINEAR else 7
-    passed = layer.kwargs.get("bias") or (layer.args[position] if len(layer.args) > position else None)
+    passed = layer.passed(position, "bias")
     if passed is None:
         return None if layer.open_kwargs else True
     known = first(passed)

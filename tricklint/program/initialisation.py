@@ -249,12 +249,12 @@ class Initialisation:
         return found
 
     def _comes_after(self, event: Event) -> bool:
-        before = [step for step in self._trainings_of[event.entry] if step.seq < event.seq]
+        trainings = self._trainings_of[event.entry]
+        before = [step for step in trainings if step.seq < event.seq]
         if any(happens_with(step, event) for step in before):
             return True
         # training that some flag asks for comes before what stands after it, unless something else is trained then
-        later = self._last_training[event.entry] > event.seq
-        return not later and any(not apart(step, event) for step in before)
+        return len(before) == len(trainings) and any(not apart(step, event) for step in before)
 
     @cached_property
     def _trainings(self) -> list[Backward | TrainerGiven]:
@@ -266,10 +266,6 @@ class Initialisation:
     def _training_begins(self) -> dict[str, int]:
         """The place in time of each entry's first training step."""
         return {step.entry: step.seq for step in reversed(self._trainings)}
-
-    @cached_property
-    def _last_training(self) -> dict[str, int]:
-        return {step.entry: step.seq for step in self._trainings}
 
     @cached_property
     def _last_backward(self) -> dict[str, int]:

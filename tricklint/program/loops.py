@@ -96,17 +96,16 @@ def happens_with(event: Event, other: Event) -> bool:
     """Whether `event` may happen in a run in which `other` does, as far as the branches tell: it is on none that the
     defaults do not take, unless `other` stands there too, and not on the other branch of a condition met once."""
     theirs = {id(step) for step in other.path}
-    turns = {step.turn for step in other.path if step.turn}
-    return not any(
-        id(step) not in theirs and (step.taken is False or step.turn in turns) for step in event.path
-    )
+    return not any(step.taken is False and id(step) not in theirs for step in event.path) and not apart(event, other)
 
 
 def apart(event: Event, other: Event) -> bool:
     """Whether the events stand on two branches of a condition that was met once."""
-    theirs = {id(step) for step in other.path}
     turns = {step.turn for step in other.path if step.turn}
-    return any(id(step) not in theirs and step.turn in turns for step in event.path)
+    if not turns:
+        return False
+    theirs = {id(step) for step in other.path}
+    return any(step.turn in turns and id(step) not in theirs for step in event.path)
 
 
 def surely_with(event: Event, other: Event) -> bool:

@@ -60,16 +60,16 @@ def behaves_differently(module: Instance) -> Modal | None:
 def drops_between(layer: Instance) -> bool:
     """Whether a layer of torch.nn has dropout of its own: `nn.LSTM(…, dropout=0.2)`, `nn.TransformerEncoderLayer(…)`."""
     if layer.library in layers.LAYERS_IN_COPIES:
-        copied = first(layer.args[0]) if layer.args else first(next(iter(layer.kwargs.values()), None))
+        copied = first(layer.passed(0, "encoder_layer") or layer.kwargs.get("decoder_layer"))
         return isinstance(copied, Instance) and copied.library in layers.OWN_DROPOUT and drops_between(copied)
     known = layers.OWN_DROPOUT.get(layer.library)
     if known is None:
         return False
     at, default = known
-    given = layer.args[at] if len(layer.args) > at else layer.kwargs.get("dropout")
+    given = layer.passed(at, "dropout")
     rate = first(given)
     if layer.library in layers.RECURRENT:  # between the layers of a stack, of which there is one by default
-        depth = first(layer.args[2] if len(layer.args) > 2 else layer.kwargs.get("num_layers"))
+        depth = first(layer.passed(2, "num_layers"))
         if depth is None or (isinstance(depth, Const) and depth.value == 1):
             return False
     return bool(rate.value) if isinstance(rate, Const) else given is not None or default

@@ -70,8 +70,8 @@ def _put_back(program: Program, train: Event, modes: list[ModeSet | TrainerGiven
     """Between `train` and the training forward that follows it, something puts the norms into evaluation mode."""
     passes = [event for event in program.events(Forward, Backward) if event.entry == train.entry and event.grad is not False]
     last = next((event.seq for event in passes if event.seq > train.seq), None)
-    first = next((event for event in passes if shared_loops(event, train)), None)
-    if last is None and first is not None:  # it stands at the end of a loop: the pass that follows is the next round's
+    first = next((event for event in passes if shared_loops(event, train)), None) if last is None else None
+    if first is not None:  # it stands at the end of a loop: the pass that follows is the next round's
         return any(
             _evals(event, norms) and shared_loops(event, train) and not first.seq < event.seq < train.seq for event in modes
         )

@@ -97,7 +97,7 @@ def _called(value: Tensor, depth: int) -> Cosine | None:
     if module.library == "torch.nn.Linear":
         if module.fact(ModuleFacts).reparametrised or not _unit(value.inputs[0], depth):
             return None
-        out = module.kwargs.get("out_features") or (module.args[1] if len(module.args) > 1 else None)
+        out = module.passed(1, "out_features")
         if value.node is None or value.file is None:
             return None
         return Cosine(value.node, value.file, "free", _count(out))
@@ -269,9 +269,9 @@ def _classes(source: Value, position: int) -> int | None:
     if isinstance(source, ParamSet):
         module = first(source.root)
         if isinstance(module, Instance) and module.library == "torch.nn.Linear":
-            return _count(module.kwargs.get("out_features") or (module.args[1] if len(module.args) > 1 else None))
+            return _count(module.passed(1, "out_features"))
         if isinstance(module, Instance) and module.library == "torch.nn.Embedding":
-            return _count(module.kwargs.get("num_embeddings") or (module.args[0] if module.args else None))
+            return _count(module.passed(0, "num_embeddings"))
         return None
     at: Value | None = source
     for _ in range(8):

@@ -52,7 +52,7 @@ def published_name(model: Instance) -> str:
         }
         key, position = keys.get(family, ("model_name", 0))
         if model.library.endswith(("create_model", "hub.load", "from_pretrained", "from_name")) or family == "smp":
-            passed = model.kwargs.get(key) or (model.args[position] if position < len(model.args) else None)
+            passed = model.passed(position, key)
             if passed is None:
                 return "resnet34" if family == "smp" else ""
             at = first(passed)
