@@ -82,6 +82,34 @@ def test_five_timed_steps_choose_the_engine(tmp_path: Path) -> None:
     assert work.stack == ({"baseline": 2} if wins else {})
 
 
+def test_a_stack_must_beat_the_plain_runs_that_go_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack is one job: where sixteen plain runs go at a time it has to be many times faster. And a step is compiled
+    only for runs that take longer than compiling does."""
+    from tricklint.verify.recipes import stacked
+
+    asked: list[tuple[str, ...]] = []
+
+    def pretended(recipe: str, variant: str, seeds: list[int], device: str, folder: str, kinds: Any) -> Any:
+        asked.append(kinds)
+        return {kind: {"plain": 0.008, "stacked": 0.004, "compiled": 0.001}[kind] for kind in kinds}
+
+    monkeypatch.setattr(stacked, "time_engines", pretended)
+
+    def chosen(steps: int, workers: int, compiled: bool = False) -> RecipeWork:
+        work = RecipeWork(load("mlp-deep"), tmp_path)
+        work.choose_engines(["baseline", "init"], 8, steps, workers, compiled)
+        return work
+
+    assert chosen(400, 2).stack == {"baseline": 8, "init": 8}
+    assert chosen(400, 16).stack == {}
+    assert not any("compiled" in kinds for kinds in asked)
+    assert chosen(400, 2, compiled=True).compiled == {"baseline": False, "init": False}
+    assert not any("compiled" in kinds for kinds in asked)
+    assert chosen(10_000, 2, compiled=True).compiled == {"baseline": True, "init": True}
+
+
 def test_stacked_jobs_give_one_run_a_seed(tmp_path: Path, engine: Any) -> None:
     from tricklint.verify.session import Session
 
@@ -98,10 +126,11 @@ def test_stacked_jobs_give_one_run_a_seed(tmp_path: Path, engine: Any) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_stacked_on_a_gpu() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_stacked_on_a_gpu(compiled: bool) -> None:
     recipe = load("mlp-deep")
     device = torch.device("cuda")
-    together = train_stack(recipe, "init", [0, 1], steps=8, device=device)
+    together = train_stack(recipe, "init", [0, 1], steps=8, device=device, compiled=compiled)
     alone = train(recipe, "init", 0, steps=8, device=device)
     assert together[0]["phases"][0]["losses"] == pytest.approx(alone["phases"][0]["losses"], rel=1e-2)
     assert "cuda" in alone["memory"]

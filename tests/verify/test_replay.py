@@ -207,3 +207,28 @@ def test_a_module_runs(project: Path, engine: Any) -> None:
     session = session_for(project, engine, command="python -m train --epochs 1")
     session.run([Task(BASELINE, 0)])
     assert session.ledger.runs[(BASELINE, 0, 1.0)].steps == 5
+
+
+def test_a_run_starts_anew_where_an_import_has_opened_the_card(project: Path, tmp_path: Path) -> None:
+    """CUDA that is open before a fork cannot be used after it: such a run gets a process of its own."""
+    from tricklint.verify.engines.local import LocalEngine
+
+    opens = "import os, torch\ntorch._C._cuda_isInBadFork = lambda: True\nos.environ['OPENED_IN'] = str(os.getpid())\n"
+    (tmp_path / "opens_the_card.py").write_text(opens)
+    script = """
+        import os, sys, torch
+        lightly = os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK")
+        print("score:", sum([not torch.cuda._is_in_bad_fork(), "opens_the_card" not in sys.modules, lightly is None]))
+        weight = torch.nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        for _ in range(3):
+            weight.sum().backward()
+            optimizer.step()
+    """
+    engine = LocalEngine(workers=1, preload=["torch", "opens_the_card"], path=[str(tmp_path)])
+    try:
+        run = run_script(project, engine, script)
+    finally:
+        engine.close()
+    assert (run.status, run.steps) == ("ok", 3), run.message
+    assert run.series["score"] == [3.0]

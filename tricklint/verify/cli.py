@@ -253,8 +253,11 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
     engine = _engine(options.engine or "local", options, workers, _preload(name), None, options.ray_address, path, warm)
 
     def after_pilot(run: Any) -> Placement:
+        placement = place(run, engine.workers, options.workers, lambda: engine.cards(run))
         if options.engine != "ray" and plan.lr_scales == (1.0,):
-            times = work.choose_engines([v.name for v in plan.variants], plan.seeds, compiled="cuda" in run.memory)
+            names = [v.name for v in plan.variants]
+            steps, seats = plan.steps or recipe.steps, len(placement.seats)
+            times = work.choose_engines(names, plan.seeds, steps, seats, compiled="cuda" in run.memory)
             shown = {kind for found in times.values() for kind in found}
             if work.stack:
                 console.print(
@@ -264,7 +267,6 @@ def _recipe(name: str, options: Options, folder: Path | None = None) -> None:
                 console.print(
                     "  the plain loop: five timed steps show that stacking gains nothing here", highlight=False
                 )
-        placement = place(run, engine.workers, options.workers, lambda: engine.cards(run))
         engine.place(placement)
         return placement
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from tricklint.verify.engines import Payload
 from tricklint.verify.plan import Plan, Task, Variant
 from tricklint.verify.recipes.base import Recipe
+
+COMPILING = 60.0  # seconds that torch.compile takes for the step of a deep net, to be paid by each variant
 
 
 def plan_of(
@@ -104,20 +107,32 @@ class RecipeWork:
         return f"memory: about {size(step_bytes(model, recipe.loss, x, y, 2))} a step (estimate), {size(free)} free"
 
     def choose_engines(
-        self, variants: Sequence[str], seeds: int, compiled: bool = False
+        self, variants: Sequence[str], seeds: int, steps: int = 0, workers: int = 1, compiled: bool = False
     ) -> dict[str, dict[str, float]]:
-        """Time five steps of each way and stack the variants where that is at least a tenth faster. Returns seconds
-        a step of each way that works."""
+        """Time five steps of each way and stack the variants where all runs are so over a tenth sooner, `workers` jobs
+        at a time: a stack is one job, plain runs are many. With `compiled` that way is timed too, where the runs take
+        longer than compiling does. Returns seconds a step of each way that was timed."""
         from tricklint.verify.recipes.stacked import time_engines
 
-        kinds = ("plain", "stacked", "compiled") if compiled else ("plain", "stacked")
+        together = list(range(min(seeds, 8)))
+        jobs = {"plain": len(variants) * seeds, "stacked": len(variants) * math.ceil(seeds / len(together))}
+        jobs["compiled"] = jobs["stacked"]
         found: dict[str, dict[str, float]] = {}
         for variant in variants:
-            together = list(range(min(seeds, 8)))
-            times = time_engines(self.recipe.name, variant, together, self.device, str(self.folder / "work"), kinds)
-            found[variant] = {kind: times[kind] for kind in kinds if kind in times}
-            best = min(found[variant], key=lambda kind: found[variant][kind])
-            if best != "plain" and found[variant][best] < 0.9 * found[variant]["plain"]:
+
+            def timed(*kinds: str, variant: str = variant) -> dict[str, float]:
+                times = time_engines(self.recipe.name, variant, together, self.device, str(self.folder / "work"), kinds)
+                return {kind: times[kind] for kind in kinds if kind in times}
+
+            def cost(kind: str, variant: str = variant) -> float:
+                return found[variant][kind] / min(workers, jobs[kind])
+
+            found[variant] = timed("plain", "stacked")
+            best = min(found[variant], key=cost)
+            if compiled and "stacked" in found[variant] and cost(best) * steps * seeds > COMPILING:
+                found[variant] |= timed("compiled")
+                best = min(found[variant], key=cost)
+            if best != "plain" and cost(best) < 0.9 * cost("plain"):
                 self.stack[variant] = len(together)
                 self.compiled[variant] = best == "compiled"
         return found

@@ -11,17 +11,25 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 from typing import Any
 
 Job = dict[str, Any]
+
+# Has torch.cuda.is_available ask the driver's library only. Else the question alone, which many packages ask when they
+# are imported, makes a process from which no child can use the card.
+_LIGHTLY = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--serve"]:
         return _serve(json.loads(arguments[1]) if len(arguments) > 1 else {})
     with open(arguments[0], encoding="utf-8") as file:
-        return run_job(json.load(file))
+        job = json.load(file)
+    if arguments[1:] == ["--once"]:
+        os.unlink(arguments[0])
+    return run_job(job)
 
 
 def run_job(job: Job) -> int:
@@ -75,6 +83,8 @@ def _serve(options: Job) -> int:
     jobs = os.fdopen(os.dup(0), "rb", buffering=0)
     path = list(sys.path)
     sys.path[:0] = options.get("path", [])
+    asked = os.environ.get(_LIGHTLY)
+    os.environ[_LIGHTLY] = "1"
     for name in options.get("preload", []):
         try:
             importlib.import_module(name)
@@ -87,6 +97,10 @@ def _serve(options: Job) -> int:
         except BaseException as error:
             sys.stderr.write(f"warm-up {target}: {type(error).__name__}: {error}" + "\n")
     sys.path[:] = path
+    if asked is None:
+        del os.environ[_LIGHTLY]
+    else:
+        os.environ[_LIGHTLY] = asked
     gc.collect()
     gc.freeze()  # a child's collector need not look at what was imported here: looking would copy its pages
     wake, woken = socket.socketpair()
@@ -113,6 +127,8 @@ def _serve(options: Job) -> int:
             try:
                 os.setpgid(0, 0)
                 answers.close()
+                if _card_is_lost():
+                    _anew(job)
                 status = run_job(job)
             except BaseException:
                 traceback.print_exc()
@@ -123,6 +139,22 @@ def _serve(options: Job) -> int:
         print(json.dumps({"started": job["id"], "pid": child}), file=answers)
         status = _wait(child, jobs.fileno(), woken)
         print(json.dumps({"done": job["id"], "status": status}), file=answers)
+
+
+def _card_is_lost() -> bool:
+    """Whether something that was imported before the fork has opened CUDA: a fork cannot use it."""
+    torch = sys.modules.get("torch")
+    lost = getattr(getattr(torch, "_C", None), "_cuda_isInBadFork", None)
+    return bool(lost is not None and lost())
+
+
+def _anew(job: Job) -> None:
+    """Replace this process by one that imports everything itself."""
+    file, path = tempfile.mkstemp(suffix=".json", prefix="tricklint-job-")
+    with open(file, "w", encoding="utf-8") as stream:
+        json.dump(job, stream)
+    runner = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+    os.execv(sys.executable, [sys.executable, runner, path, "--once"])
 
 
 def _wait(child: int, jobs: int, woken: socket.socket) -> int:
