@@ -152,6 +152,66 @@ def test_the_training_loss_is_judged_only_where_it_is_asked_for() -> None:
     assert outcome is not None and outcome.verdict is Verdict.HELPS
 
 
+def on_a_card(noise: float, repeats: int = 3) -> tuple[Plan, dict[Key, Run]]:
+    """Two trainings in one script on a device that never adds up in the same order: TRK501 changes the second one only,
+    whose metric comes second."""
+    rng = np.random.default_rng(3)
+    plan = Plan("t", "", (*VARIANTS[:2], VARIANTS[4]), ("baseline", "TRK501", "TRK501+TRK601"), 8, repeats=repeats)
+    found: dict[Key, Run] = {}
+    for task in plan.tasks():
+        chance = np.random.default_rng(task.seed)
+        acc, ap = chance.normal(0.6, 0.05), chance.normal(0.3, 0.05)
+        own = {"TRK501": 0.4, "TRK501+TRK601": 0.4}.get(task.variant, 0.0)
+        run = Run(task.variant, task.seed, losses=[[1.0, 0.5 + rng.normal(0, noise)]], phases=["SGD"], steps=2)
+        run.series = {"val_acc": [acc + rng.normal(0, noise)], "val_ap": [ap + own + rng.normal(0, noise)]}
+        run.memory, run.files = {"cuda": 1.0}, ["model.py"]
+        found[task.key] = run
+    return plan, found
+
+
+def test_on_a_card_the_metric_that_differs_more_than_the_runs_themselves_is_judged() -> None:
+    plan, found = on_a_card(0.01)
+    assert len(found) == 8 * 3 + 3
+    outcome = analyse(plan, found, ["val_acc", "val_ap"]).outcome("TRK501")
+    assert outcome is not None and outcome.leading is not None
+    assert (outcome.leading.metric, outcome.verdict) == ("val_ap", Verdict.HELPS)
+    assert outcome.comparisons[0].paired.verdict is Verdict.NOT_JUDGED
+    blind = analyse(Plan(**{**vars(plan), "repeats": 0}), found, ["val_acc", "val_ap"]).outcome("TRK501")
+    assert blind is not None and blind.leading is not None and blind.leading.metric == "val_acc"
+
+
+def test_where_nothing_differs_more_than_the_runs_themselves_the_first_metric_is_judged() -> None:
+    plan, found = on_a_card(0.2)
+    for (variant, seed, _), run in found.items():
+        if variant.startswith("TRK501"):
+            run.series["val_ap"] = [found[("baseline", seed, 1.0)].series["val_ap"][0] + 1e-4]  # type: ignore[operator]
+    outcome = analyse(plan, found, ["val_acc", "val_ap"]).outcome("TRK501")
+    assert outcome is not None and outcome.leading is not None
+    assert (outcome.leading.metric, outcome.verdict) == ("val_acc", Verdict.INCONCLUSIVE)
+
+
+def test_choosing_by_size_keeps_the_level_of_the_test() -> None:
+    """Changes that change nothing, on a device with noise: verdicts stay as rare as they are promised to be."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(300):
+        plan = Plan("t", "", VARIANTS[:2], ("baseline", "TRK501"), 8, repeats=3)
+        found = {
+            task.key: Run(
+                task.variant,
+                task.seed,
+                losses=[[1.0, float(rng.normal())]],
+                series={name: [float(rng.normal())] for name in ("val_acc", "val_ap", "val_f1")},
+                files=["model.py"],
+            )
+            for task in plan.tasks()
+        }
+        outcome = analyse(plan, found, ["val_acc", "val_ap", "val_f1"], margin=0.001).outcome("TRK501")
+        assert outcome is not None
+        wrong += outcome.verdict in (Verdict.HELPS, Verdict.HURTS)
+    assert wrong <= 300 * 0.05 + 2 * (300 * 0.05 * 0.95) ** 0.5
+
+
 def test_baselines_that_are_bit_equal_give_no_verdict() -> None:
     found = runs()
     for run in found.values():

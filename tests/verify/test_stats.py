@@ -42,6 +42,13 @@ def test_interval_is_that_of_scipy() -> None:
     assert stats.t_interval(d) == pytest.approx((expected.low, expected.high))
 
 
+def test_sizes_are_compared_by_rank() -> None:
+    assert stats.larger([0.5] * 8, [0.1, 0.2, 0.1])
+    assert not stats.larger([0.1, 0.2, 0.15, 0.1, 0.12, 0.3, 0.2, 0.1], [0.1, 0.2, 0.18])
+    assert stats.larger([0.1] * 8, [0.0] * 3)
+    assert not stats.larger([], [0.1])
+
+
 def test_holm_by_hand() -> None:
     assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert stats.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from tricklint.verify.conduct import Wishes, conduct
 from tricklint.verify.judging import choose
-from tricklint.verify.plan import BASELINE, Plan, Variant, fit
+from tricklint.verify.plan import AGAIN, BASELINE, Plan, Variant, fit
 from tricklint.verify.records import VerifyError
 from tricklint.verify.stats import Verdict
 
-from .helpers import MODEL, TRAIN, edited, session_for
+from .helpers import MODEL, MODEL_INIT, TRAIN, edited, session_for
 
 
 def proven(root: Path, engine: Any, *variants: Variant, seeds: int = 6, **wishes: Any) -> tuple[Any, str]:
@@ -177,3 +177,29 @@ def test_watching_a_step_costs_little() -> None:
         best = min(best, (time.process_time() - began) / 1000)
     assert recorder.steps == 5000 and recorder.phases[0].losses == [2.0] * 5000
     assert best < 100e-6, f"{best * 1e6:.0f} µs a step"
+
+
+def test_on_a_card_some_runs_of_the_baseline_are_made_again(
+    project: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pretended card: where a script gives several metrics, what the device itself changes is measured."""
+    from tricklint.verify import conduct as conducting
+
+    plain = conducting._pilot
+
+    def on_a_card(*given: Any, **more: Any) -> Any:
+        run = plain(*given, **more)
+        run.memory["cuda"] = 1.0
+        return run
+
+    monkeypatch.setattr(conducting, "_pilot", on_a_card)
+    text = (project / "train.py").read_text()
+    (project / "train.py").write_text(text.replace('print(f"epoch', 'print(f"val_f1: {acc:.4f}")\n        print(f"epoch'))
+    analysis, shown = proven(project, engine, edited("init", model=MODEL_INIT), seeds=6)
+    assert "2 variants x 6 seeds, and 3 of the baseline once more = 15 runs" in shown
+    assert analysis.complete
+    again = [(seed, run) for (name, seed, _), run in analysis.runs.items() if name == AGAIN]
+    assert sorted(seed for seed, _ in again) == [0, 1, 2]
+    for seed, run in again:
+        assert run.losses == analysis.runs[(BASELINE, seed, 1.0)].losses
+    assert not any(c.within_noise for outcome in analysis.outcomes for c in outcome.comparisons)

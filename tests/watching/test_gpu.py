@@ -70,6 +70,6 @@ def test_a_watched_run_on_a_card_is_the_users_run(tmp_path: Path, monkeypatch: p
     assert plain.returncode == 0, plain.stderr
     watched = tricklint(tmp_path, "watch", "train.py")
     result = next(line for line in plain.stdout.splitlines() if line.startswith("RESULT"))
-    assert result in watched.stdout, watched.stdout + watched.stderr
+    assert result in watched.stdout + watched.stderr, watched.stdout + watched.stderr
     for code in ("TRK601", "TRK302", "TRK303"):  # decay on norms, losses that keep their graphs, evaluation with them
         assert code in watched.stdout, watched.stdout

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from tricklint.verify import stats
 from tricklint.verify.judging import choose
 from tricklint.verify.metrics import default_margin, direction
-from tricklint.verify.plan import Plan, Variant
+from tricklint.verify.plan import AGAIN, Plan, Variant
 from tricklint.verify.records import Key, Run
 from tricklint.verify.stats import Paired, Verdict
 
@@ -29,6 +29,12 @@ class Comparison:
     scores: tuple[float | None, ...]
     paired: Paired
     untouched: bool  # every pair is bit-equal
+    within_noise: bool = False  # the pairs differ no more than the baseline does from itself when it is run again
+
+    @property
+    def tells(self) -> bool:
+        """Whether the change is to be seen in this metric."""
+        return not self.untouched and not self.within_noise
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,9 @@ def analyse(
     """Compare every variant with the baseline.
 
     Verdicts are given, and Holm's correction runs, over one family fixed by the plan: each fix alone and the whole
-    stack, on the first metric that it touches (on every metric with `all_metrics`). The rungs between and the other
+    stack, on the first metric that it touches (on every metric with `all_metrics`). On a device on which the baseline
+    differs from itself when it is run again, that is the first metric whose differences are larger than those; they are
+    compared by size alone, so that the sign-flip test keeps its level. The rungs between and the other
     metrics are shown with their intervals only: more tests would cost every fix its power. Where the runs are no
     replicates, or the metric is the same number in all of them, there is no verdict but the sentence why.
     """
@@ -118,7 +126,8 @@ def analyse(
     family = []
     for i, (variant, comparisons) in enumerate(pending):
         touched = [j for j, c in enumerate(comparisons) if not c.untouched]
-        chosen = (touched if all_metrics else touched[:1]) if is_judged(plan, variant) else []
+        first = ([j for j in touched if comparisons[j].tells] or touched)[:1]
+        chosen = (touched if all_metrics else first) if is_judged(plan, variant) else []
         family += [(i, j) for j in chosen]
         for j in touched:
             if j not in chosen:
@@ -152,7 +161,29 @@ def _rung(analysis: Analysis, variant: Variant) -> Comparison | None:
         _compare(analysis, variant, m, analysis.higher[m], analysis.margins[m], ladder[place - 1])
         for m in analysis.metrics
     ]
-    return next((c for c in found if not c.untouched), found[0] if found else None)
+    return _leading(found)
+
+
+def _leading(comparisons: Sequence[Comparison]) -> Comparison | None:
+    """The first metric in which a change is to be seen; else the first that it touches, else the first."""
+    ranked = sorted(comparisons, key=lambda c: (not c.tells, c.untouched))  # stable: the metrics keep their order
+    return ranked[0] if ranked else None
+
+
+def _noise(analysis: Analysis, metric: str) -> list[float]:
+    """How far the metric of a baseline's run is from that of the same run made again; none where every run that was
+    made again is the same to the last bit."""
+    found: list[float] = []
+    differs = False
+    for seed in range(analysis.plan.repeats):
+        one, other = analysis.runs.get((analysis.plan.baseline, seed, 1.0)), analysis.runs.get((AGAIN, seed, 1.0))
+        if one is None or other is None:
+            continue
+        differs |= one.losses != other.losses
+        a, b = one.score(metric), other.score(metric)
+        if a is not None and b is not None:
+            found.append(abs(a - b))
+    return found if differs or any(found) else []
 
 
 def _compare(
@@ -169,7 +200,10 @@ def _compare(
     paired = stats.compare(x, y, margin=margin, higher_is_better=higher)
     scored = [(a, b) for a, b in zip(x, y) if a is not None and b is not None]
     means = _mean([a for a, _ in scored]), _mean([b for _, b in scored])
-    return Comparison(metric, higher, *means, tuple(before), tuple(after), paired, bool(both) and x == y)
+    noise = _noise(analysis, metric)
+    lost = any((a is None) != (b is None) for a, b in zip(x, y))
+    within = bool(noise) and not lost and not stats.larger([abs(b - a) for a, b in scored], noise)
+    return Comparison(metric, higher, *means, tuple(before), tuple(after), paired, bool(both) and x == y, within)
 
 
 def _repeated(base: Sequence[Run]) -> str:
@@ -191,7 +225,7 @@ def _repeated(base: Sequence[Run]) -> str:
 def _outcome(analysis: Analysis, variant: Variant, comparisons: list[Comparison], repeated: str) -> Outcome:
     runs = analysis.runs_of(variant.name)
     touched = [c for c in comparisons if not c.untouched]
-    leading = touched[0] if touched else (comparisons[0] if comparisons else None)
+    leading = _leading(comparisons)
     notes = list(dict.fromkeys(note for run in runs for note in run.notes))
     unreached = _unreached(runs, variant)
     if unreached:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 TRIAL_SHARE = 0.03  # of the budget: what is spent on measuring how runs slow each other down
+REPEATS = 3  # runs of the baseline that are made again on a card: the fewest that eight pairs can be told from
 BETWEEN_RUNS_S = 0.1  # a copy of the project, a fork, reading what was printed
 
 
@@ -107,6 +108,8 @@ def conduct(
             place = Placement((Seat(),) * workers)
             if after_pilot is not None:
                 place = after_pilot(pilot)
+            if "cuda" in pilot.memory and len(metrics) > 1 and not wishes.metrics:
+                plan = session.plan = replace(plan, repeats=min(REPEATS, plan.seeds))
             _name_card(about["machine"], pilot, place)
             pace = Pace.beside_others(session, pilot, place, wishes)
             plan = _agree(session, plan, pilot, metrics, start_s, place, wishes, console, confirm, pace, proof_runs)
@@ -273,6 +276,7 @@ def _agree(
     left = seconds(plan, run_s, workers) * len(missing) / max(1, len(plan.tasks())) + start_s
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
     scales = f" x {len(plan.lr_scales)} learning rates" if len(plan.lr_scales) > 1 else ""
+    scales += f", and {plan.repeats} of the baseline once more" if plan.repeats else ""
     console.print(
         f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(pilot.wall_s)}, {workers} at a time: "
         f"about {shown(left)}",

@@ -10,6 +10,7 @@ from typing import Any
 from tricklint.verify.records import VerifyError
 
 BASELINE = "baseline"
+AGAIN = "baseline again"  # the same runs made once more, where a device does not add up in the same order twice
 LEAST_SHARE = 0.02  # of a run's steps: less says nothing about the training
 
 
@@ -42,7 +43,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """`ladder`: variants in the order of the ladder chart, baseline first."""
+    """`ladder`: variants in the order of the ladder chart, baseline first. `repeats`: of how many seeds the baseline is
+    run again, to see what of a difference is the device's own."""
 
     title: str
     command: str
@@ -52,11 +54,18 @@ class Plan:
     steps: int | None = None
     lr_scales: tuple[float, ...] = (1.0,)
     notes: tuple[str, ...] = ()
+    repeats: int = 0
 
     def tasks(self) -> list[Task]:
         """Seed by seed, so that an interrupted run has whole pairs; the learning rate as it is comes first."""
         scales = sorted(self.lr_scales, key=lambda s: (s != 1.0, s))
-        return [Task(v.name, seed, scale) for scale in scales for seed in range(self.seeds) for v in self.variants]
+        tasks = []
+        for scale in scales:
+            for seed in range(self.seeds):
+                tasks += [Task(variant.name, seed, scale) for variant in self.variants]
+                if scale == 1.0 and seed < self.repeats:
+                    tasks.append(Task(AGAIN, seed))
+        return tasks
 
     @property
     def comparisons(self) -> int:
@@ -64,6 +73,8 @@ class Plan:
         return sum(v.kind == "alone" or (v.kind == "stack" and v.name == self.ladder[-1]) for v in self.variants)
 
     def variant(self, name: str) -> Variant:
+        if name == AGAIN:
+            return replace(self.variants[0], name=AGAIN)
         return next(v for v in self.variants if v.name == name)
 
     @property

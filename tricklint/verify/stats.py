@@ -113,6 +113,14 @@ def tost_p(differences: Sequence[float], margin: float) -> float:
     return float(max(above, below))
 
 
+def larger(these: Sequence[float], those: Sequence[float], alpha: float = ALPHA) -> bool:
+    """Whether sizes `these` are larger than `those` by more than chance: the one-sided rank-sum test (Mann & Whitney,
+    1947)."""
+    if not these or not those:
+        return bool(these)
+    return float(stats.mannwhitneyu(these, those, alternative="greater").pvalue) <= alpha
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p values, in the order given."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
