@@ -6,6 +6,12 @@ Sources: torchvision.transforms and transforms.v2 (0.28), albumentations (1.4), 
 
 from __future__ import annotations
 
+
+def _functional(*names: str) -> tuple[str, ...]:
+    """The functions behind the transforms, of both versions."""
+    return tuple(f"torchvision.transforms.{version}functional.{name}" for version in ("", "v2.") for name in names)
+
+
 # Geometry and colour: the values stay images in the range they came in
 NEUTRAL = frozenset((
     # torchvision
@@ -45,23 +51,35 @@ DATASETS = {
 # Readers whose result are the pixels of a file, and calls that hand them on unchanged in value
 READERS = frozenset((
     "cv2.imread", "PIL.Image.open", "skimage.io.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread",
-    "matplotlib.pyplot.imread", "matplotlib.image.imread", "torchvision.io.read_image", "torchvision.io.decode_image",
-    "cv2.imdecode", "torchvision.datasets.folder.default_loader",
+    "matplotlib.pyplot.imread", "matplotlib.image.imread", "cv2.imdecode", "torchvision.datasets.folder.default_loader",
 ))  # fmt: skip
 CARRIERS = frozenset((
     "numpy.array", "numpy.asarray", "numpy.ascontiguousarray", "numpy.transpose", "numpy.moveaxis", "numpy.expand_dims",
     "numpy.stack", "numpy.float32", "numpy.uint8", "numpy.rollaxis", "numpy.swapaxes", "cv2.cvtColor", "cv2.resize",
     "cv2.flip",
-    "PIL.Image.fromarray", "torch.autograd.Variable", "skimage.transform.rotate",
-    "torchvision.transforms.functional.resize",
-    "torchvision.transforms.functional.hflip", "torchvision.transforms.functional.crop",
-    "torchvision.transforms.functional.pil_to_tensor",
+    "cv2.rotate", "cv2.copyMakeBorder", "cv2.warpAffine", "cv2.warpPerspective", "cv2.GaussianBlur", "numpy.pad",
+    "numpy.flip", "numpy.fliplr", "numpy.flipud", "numpy.rot90", "numpy.squeeze", "numpy.repeat", "numpy.concatenate",
+    "PIL.Image.fromarray", "PIL.ImageOps.exif_transpose", "PIL.ImageOps.expand", "PIL.ImageOps.fit", "PIL.ImageOps.pad",
+    "PIL.ImageOps.contain", "PIL.ImageOps.mirror", "PIL.ImageOps.flip", "PIL.ImageOps.grayscale",
+    "torch.autograd.Variable", "skimage.transform.rotate", *_functional(
+        "resize", "pad", "crop", "center_crop", "resized_crop", "hflip", "vflip", "rotate", "affine", "perspective",
+        "adjust_brightness", "adjust_contrast", "adjust_saturation", "adjust_hue", "adjust_gamma", "adjust_sharpness",
+        "to_grayscale", "rgb_to_grayscale", "gaussian_blur", "equalize", "autocontrast", "posterize", "solarize", "invert",
+        "pil_to_tensor", "to_image",
+    ),
 ))  # fmt: skip
+TO_UNIT_FUNCTIONS = frozenset(_functional("to_tensor"))
 # Arrays that hold nothing of their own: what is pasted into them is the picture
 CANVASES = frozenset((
     "numpy.zeros", "numpy.ones", "numpy.empty", "numpy.full", "numpy.zeros_like", "numpy.ones_like", "numpy.empty_like",
-    "numpy.full_like",
+    "numpy.full_like", "PIL.Image.new",
 ))  # fmt: skip
+# Of torchvision: they give the pixels as a tensor
+TENSOR_READERS = frozenset(
+    f"torchvision.io.{module}{name}"
+    for module in ("", "image.")
+    for name in ("read_image", "decode_image", "decode_jpeg", "decode_png", "decode_webp")
+)
 METHODS = frozenset((
     "convert", "resize", "crop", "rotate", "transpose", "copy", "astype", "reshape", "thumbnail", "squeeze",
 ))  # fmt: skip

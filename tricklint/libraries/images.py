@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 
 import libcst as cst
 
-from tricklint.interpreter.behaviour import Behaviour, behaves_below
+from tricklint.interpreter.behaviour import Behaviour, behaves_below, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import plain
 from tricklint.interpreter.values import (
+    NONE,
     Const,
     Instance,
     Value,
     first,
 )
+from tricklint.knowledge import images
 from tricklint.libraries.tensors import Tensor
 
 IMAGE_TRANSFORMS = ("torchvision.transforms.", "albumentations.", "timm.data.")
@@ -47,3 +49,14 @@ class Pixels(Behaviour):
     def set_item(self, m: Machine, value: Instance, index: Value, new: Value, node: cst.CSTNode) -> bool:
         value.fact(PixelFacts).pasted.append(new)
         return True
+
+    def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if name != "paste" or not args.positional or not value.library.startswith("PIL."):
+            return None
+        value.fact(PixelFacts).pasted.append(args.positional[0])
+        return NONE
+
+
+@function(*images.TENSOR_READERS)
+def read_as_tensor(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    return Tensor("pixels", (), None, node, m.file)

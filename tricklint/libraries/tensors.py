@@ -80,6 +80,24 @@ _VIEWS = frozenset(
 # What others hold too: a change made to it by one name is read off events, not off the name
 _LEAVES = frozenset(("parameter", "data", "detach"))
 
+# Ops whose outcome is the memory of what they were given, under another shape
+_SAME_MEMORY = frozenset(("item", "index", "view", "transpose", "permute", "squeeze", "unsqueeze", "select", "narrow"))
+WRITTEN = "written"  # the attribute of a tensor that lists what was put into it, or into a view of it
+MAX_WRITTEN = 16
+
+
+def write_into(at: Value, new: Value) -> None:
+    """`x[0] = new`, `for channel in x: channel.sub_(mean)`: whoever holds the tensor sees it."""
+    for _ in range(MAX_WRITTEN):
+        if not isinstance(at, Tensor):
+            return
+        held = at.attrs.setdefault(WRITTEN, [])
+        if len(held) < MAX_WRITTEN:
+            held.append(new)
+        if at.op not in _SAME_MEMORY or not at.inputs:
+            return
+        at = at.inputs[0]
+
 
 def part_of_output(tensor: Tensor) -> Value | None:
     """Of several values that a module returns, the one that a tensor is: `scores, labels = model(x, y)`. None for another
@@ -118,6 +136,10 @@ class TensorBehaviour(Behaviour):
     def item(self, m: Machine, value: Tensor, index: Value, node: cst.CSTNode) -> Value | None:
         indices = value.op in layers.VALUES_AND_INDICES and isinstance(index, Const) and index.value == 1
         return Tensor("index", (value,), value.module, node, m.file, value.grad and not indices)
+
+    def set_item(self, m: Machine, value: Tensor, index: Value, new: Value, node: cst.CSTNode) -> bool:
+        write_into(value, new)
+        return True
 
     def sliced(self, m: Machine, value: Tensor, node: cst.CSTNode) -> Value | None:
         return Tensor("index", (value,), value.module, node, m.file, value.grad)
@@ -199,4 +221,7 @@ def tensor_method(m: Machine, value: Tensor, name: str, args: CallArgs, node: cs
         return Tensor("unknown", (value, *args.all()), value.module, node, m.file, grad, name=name)
     if name in ("add_", "sub_") and grad:
         m.emit(Accumulated(m.now(node), value, None, name, value))
-    return Tensor(name, (value, *args.all()), value.module, node, m.file, grad, kwargs=args.kwargs)
+    made = Tensor(name, (value, *args.all()), value.module, node, m.file, grad, kwargs=args.kwargs)
+    if name.endswith("_") and value.op in _SAME_MEMORY and value.inputs:
+        write_into(value.inputs[0], made)
+    return made

@@ -32,7 +32,7 @@ from tricklint.knowledge import images
 from tricklint.libraries.facts import BatchFacts, LoaderFacts, ModuleFacts
 from tricklint.libraries.images import IMAGE_TRANSFORMS, PixelFacts
 from tricklint.libraries.paramsets import ParamSet, roots_of
-from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.tensors import WRITTEN, Tensor
 from tricklint.program.program import Program
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class ImageFlow:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._samples: dict[int, Value | None] = {}
+        self._looked_at: set[int] = set()  # tensors into which parts of themselves may be written
 
     # -- values --------------------------------------------------------------------------------------------------------
 
@@ -80,29 +81,49 @@ class ImageFlow:
                 return self.of(value.values[0], depth + 1)
             return _alike([self.of(member, depth + 1) for member in value.values])
         if isinstance(value, Tensor):
-            return self._tensor(value, depth + 1)
+            return self._written(value, self._tensor(value, depth + 1), depth + 1)
         if isinstance(value, Sequence):  # torch.stack([image]), a list of images
             return self.of(value.items[0], depth + 1) if value.items else None
         if isinstance(value, Instance):
             return self._instance(value, depth + 1)
         return None
 
+    def _written(self, value: Tensor, image: Image | None, depth: int) -> Image | None:
+        """The image, unless something else was written into its tensor: constants (a hole) and parts of an image like it
+        (another picture's corner) leave its values in the range that they have."""
+        if image is None or not value.attrs.get(WRITTEN) or id(value) in self._looked_at:
+            return image
+        self._looked_at.add(id(value))
+        try:
+            new = [self.of(each, depth) for each in value.attrs[WRITTEN] if number(each) is None]
+        finally:
+            self._looked_at.discard(id(value))
+        return _alike([image, *new])
+
     def _tensor(self, value: Tensor, depth: int) -> Image | None:
         if value.op == "image":
             return self._through(value.attrs["pipeline"], value.inputs, depth)
+        if value.op == "pixels":
+            return Image(tensor=True)
+        if isinstance(given := value.attrs.get("picture"), Image):
+            return given
         if value.op == "data":
             loader = value.attrs.get("loader")
             return self._loaded(loader, value.attrs.get("key"), depth) if isinstance(loader, Instance) else None
         if value.op == "unknown":
-            return (
-                self.of(value.inputs[0], depth) if value.attrs.get("name") in images.CARRIERS and value.inputs else None
-            )
+            name = str(value.attrs.get("name"))
+            if not value.inputs or name not in images.CARRIERS | images.TO_UNIT_FUNCTIONS:
+                return None
+            image = self.of(value.inputs[0], depth)
+            if image is None or name in images.CARRIERS:
+                return image
+            return replace(image, unit=True, tensor=True, node=value.node, file=value.file)
         if value.op in ("divide", "div") and len(value.inputs) == 2:
             return self._scaled(value.inputs[0], number(value.inputs[1]), depth)
         if value.op == "multiply" and len(value.inputs) == 2:
             factor = number(value.inputs[1])
             return self._scaled(value.inputs[0], 1 / factor if factor else None, depth)
-        if value.op in images.TENSOR_OPS and value.inputs:
+        if value.op in images.TENSOR_OPS | images.METHODS and value.inputs:
             return self.of(value.inputs[0], depth)
         return None
 
@@ -117,13 +138,19 @@ class ImageFlow:
         if value.kind == "loader_item":
             loader = value.fact(BatchFacts).loader
             return self._loaded(loader, None, depth, whole=True) if isinstance(loader, Instance) else None
+        if (
+            name not in images.CANVASES
+            and value.has(PixelFacts)
+            and any(number(each) is None for each in value.fact(PixelFacts).pasted)
+        ):
+            return None
         if name in images.READERS:
             return Image()
         if name in images.CARRIERS and value.args:
             return self.of(value.args[0], depth)
         if name.rpartition(".")[2] in images.METHODS and isinstance(value.fact(CallFacts).of, Instance):
             return self.of(value.fact(CallFacts).of, depth)
-        if name == "torchvision.transforms.functional.to_tensor" and value.args:
+        if name in images.TO_UNIT_FUNCTIONS and value.args:
             return Image(unit=True, tensor=True, node=value.node, file=value.file)
         if name in ("numpy.divide", "numpy.true_divide") and len(value.args) > 1:
             return self._scaled(value.args[0], number(value.args[1]), depth)
@@ -151,7 +178,7 @@ class ImageFlow:
             return None
         image = given or Image()
         for step in steps:
-            at = self._step(step, image)
+            at = self._step(step, image, depth)
             if at is None:
                 return None
             image = at
@@ -159,7 +186,11 @@ class ImageFlow:
             return image  # it augments and no more: it is left out where nothing is trained, and prepares nothing
         return replace(image, node=pipeline.node, file=pipeline.file)
 
-    def _step(self, step: Instance, image: Image) -> Image | None:
+    def _step(self, step: Value, image: Image, depth: int) -> Image | None:
+        if isinstance(step, Func) or (isinstance(step, Instance) and own_step(step) is not None):
+            return self._by_own_code(step, image, depth + 1)
+        if not isinstance(step, Instance):
+            return None
         tail = _tail(step)
         if tail == "Normalize":
             return self._normalised(step, image)
@@ -182,23 +213,16 @@ class ImageFlow:
             return image if all(each in images.NEUTRAL for each in tails) else None
         if tail == "Lambda":
             given = first(step.args[0] if step.args else step.kwargs.get("lambd"))
-            return image if isinstance(given, Func) and self._hands_on(given) else None
+            return self._by_own_code(given, image, depth + 1)
         return image if tail in images.NEUTRAL else None
 
-    def _hands_on(self, func: Func) -> bool:
-        """Whether a function repeats or reshapes what it is given, and changes no value: `lambda x: x.repeat(3, 1, 1)`."""
-        given = Tensor("input")
-        stack = [self._replayed(func, None, given)]
-        steps = 0
-        while stack and steps < _DEPTH:
-            at, steps = stack.pop(), steps + 1
-            if isinstance(at, Sequence) and not at.open:
-                stack.extend(at.items)
-            elif not isinstance(at, Tensor) or (at is not given and (at.op not in images.TENSOR_OPS or not at.inputs)):
-                return False
-            elif at is not given:
-                stack.append(at.inputs[0])
-        return not stack
+    def _by_own_code(self, step: Value | None, image: Image, depth: int) -> Image | None:
+        """What a function of the program, or the step that a class of it is, makes of an image."""
+        func = own_step(step) if isinstance(step, Instance) else step
+        if not isinstance(func, Func):
+            return None
+        given = Tensor("input", picture=image)
+        return self.of(self._replayed(func, step if isinstance(step, Instance) else None, given), depth)
 
     def _normalised(self, step: Instance, image: Image) -> Image | None:
         if image.mean is not None:
@@ -308,11 +332,12 @@ def _opened() -> Value:
 _OPENED = _opened()
 
 
-def flatten(pipeline: Instance) -> list[Instance] | None:
-    """The steps of a (nested) Compose in order; None when one is not known."""
+def flatten(pipeline: Instance) -> list[Value] | None:
+    """The steps of a (nested) Compose in order, the program's own among them; None when one is not known."""
     tail = _tail(pipeline)
     if tail not in images.LISTS:
-        return [pipeline] if pipeline.library.startswith(IMAGE_TRANSFORMS) else None
+        known = pipeline.library.startswith(IMAGE_TRANSFORMS) or isinstance(pipeline.cls, Class)
+        return [pipeline] if known else None
     if tail == "Sequential":
         items: tuple[Value, ...] = tuple(value for value in pipeline.fields.values() if isinstance(value, Value))
     else:
@@ -320,16 +345,22 @@ def flatten(pipeline: Instance) -> list[Instance] | None:
         if not isinstance(listed, Sequence) or listed.open:
             return None
         items = listed.items
-    steps: list[Instance] = []
+    steps: list[Value] = []
     for item in items:
         at = first(item)
-        if not isinstance(at, Instance):
-            return None
-        below = flatten(at)
+        below = flatten(at) if isinstance(at, Instance) else [at] if isinstance(at, Func) else None
         if below is None:
             return None
         steps.extend(below)
     return steps
+
+
+def own_step(step: Instance) -> Func | None:
+    """The function of the program by which a transform of its own class changes a picture."""
+    if not isinstance(step.cls, Class):
+        return None
+    found = (step.cls.lookup(name) for name in ("__call__", "forward", "apply", "transform", "_transform"))
+    return next((func for func in found if isinstance(func, Func)), None)
 
 
 def numbers(value: Value | None) -> tuple[float, ...] | None:
@@ -347,7 +378,13 @@ def numbers(value: Value | None) -> tuple[float, ...] | None:
 
 
 def _tail(step: Value | None) -> str:
-    return step.library.rpartition(".")[2] if isinstance(step, Instance) else ""
+    """The library's name of a transform; of one that the program derives from a library's and leaves to do as that does, too."""
+    if not isinstance(step, Instance):
+        return ""
+    if isinstance(step.cls, Class):
+        bases = [name for name in step.cls.libraries() if name.startswith(IMAGE_TRANSFORMS)]
+        return bases[0].rpartition(".")[2] if bases and own_step(step) is None else ""
+    return step.library.rpartition(".")[2]
 
 
 def _may_be_pixels(value: Value) -> bool:
