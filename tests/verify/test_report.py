@@ -176,6 +176,9 @@ def test_on_a_card_the_metric_that_differs_more_than_the_runs_themselves_is_judg
     assert outcome is not None and outcome.leading is not None
     assert (outcome.leading.metric, outcome.verdict) == ("val_ap", Verdict.HELPS)
     assert outcome.comparisons[0].paired.verdict is Verdict.NOT_JUDGED
+    rows = [line for line in shown(analyse(plan, found, ["val_acc", "val_ap"])).splitlines() if "val_a" in line]
+    assert [line.split()[1:3] for line in rows if line.startswith("TRK501 ")] == [["missing-init", "–"]]
+    assert [line.split()[:2] for line in rows if "helps" in line] == [["helps", "val_ap"]] * 2
     blind = analyse(Plan(**{**vars(plan), "repeats": 0}), found, ["val_acc", "val_ap"]).outcome("TRK501")
     assert blind is not None and blind.leading is not None and blind.leading.metric == "val_acc"
 

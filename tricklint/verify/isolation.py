@@ -29,7 +29,7 @@ CACHES = (
     ("CUDA_CACHE_PATH", ".nv"),
     ("MPLCONFIGDIR", ".cache/matplotlib"),
 )
-DOWNLOADS = ("TORCH_HOME", "HF_HOME", "TRITON_CACHE_DIR")  # where there is none yet, the session has one for all runs
+DOWNLOADS = ("TORCH_HOME", "HF_HOME", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")  # where there is none yet, the session has one for all runs
 # Trackers that send what a run logs somewhere, or keep it in one place for all runs; None: not set.
 TRACKERS: dict[str, str | None] = {
     "WANDB_MODE": "offline",
@@ -175,12 +175,10 @@ class Watch:
         changed = self.project.changed()
         if changed:
             found.append(f"warning: changed in the project while training ran: {_some(changed)}")
-        fresh = [
-            f"{place}/{name}"
-            for place, before in self.caches.items()
-            for name, stamp in _stamps(Path(place)).items()
-            if before.get(name) != stamp
-        ]
+        fresh: list[str] = []
+        for place, before in self.caches.items():
+            names = [name for name, stamp in _stamps(Path(place)).items() if before.get(name) != stamp]
+            fresh += [f"{place}/{name}" for name in names] if len(names) < SHOWN else [f"{place} ({len(names)} files)"]
         if fresh:
             found.append(f"written into shared caches while training ran: {_some(fresh)}")
         kept = Counter(path for run in runs for path in run.elsewhere)

@@ -92,7 +92,7 @@ def _badge(verdict: Verdict) -> str:
 
 
 def _row(outcome: Outcome, c: Comparison | None, first: bool) -> str:
-    verdict = outcome.verdict if first or c is None else c.paired.verdict
+    verdict = outcome.verdict if c is None or c is outcome.leading else c.paired.verdict
     cells = [
         f"<td>{escape(outcome.variant.label) if first else ''}</td>",
         f"<td>{_badge(verdict)}</td>",

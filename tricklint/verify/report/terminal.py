@@ -82,7 +82,7 @@ def _table(analysis: Analysis) -> Table:
         if not shown:
             table.add_row(escape(outcome.variant.label), outcome.verdict.value, "", "–", "–", "–", "–")
         for number, c in enumerate(shown):
-            verdict = outcome.verdict if number == 0 else c.paired.verdict
+            verdict = outcome.verdict if c is outcome.leading else c.paired.verdict
             table.add_row(
                 escape(outcome.variant.label) if number == 0 else "",
                 _styled(verdict),
