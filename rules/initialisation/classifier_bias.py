@@ -77,7 +77,7 @@ catches up.
 - `tricklint verify --recipe rare-positives`, 2 % positives: after a fifth of the training 0.257 → 0.793 (+0.536 [+0.337,
   +0.735], p 0.031): helps; at the end 0.985 → 1.000 (+0.015 [−0.012, +0.041], p 0.75): inconclusive. With π = 0.01
   instead of the true 0.02: 0.677 early, 1.000 at the end.
-- `tricklint check fixtures/pills --verify`, 5 % positives, five epochs: 0.295 → 1.000 (+0.705 [+0.549, +0.860], p 0.039):
+- `tricklint check fixtures/pills --verify`, 5 % positives, five epochs: 0.223 → 0.999 (+0.776 [+0.654, +0.898], p 0.039):
   helps.
 
 ## References

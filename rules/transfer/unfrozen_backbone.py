@@ -57,8 +57,8 @@ Test accuracy over 8 paired seeds (kept in `bench/results/`):
 - `tricklint verify --recipe transfer-pills`, 240 pictures of 12 new classes: all fine-tuned 83.9 %; backbone frozen 88.8 %
   (+4.9 points [−0.4, +10.2], p 0.094 after Holm: inconclusive); frozen, then unfrozen at a lower rate 86.6 % (+2.7
   [−2.8, +8.2]: inconclusive).
-- `tricklint check fixtures/pills --verify`, 300 pictures at the head's rate of 0.1: 40.8 % → 58.2 % frozen (+17.4 points
-  [+8.3, +26.5], p 0.047): helps.
+- `tricklint check fixtures/pills --verify`, 300 pictures at the head's rate of 0.1: 41.4 % → 60.0 % frozen (+18.6 points
+  [+14.6, +22.6], p 0.039): helps.
 
 ## References
 - Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022

@@ -295,6 +295,19 @@ def test_time_of_a_step_is_compared_in_pairs_and_where_the_change_touches_the_ru
     assert words.time_change(outcome) == "-50 % [-50, -50]"
 
 
+def test_steps_of_runs_that_were_trained_together_are_not_compared_with_others() -> None:
+    found = runs()
+    for (name, seed, _), run in found.items():
+        run.engine = "stacked" if name == "TRK501" or (name == "baseline" and seed < 2) else "plain"
+    outcome = analyse(PLAN, found).outcome("TRK501")
+    assert outcome is not None and outcome.step_ms == pytest.approx((11.0, 10.0))
+    for run in found.values():
+        run.engine = "stacked" if run.variant == "TRK501" else "plain"
+    outcome = analyse(PLAN, found).outcome("TRK501")
+    assert outcome is not None
+    assert (outcome.step_ms, outcome.step_change, outcome.peak) == ((None, None), None, (None, None))
+
+
 def test_a_rung_is_also_shown_against_the_one_before_it(analysis: Analysis) -> None:
     first, last = analysis.outcome("TRK501"), analysis.outcome("all")
     assert first is not None and first.rung is None

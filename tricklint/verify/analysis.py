@@ -250,6 +250,7 @@ def _outcome(analysis: Analysis, variant: Variant, comparisons: list[Comparison]
     targets = [_steps_to(b, r) for b, r in same_seeds]
     reached = [t for t in targets if t is not None]
     phases = _phases_that_differ(same_seeds)
+    alike = [(b, r) for b, r in same_seeds if b.engine == r.engine]  # a step of eight runs together is no step of one
     return Outcome(
         variant,
         tuple(comparisons),
@@ -261,9 +262,9 @@ def _outcome(analysis: Analysis, variant: Variant, comparisons: list[Comparison]
             statistics.median(t[0] for t in reached) if reached else None,
             statistics.median(t[1] for t in reached) if len(reached) * 2 > len(targets) else None,
         ),
-        (_median(_step_ms(b, phases) for b, _ in same_seeds), _median(_step_ms(r, phases) for _, r in same_seeds)),
-        _step_change(same_seeds, phases),
-        (_median(b.peak() for b, _ in same_seeds), _median(r.peak() for _, r in same_seeds)),
+        (_median(_step_ms(b, phases) for b, _ in alike), _median(_step_ms(r, phases) for _, r in alike)),
+        _step_change(alike, phases),
+        (_median(b.peak() for b, _ in alike), _median(r.peak() for _, r in alike)),
         tuple(notes),
     )
 

@@ -277,9 +277,11 @@ def _agree(
     variants = f"{len(plan.variants)} variants x {plan.seeds} seeds"
     scales = f" x {len(plan.lr_scales)} learning rates" if len(plan.lr_scales) > 1 else ""
     scales += f", and {plan.repeats} of the baseline once more" if plan.repeats else ""
+    # Small runs on one card slow each other down less than turns would: without a budget that is not measured.
+    about = "at most " if place.sharing > 1 and wishes.budget_s is None else "about "
     console.print(
         f"plan: {variants}{scales} = {len(plan.tasks())} runs of {shown(pilot.wall_s)}, {workers} at a time: "
-        f"about {shown(left)}",
+        f"{about}{shown(left)}",
         highlight=False,
     )
     if str(place):

@@ -109,30 +109,33 @@ class RecipeWork:
     def choose_engines(
         self, variants: Sequence[str], seeds: int, steps: int = 0, workers: int = 1, compiled: bool = False
     ) -> dict[str, dict[str, float]]:
-        """Time five steps of each way and stack the variants where all runs are so over a tenth sooner, `workers` jobs
-        at a time: a stack is one job, plain runs are many. With `compiled` that way is timed too, where the runs take
-        longer than compiling does. Returns seconds a step of each way that was timed."""
+        """Time five steps of each way, and stack the variants that can be where all runs are so over a tenth sooner,
+        `workers` jobs at a time: a stack is one job, plain runs are many. With `compiled` that way is timed too, where
+        the runs take longer than compiling does. Returns seconds a step of each way that was timed."""
         from tricklint.verify.recipes.stacked import time_engines
 
         together = list(range(min(seeds, 8)))
         jobs = {"plain": len(variants) * seeds, "stacked": len(variants) * math.ceil(seeds / len(together))}
         jobs["compiled"] = jobs["stacked"]
-        found: dict[str, dict[str, float]] = {}
-        for variant in variants:
+        found: dict[str, dict[str, float]] = {variant: {} for variant in variants}
 
-            def timed(*kinds: str, variant: str = variant) -> dict[str, float]:
+        def time_all(*kinds: str) -> None:
+            for variant, known in found.items():
                 times = time_engines(self.recipe.name, variant, together, self.device, str(self.folder / "work"), kinds)
-                return {kind: times[kind] for kind in kinds if kind in times}
+                known |= {kind: times[kind] for kind in kinds if kind in times}
 
-            def cost(kind: str, variant: str = variant) -> float:
-                return found[variant][kind] / min(workers, jobs[kind])
+        def cost(kind: str) -> float:
+            """Seconds that a step of every run takes this way, and plainly where a variant cannot go it."""
+            taken = [kind if kind in known else "plain" for known in found.values()]
+            return sum(known[way] / min(workers, jobs[way]) for known, way in zip(found.values(), taken))
 
-            found[variant] = timed("plain", "stacked")
-            best = min(found[variant], key=cost)
-            if compiled and "stacked" in found[variant] and cost(best) * steps * seeds > COMPILING:
-                found[variant] |= timed("compiled")
-                best = min(found[variant], key=cost)
-            if best != "plain" and cost(best) < 0.9 * cost("plain"):
-                self.stack[variant] = len(together)
-                self.compiled[variant] = best == "compiled"
+        time_all("plain", "stacked")
+        stackable = [variant for variant, known in found.items() if "stacked" in known]
+        best = min(("plain", "stacked"), key=cost)
+        if compiled and stackable and cost(best) * steps * seeds > COMPILING * len(variants):
+            time_all("compiled")
+            best = min((best, "compiled"), key=cost)
+        if cost(best) < 0.9 * cost("plain"):
+            self.stack = dict.fromkeys(stackable, len(together))
+            self.compiled = {variant: best == "compiled" and best in found[variant] for variant in stackable}
         return found

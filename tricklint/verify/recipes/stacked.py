@@ -147,6 +147,8 @@ def train_stack(
     ]
     for record in records:
         record["wall_s"] /= len(seeds)
+        if "cuda" in record["memory"]:  # the tensors of all runs together
+            record["memory"] = {**record["memory"], "cuda": record["memory"]["cuda"] / len(seeds)}
     return records
 
 
