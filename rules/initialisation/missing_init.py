@@ -69,11 +69,14 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 ## Fix level
 recipe. An `_init_weights` that is called at the end of `__init__`: Kaiming uniform where a ReLU-like activation follows,
 Xavier uniform with the right gain where tanh, sigmoid or nothing does, biases zero; norm layers keep their own defaults.
-A leaky ReLU's slope is passed. Where the class has a method that would initialise these layers and nothing calls it, the
-fix calls that. The keys and shapes of the `state_dict` stay. The fix stands at the outermost class that is trained; the
-classes inside it are reached by it.
+A leaky ReLU's slope is passed, and that at which a PReLU starts. Where the class has a method that would initialise these
+layers and nothing calls it, the fix calls that. The keys and shapes of the `state_dict` stay. The fix stands at the outermost
+class that is trained; the classes inside it are reached by it.
 
 It is unsafe where a class inside holds a part of another library, which may initialise its own layers.
+
+There is none for heads on a pretrained part behind which no activation stands: logits may start small. And none where a
+convolution draws a picture that goes out through tanh, with no norm right before it: weights by the book start it saturated.
 
 Left alone are pretrained parts, parts that somebody else built and handed in, layers inside `nn.MultiheadAttention` and
 the `nn.Transformer…` blocks, which initialise themselves, and layers under weight or spectral norm: their weight is
@@ -116,7 +119,7 @@ from tricklint.libraries.events import OptimizerBuilt
 from tricklint.libraries.facts import ModuleFacts, from_library
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.program import Program
-from tricklint.program.activations import following
+from tricklint.program.activations import feeds, following, held_by_norm
 from tricklint.program.foreign import foreign_parts
 from tricklint.program.init_lines import init_lines
 from tricklint.program.init_scope import (
@@ -133,6 +136,7 @@ from tricklint.watching.sources import class_place
 LAYERS = frozenset(
     "Linear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Bilinear".split()
 )
+GAINS = frozenset(("relu", "leaky_relu", "selu", "tanh"))  # activations behind which PyTorch's default is too small
 
 
 def by_default(p: Parameter) -> bool:
@@ -252,6 +256,11 @@ class MissingInit(Rule):
         cls = module.cls
         if not isinstance(cls, Class):
             return self.mend_sequential(program, module)
+        every = [layer for owner in found.owners for layer in owner.layers]
+        if found.beside and not any(following(program, layer) in GAINS for layer in every):
+            return None  # heads on what was trained: no activation asks for larger weights, and logits start small
+        if any(saturates(program, layer) for layer in every):
+            return None
         tree = cls.file.tree
         init = cls.fields.get("__init__")
         node = getattr(init, "node", None)
@@ -263,14 +272,14 @@ class MissingInit(Rule):
             return None
         init_of = Initialisation.of(program)
         self_name = node.params.params[0].name.value if node.params.params else "self"
-        if sum(len(owner.layers) for owner in found.owners) == 1 and any(
+        if len(every) == 1 and any(
             init_of.reaches_any([layer])
             for whole in found.wholes
             for _, layer in submodules(whole)
             if layer_class(layer) in layers.WEIGHTED
         ):
             return None  # the rest has an initialisation of its own: what is left is a head
-        helper = helper_of_class(program, module, [layer for owner in found.owners for layer in owner.layers])
+        helper = helper_of_class(program, module, every)
         if helper:
             called = build.insert_after(tree, node.body.body[-1], [f"{self_name}.{helper}()"])
             what = f"call {cls.name}.{helper} at the end of __init__"
@@ -284,10 +293,10 @@ class MissingInit(Rule):
             imports, nn = added, "nn"
         others = handed_in(program, module)
         reach = self.reachable(program, module, others)
-        if reach is None or any(id(layer) in others for owner in found.owners for layer in owner.layers):
+        if reach is None or any(id(layer) in others for layer in every):
             return None
         gone_over = {id(layer) for path, layer in submodules(module) if not reach or path.partition(".")[0] in reach}
-        left = [layer for owner in found.owners for layer in owner.layers if id(layer) not in gone_over]
+        left = [layer for layer in every if id(layer) not in gone_over]
         if any(not init_of.reaches_any([layer]) for layer in left):
             return None  # half of what was found would be left
         name = "_init_weights" if cls.lookup("_init_weights") is None else "_init_parameters"
@@ -357,9 +366,11 @@ class MissingInit(Rule):
         nn = nn_name(module.file)
         if target is None or statement is None or nn is None:
             return None
-        uses = [following(program, layer) for _, layer in submodules(module) if layer_class(layer) in layers.WEIGHTED]
-        if all(activation is None for activation in uses):
+        inside = [layer for _, layer in submodules(module) if layer_class(layer) in layers.WEIGHTED]
+        if all(following(program, layer) is None for layer in inside):
             return None  # no gain is the right one
+        if any(saturates(program, layer) for layer in inside):
+            return None
         lines = init_lines(program, module, target, nn, [])
         if lines is None:
             return None
@@ -367,6 +378,14 @@ class MissingInit(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
+
+
+def saturates(program: Program, layer: Instance) -> bool:
+    """Whether a convolution draws a picture that leaves the model through tanh, out of what no norm keeps in size: with
+    Kaiming's weights before it and tanh's gain in it, the picture would start black and white."""
+    if layer_class(layer) not in layers.CONV or following(program, layer) != "tanh":
+        return False
+    return not feeds(program, layer, beyond=False) and not held_by_norm(program, layer)
 
 
 def blank_below(tree: Tree, method: cst.FunctionDef, row: int) -> bool:

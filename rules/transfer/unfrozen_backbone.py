@@ -49,7 +49,8 @@ def make(classes):
 ## Fix level
 recipe. The backbone is frozen before the new head is put on, so the head stays trainable, and the optimizer is handed
 what remains trainable. Where the head is made inside the constructor (timm's `num_classes`), it is unfrozen by name; where
-no `train()` is called, the frozen BatchNorm layers are put in eval mode at once.
+no `train()` is called, the frozen BatchNorm layers are put in eval mode at once. Where a schedule warms up to a rate of no
+more than 1e-4, the rule only tells: at such a rate a head alone hardly learns.
 
 ## Evidence
 Test accuracy over 8 paired seeds (kept in `bench/results/`):
@@ -80,7 +81,6 @@ from tricklint.interpreter.values import (
     Class,
     Func,
     Instance,
-    Value,
     members,
 )
 from tricklint.knowledge import frameworks, images
@@ -90,10 +90,9 @@ from tricklint.libraries.events import (
     GroupOptionSet,
     OptimizerBuilt,
     OptimizerLoaded,
-    SchedulerBuilt,
     TrainerGiven,
 )
-from tricklint.libraries.facts import ModuleFacts, OptimizerFacts, SchedulerFacts
+from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program import Program
@@ -103,12 +102,13 @@ from tricklint.program.decay import joined, param_sets
 from tricklint.program.freezing import condition, drifts, guarded, one_of_several
 from tricklint.program.idle import idle, seen_training
 from tricklint.program.loops import happens_with, surely_with
+from tricklint.program.rates import peak_rate, warmed_up
 from tricklint.program.transfer import batch_norms
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Model, Optimizer, Parameter, Run
 
-TRANSFORMER_LR = 1e-4
+SMALL_RATE = 1e-4  # usual where all of a pretrained transformer is fine-tuned
 
 
 class UnfrozenBackbone(Rule):
@@ -158,7 +158,7 @@ class UnfrozenBackbone(Rule):
                 yield Clean(self.code, place, f"its new layers trained alone for {alone} steps first")
                 continue
             rate = shared_rate(optimizer, model)
-            if not new or rate is None or (attends(model) and rate <= TRANSFORMER_LR):
+            if not new or rate is None or (attends(model) and rate <= SMALL_RATE):
                 continue
             message = f"the pretrained {model.type} trains as a whole from the first step on, at the learning rate of its new layers"
             seen = (
@@ -233,8 +233,8 @@ class UnfrozenBackbone(Rule):
                 for e in program.events(GroupOptionSet, GroupAdded)
             ):
                 return None
-            rate = bb.learning_rate(optimizer)
-            if transformer(model) and (rate is None or rate <= TRANSFORMER_LR):
+            rate = peak_rate(program, optimizer)
+            if transformer(model) and (rate is None or rate <= SMALL_RATE):
                 return None
         whole = (
             event
@@ -260,11 +260,10 @@ class UnfrozenBackbone(Rule):
         node, file = backbone.place(program)
         optimizer = trained.subject
         assert isinstance(optimizer, Instance)
-        rate = bb.learning_rate(optimizer)
-        if rate is None or any(optimizer in scheduled(event) for event in program.events(SchedulerBuilt)):
-            at = " at the head's learning rate"
-        else:
-            at = f" at the head's learning rate {rate:g}"
+        rate = peak_rate(program, optimizer)
+        at = " at the head's learning rate"
+        if rate is not None:
+            at += f" {rate:g}" if rate == bb.learning_rate(optimizer) else f", at most {rate:g},"
         name = backbone.model.label if backbone.whole is None else f"part of {backbone.whole.label}"
         message = f"the pretrained {name} is fine-tuned whole{at} from the first step, its new head still random"
         advice = self.advice(program)
@@ -301,6 +300,8 @@ class UnfrozenBackbone(Rule):
     def mend(self, program: Program, backbone: Backbone, trained: Event) -> Fix | None:
         if isinstance(trained, OptimizerBuilt) and any(head.seq > trained.seq for head in backbone.heads):
             return None  # the new head is in no optimizer: with a freeze nothing at all would train
+        if isinstance(trained, OptimizerBuilt) and gently(program, trained.subject):
+            return None  # a head alone hardly learns at that rate, and another one is the author's to say
         if isinstance(trained, OptimizerBuilt) and not self.holds_backbone(
             sets_at_one_rate(trained, []), backbone.model
         ):
@@ -400,6 +401,12 @@ class UnfrozenBackbone(Rule):
         return build.replace(tree, value, f"[p for p in {tree.code(value)} if p.requires_grad]")
 
 
+def gently(program: Program, optimizer: Instance) -> bool:
+    """Whether a schedule warms up to a rate that is small even for all of the net: a fine-tuning of the whole, by plan."""
+    rate = peak_rate(program, optimizer)
+    return rate is not None and rate <= SMALL_RATE and warmed_up(program, optimizer)
+
+
 def freezes_by_hook(made: Instance) -> bool:
     """A Lightning callback of the program whose hooks set `requires_grad` of what they are given."""
     if not isinstance(made.cls, Class) or not any(name == "lightning.Callback" for name in made.cls.libraries()):
@@ -441,12 +448,6 @@ def sets_at_one_rate(event: OptimizerBuilt, training: list[Event]) -> list[Param
                 ]
                 sets += [ParamSet(model, "param", node=at.node) for model in models]
     return [*sets, *joined(sets)]
-
-
-def scheduled(event: SchedulerBuilt) -> tuple[Value, ...]:
-    """The optimizer whose learning rate a schedule of this kind sets from the first step on, whatever it was given."""
-    cyclic = event.subject.library.endswith((".OneCycleLR", ".CyclicLR"))
-    return members(event.subject.fact(SchedulerFacts).optimizer) if cyclic else ()
 
 
 def harmless(to: str) -> bool:

@@ -87,3 +87,24 @@ def test_signal_keeps_its_size_with_the_right_gain() -> None:
 
     assert last_std(torch.relu, 12, a=5**0.5) < 0.01 * last_std(torch.relu, 12, nonlinearity="relu")
     assert last_std(torch.tanh, 30, nonlinearity="sigmoid") < 0.5 * last_std(torch.tanh, 30, nonlinearity="tanh")
+
+
+def test_a_picture_out_of_tanh_starts_saturated_by_the_book() -> None:
+    """Why there is no fix for such a net: a norm before the last layer is what holds its input in size."""
+
+    def beyond_two(path: Path, gain: float) -> float:
+        model = build(path)
+        last = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+        seen: list[Any] = []
+        last.register_forward_hook(lambda layer, inputs, output: seen.append(output))
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.kaiming_uniform_(layer.weight, a=0.25, nonlinearity="leaky_relu")
+                torch.nn.init.zeros_(layer.bias)
+        torch.nn.init.xavier_uniform_(last.weight, gain=gain)
+        with torch.no_grad():
+            model(torch.rand(4, 3, 16, 16))
+        return float((seen[0].abs() > 2).float().mean())
+
+    picture = FIXTURES / "missing-init" / "bad_picture_out_of_tanh.py"
+    assert beyond_two(picture, torch.nn.init.calculate_gain("tanh")) > 0.2

@@ -232,18 +232,22 @@ def slope_after(program: Program, layer: Instance) -> float | None:
 
 
 def _slope(taker: Tensor) -> float | None:
-    """The slope of one leaky activation, a layer or a function."""
+    """The slope at which one leaky activation starts, a layer or a function."""
     if taker.op == "call" and taker.module is not None:
         name, args, kwargs = _library(taker.module).rpartition(".")[2], taker.module.args, taker.module.kwargs
+        if name == "PReLU":
+            return 0.25 if (init := taker.module.passed(1, "init")) is None else _number(init)
         given = kwargs.get("negative_slope", args[0] if args else None)
     else:
         name, kwargs = taker.op, taker.attrs.get("kwargs", {})
         given = kwargs.get("negative_slope", taker.inputs[1] if len(taker.inputs) > 1 + len(kwargs) else None)
     if name not in ("LeakyReLU", "leaky_relu", "leaky_relu_"):
-        return None  # PReLU learns it, RReLU draws it
-    if given is None:
-        return 0.01
-    at = first(given)
+        return None  # prelu is given it, RReLU draws it
+    return 0.01 if given is None else _number(given)
+
+
+def _number(value: Value) -> float | None:
+    at = first(value)
     known = isinstance(at, Const) and isinstance(at.value, (int, float)) and not isinstance(at.value, bool)
     return float(at.value) if known else None  # type: ignore[union-attr]
 
@@ -254,10 +258,31 @@ def rescaled(program: Program, layer: Instance) -> bool:
     return any(graph.after(call)[1] for call in graph.calls.get(id(layer), []))
 
 
-def feeds(program: Program, layer: Instance, additions: bool = True) -> bool:
+def held_by_norm(program: Program, layer: Instance) -> bool:
+    """A norm layer stands between what enters `layer` and the layers with weights before it, on every way: what it gets is
+    of a size that does not follow from their weights."""
+    stack = [source for call in _graph_of(program).calls.get(id(layer), []) for source in call.inputs[:1]]
+    seen: set[int] = set()
+    while stack:
+        for at in _tensors(stack.pop()):
+            if id(at) in seen or _is_norm(at):
+                continue
+            seen.add(id(at))
+            kind = _library(at.module) if at.op == "call" and at.module is not None else ""
+            if at.result is not None:
+                stack.append(at.result)
+            elif not at.inputs or kind in layers.WEIGHTED:
+                return False
+            else:
+                stack += at.inputs
+    return bool(_graph_of(program).calls.get(id(layer)))
+
+
+def feeds(program: Program, layer: Instance, additions: bool = True, beyond: bool = True) -> bool:
     """The output of `layer` goes, activated or not, straight into another layer with weights: it is a hidden layer.
 
-    Products with other tensors (gates) are not followed; sums are unless `additions` is False.
+    Products with other tensors (gates) are not followed; sums are unless `additions` is False, nor what the whole model
+    gives unless `beyond`.
     """
     graph = _graph_of(program)
     stack: list[Tensor] = list(graph.calls.get(id(layer), []))
@@ -267,7 +292,7 @@ def feeds(program: Program, layer: Instance, additions: bool = True) -> bool:
         if id(at) in seen:
             continue
         seen.add(id(at))
-        stack.extend(graph.results.get(id(at), []))
+        stack.extend(call for call in graph.results.get(id(at), []) if beyond or id(call.module) in graph.inner)
         for taker in graph.consumers.get(id(at), []):
             if taker.op in _SUMS and not additions:
                 continue

@@ -42,14 +42,19 @@ DEFAULT_PRIOR = 0.01  # Lin et al. 2017
 
 @dataclass
 class Imbalance:
-    """Why positives are rare, where the code says so, and the share of positives that follows."""
+    """Why positives are rare, where the code says so, and the share of positives. stated: by the code's own constants; None
+    where it says nothing, and the share is a guess."""
 
     why: str
     note: str
     node: cst.CSTNode | None
     file: FileModule | None
     sigmoid: bool
-    prior: float = DEFAULT_PRIOR
+    stated: float | None = None
+
+    @property
+    def prior(self) -> float:
+        return DEFAULT_PRIOR if self.stated is None else self.stated
 
 
 def rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
@@ -188,7 +193,7 @@ def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bo
         weight = first(loss.kwargs.get("pos_weight"))
         if kind == "bce_logits" and _given(weight):
             return Imbalance("positives are weighted up by pos_weight", "positives are rare: pos_weight", *made,
-                             sigmoid=not softmax, prior=_prior_of(weight))  # fmt: skip
+                             sigmoid=not softmax, stated=_prior_of(weight))  # fmt: skip
         weight = first(loss.passed(0, "weight"))
         if kind in ("cross_entropy", "nll") and _given(weight):
             return Imbalance("the classes are weighted in the loss", "the classes are imbalanced: class weights", *made,
@@ -206,8 +211,8 @@ def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bo
         return None  # real against generated: as many of one as of the other
     if kind in ("bce_logits", "bce") and not softmax:  # behind one, the labels are classes that exclude each other
         many = _outputs(head)
-        prior = 1 / many if many and len(inputs) > 1 and _one_hot(inputs[1]) else DEFAULT_PRIOR
-        if prior >= 0.5:
+        prior = 1 / many if many and len(inputs) > 1 and _one_hot(inputs[1]) else None
+        if prior is not None and prior >= 0.5:
             return None  # one of two classes: even odds are the truth
         target_is_input = len(inputs) > 1 and _same_data(inputs[0], inputs[1])
         if head.library in layers.LINEAR and many is not None and many > 1 and not target_is_input:
@@ -269,14 +274,14 @@ def _given(value: Value | None) -> bool:
     return value is not None and not (isinstance(value, Const) and value.value is None)
 
 
-def _prior_of(weight: Value | None) -> float:
-    """pos_weight is negatives per positive: the share of positives is 1 / (1 + w)."""
+def _prior_of(weight: Value | None) -> float | None:
+    """pos_weight is negatives per positive: the share of positives is 1 / (1 + w); None where w is not known."""
     at = first(weight)
     if isinstance(at, Tensor) and at.inputs:
         at = first(at.inputs[0])
     if isinstance(at, Const) and isinstance(at.value, (int, float)) and at.value > 0:
         return 1 / (1 + float(at.value))
-    return DEFAULT_PRIOR
+    return None
 
 
 def _outputs(head: Instance) -> float | None:

@@ -1,0 +1,58 @@
+"""The learning rate at which an optimizer's steps are really made, where a schedule sets its own."""
+
+from __future__ import annotations
+
+from tricklint.interpreter.values import Const, Instance, Value, first, members
+from tricklint.libraries.events import SchedulerBuilt
+from tricklint.libraries.facts import SchedulerFacts
+from tricklint.program.backbone import learning_rate
+from tricklint.program.program import Program
+
+
+def peak_rate(program: Program, optimizer: Instance) -> float | None:
+    """The highest learning rate of its steps: a one-cycle schedule goes up to its own, whatever the optimizer was given.
+    None where it is not known."""
+    peaks = [value for event in schedules(program, optimizer) if (value := _peak(event.subject)) is not None]
+    if not peaks:
+        return learning_rate(optimizer)
+    rates = [_number(each) for peak in peaks for each in members(peak)]
+    known = [rate for rate in rates if rate is not None]
+    return max(known) if len(known) == len(rates) else None
+
+
+def warmed_up(program: Program, optimizer: Instance) -> bool:
+    """Whether a schedule lets the learning rate rise from a small part of its height: the first, random gradients of a new
+    head move little."""
+    for event in schedules(program, optimizer):
+        made = event.subject
+        if made.library.endswith(".OneCycleLR"):
+            factor = made.passed(10, "div_factor")
+            known = None if factor is None else _number(factor)
+            return known is None or known > 1
+        steps = made.passed(1, "num_warmup_steps")  # transformers.get_…_schedule_with_warmup
+        if steps is not None and made.library.endswith("_with_warmup"):
+            return _number(steps) != 0
+    return False
+
+
+def schedules(program: Program, optimizer: Instance) -> list[SchedulerBuilt]:
+    """The schedules that an optimizer may get on the path that the code takes by default."""
+    return [
+        event
+        for event in program.events(SchedulerBuilt)
+        if event.possible and any(each is optimizer for each in members(event.subject.fact(SchedulerFacts).optimizer))
+    ]
+
+
+def _peak(scheduler: Instance) -> Value | None:
+    """What a schedule was given as the height to which it raises the rate of every group."""
+    if scheduler.library.endswith(".OneCycleLR"):
+        return scheduler.passed(1, "max_lr")
+    return scheduler.passed(2, "max_lr") if scheduler.library.endswith(".CyclicLR") else None
+
+
+def _number(value: Value) -> float | None:
+    at = first(value)
+    if isinstance(at, Const) and isinstance(at.value, (int, float)) and not isinstance(at.value, bool):
+        return float(at.value)
+    return None
