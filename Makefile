@@ -12,7 +12,9 @@ demo: $(INSTALLED)
 	@echo '$$ tricklint check fixtures/pills --trace'
 	@$(BIN)/tricklint check fixtures/pills --trace || test $$? -eq 1
 
+# Many tests start the command: compiled once here, not by each where Python may write no bytecode.
 test: $(TEST_INSTALLED)
+	$(BIN)/python -m compileall -q -j 0 tricklint rules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-long: $(TEST_INSTALLED)
