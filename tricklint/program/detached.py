@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from tricklint.program.loops import EVALUATION, speaks_of
+from tricklint.source.once import below
 from tricklint.source.tree import Tree, walk
 
 # Names of numbers that say how good an output is
@@ -126,8 +127,8 @@ def _uses(tree: Tree, statement: cst.Assign, name: str) -> Iterator[cst.Name]:
     """Where a name is read after it was assigned, until it is assigned anew."""
     scope = next((up for up in tree.ancestors(statement) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
     begin = tree.offsets(statement)[1]
-    for each in walk(scope):
-        if isinstance(each, cst.Name) and each.value == name and tree.offsets(each)[0] >= begin:
+    for each in below(tree, scope, cst.Name):
+        if each.value == name and tree.offsets(each)[0] >= begin:
             parent = tree.parent(each)
             if isinstance(parent, cst.AssignTarget):
                 return

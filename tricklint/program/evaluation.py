@@ -49,6 +49,7 @@ from tricklint.program.loops import (
     tensors_in,
 )
 from tricklint.program.transfer import holds
+from tricklint.source.once import below
 from tricklint.source.tree import walk
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _frozen(program: Program) -> set[int]:
                 continue
             if event.value is not False:
                 found.discard(id(root))
-            elif event.possible and all(below.seq <= event.seq for _, below in submodules(root)):
+            elif event.possible and all(part.seq <= event.seq for _, part in submodules(root)):
                 found.add(id(root))
     return found
 
@@ -214,8 +215,9 @@ def made_up(event: Forward) -> bool:
 
 def _asserts(event: Forward) -> bool:
     """The function that runs the model asserts something: it is a test of the program."""
-    function = next((up for up in event.file.tree.ancestors(event.node) if isinstance(up, cst.FunctionDef)), None)
-    return function is not None and any(isinstance(node, cst.Assert) for node in walk(function))
+    tree = event.file.tree
+    function = next((up for up in tree.ancestors(event.node) if isinstance(up, cst.FunctionDef)), None)
+    return function is not None and bool(below(tree, function, cst.Assert))
 
 
 def _judge(program: Program, event: Forward, module: Instance, modes: Modes, reach: Reach) -> Evaluation | None:
@@ -314,7 +316,7 @@ def _fate_known(level: Level) -> bool:
 def _trains_elsewhere(level: Level, reach: Reach, event: Event) -> bool:
     """The region holds passes that train, in this or another call."""
     node = level.loops[-1].node if level.loops else level.activation.func.node if level.activation.func else None
-    return node is not None and any(each in reach.trained_nodes for each in walk(node) if isinstance(each, cst.Call))
+    return node is not None and any(each in reach.trained_nodes for each in below(level.file.tree, node, cst.Call))
 
 
 def _beside_training(

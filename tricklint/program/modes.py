@@ -18,7 +18,7 @@ from tricklint.libraries.events import ModeSet
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
 from tricklint.program.transfer import holds_norms
-from tricklint.source.tree import walk
+from tricklint.source.once import below
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
@@ -95,8 +95,8 @@ def unfollowed_mode_call(program: Program, event: Event, name: str) -> bool:
     for file in files:
         if f".{name}(" not in file.tree.text and ".train(" not in file.tree.text:
             continue
-        for node in walk(file.tree.module):
-            if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in words:
+        for node in below(file.tree, file.tree.module, cst.Call):
+            if isinstance(node.func, cst.Attribute) and node.func.attr.value in words:
                 if node.func.attr.value != name and name == "eval" and not node.args:
                     continue
                 if node not in known and node not in program.called:

@@ -7,11 +7,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+import libcst as cst
+
+from tricklint.source.tree import walk
+
 if TYPE_CHECKING:
     from tricklint.source.tree import Tree
 
 Rest = ParamSpec("Rest")
 T = TypeVar("T")
+N = TypeVar("N", bound=cst.CSTNode)
 
 
 def once_a_tree(ask: Callable[Concatenate[Tree, Rest], T]) -> Callable[Concatenate[Tree, Rest], T]:
@@ -27,3 +32,9 @@ def once_a_tree(ask: Callable[Concatenate[Tree, Rest], T]) -> Callable[Concatena
         return answer
 
     return asked
+
+
+@once_a_tree
+def below(tree: Tree, node: cst.CSTNode, kind: type[N]) -> tuple[N, ...]:
+    """The nodes of exactly one type at and below a node, in source order: what several questions walk the same code for."""
+    return tuple(each for each in walk(node) if type(each) is kind)
