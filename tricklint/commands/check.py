@@ -79,6 +79,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> None:
 
     Exit code: 0 clean or all mended, 1 findings are left, 2 something could not be read, parsed or run.
     """
+    from tricklint.commands.ending import leave_behind
     from tricklint.commands.once import Failure, once, show
     from tricklint.settings import SettingsError
     from tricklint.source.text import SourceError
@@ -94,6 +95,8 @@ def check(paths: tuple[Path, ...], **options: Any) -> None:
 
             watch(paths, lambda: once(paths, options))
             return
+        if not options["verify"]:
+            leave_behind()
         sys.exit(once(paths, options))
     except (SettingsError, SourceError) as error:
         raise Failure(str(error)) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import gc
 import io
 import os
 import sys
@@ -13,6 +15,27 @@ import click
 
 FAILED = 2
 INTERRUPTED = 130  # as shells say of a process that SIGINT ended
+
+alone = False  # whether the process was started for one command, and ends with it
+_leaves = False
+
+
+def leave_behind() -> None:
+    """What the command makes from now on is not taken apart when it ends, object by object: the system takes it whole."""
+    global _leaves
+    if alone:
+        gc.disable()
+        _leaves = True
+
+
+def left_behind(end: SystemExit) -> None:
+    """End the process, where the command said that it leaves everything behind."""
+    if _leaves and isinstance(end.code, int):
+        atexit._run_exitfuncs()
+        if not _flushed():
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.flush()
+            os._exit(end.code)
 
 
 def ended(command: Callable[[], object]) -> int:
