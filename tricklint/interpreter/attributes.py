@@ -38,12 +38,13 @@ def eval_attribute(m: Machine, node: cst.Attribute) -> Value:
 
 def get_attribute(m: Machine, value: Value, name: str, node: cst.CSTNode) -> Value:
     """`value.name`."""
+    kind = type(value)
+    if kind is Ref:
+        return of_library(m, f"{value.name}.{name}")  # type: ignore[attr-defined]
+    if kind is Instance:
+        return instance_attribute(m, cast(Instance, value), name, node)
     if isinstance(value, Union):
-        return join(*(get_attribute(m, member, name, node) for member in value.values), sure=value.sure)
-    if isinstance(value, Ref):
-        return of_library(m, f"{value.name}.{name}")
-    if isinstance(value, Instance):
-        return instance_attribute(m, value, name, node)
+        return join(*[get_attribute(m, member, name, node) for member in value.values], sure=value.sure)
     if isinstance(value, Namespace):
         return value.fields.get(name) or behaviour.of(value).attribute(m, value, name, node) or UNKNOWN
     if isinstance(value, Class):

@@ -171,9 +171,9 @@ _DECLARED: list[Callable[[Value], Value | None]] = []
 
 def of(value: Value | None) -> Behaviour:
     """How a value acts."""
-    if isinstance(value, Instance):
-        return KINDS.get(value.kind, NOTHING) if value.kind else of_made_by(value.library)
-    return TYPES.get(type(value), NOTHING)
+    if type(value) is not Instance:
+        return TYPES.get(type(value), NOTHING)
+    return KINDS.get(value.kind, NOTHING) if value.kind else of_made_by(value.library)
 
 
 def of_made_by(library: str) -> Behaviour:

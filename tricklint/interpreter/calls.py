@@ -54,6 +54,8 @@ def eval_call(m: Machine, node: cst.Call) -> Value:
 
 @performs
 def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Value:
+    if type(callee) is Ref:
+        return library_call(m, canonical(callee.name), args, node)
     if isinstance(callee, Union):
         # a model on one branch and something else on the other: who calls it cannot be told what is called
         mixed = (
@@ -79,8 +81,6 @@ def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Val
         return after(m, result, node) if after is not None else result
     if isinstance(callee, Class):
         return instantiate(m, callee, args, node)
-    if isinstance(callee, Ref):
-        return library_call(m, canonical(callee.name), args, node)
     if isinstance(callee, Partial):
         merged = CallArgs([*callee.args, *args.positional], {**callee.kwargs, **args.kwargs})
         merged.open, merged.open_kwargs = args.open, args.open_kwargs
@@ -132,6 +132,8 @@ def method(m: Machine, value: Value, name: str, args: CallArgs, node: cst.CSTNod
 def call_unknown(m: Machine, args: CallArgs, node: cst.CSTNode, name: str, of: Value | None = None) -> Value:
     """A call that cannot be followed: whatever it is given may be changed by it."""
     for value in args.all():
+        if value is UNKNOWN:
+            continue
         for member in members(value):
             if behaviour.of(member).escapes(member):
                 m.emit(Escaped(m.now(node), member, name))
@@ -140,7 +142,7 @@ def call_unknown(m: Machine, args: CallArgs, node: cst.CSTNode, name: str, of: V
 
 def invoke(m: Machine, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:
     calls = [frame.func.node for frame in m.frames if frame.func is not None]  # a file that imports another is no call
-    running = sum(1 for each in calls if each is func.node)
+    running = sum([each is func.node for each in calls])
     times = m.calls_of[id(func.node)] = m.calls_of.get(id(func.node), 0) + 1
     deep = len(calls) + 1 > (m.max_depth if m.spent < ENDLESS else m.depth_when_endless)
     if deep or running >= 2 or times > MAX_CALLS:

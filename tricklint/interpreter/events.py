@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
+from tricklint.interpreter.frozen import frozen_object
+
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
     from tricklint.interpreter.values import (
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen_object
 class Step:
     """One condition on the way to an event.
 
@@ -37,7 +39,7 @@ class Step:
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen_object
 class Loop:
     """One round of a `for` or `while` that an event stands in; `over` is what it goes over. Rounds that are followed one
     by one, and one loop reached by two calls, have serials of their own. depth: how many calls stand around it, with
@@ -51,7 +53,7 @@ class Loop:
     one_by_one: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen_object
 class Activation:
     """One call of one function, from one place: what "this helper, as called there" means.
 
@@ -79,7 +81,7 @@ class Activation:
         return tuple(at.call for at in reversed(self.chain()) if at.call is not None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen_object
 class Moment:
     """When and where something happens: the statement, its place in the order of things, and all it stands in."""
 

@@ -267,7 +267,7 @@ def _names_called(tree: Tree, node: cst.CSTNode) -> frozenset[str]:
 def global_name(m: Machine, file: FileModule, name: str) -> Value | None:
     found = file.names.get(name)
     if found is not None:
-        return settled(m, file.names, name, found)
+        return settled(m, file.names, name, found) if type(found) is Deferred else found
     if name == "__name__":
         return UNKNOWN
     if name == "__file__":
@@ -291,8 +291,13 @@ def alias_of(file: FileModule, library: str) -> str:
 
 def lookup(m: Machine, name: str) -> Value | None:
     frame = m.frames[-1]
-    for scope in (frame.locals, *frame.closure):
-        found = scope.get(name)
-        if found is not None:
-            return settled(m, scope, name, found) if type(found) is Deferred else found
-    return global_name(m, frame.file, name)
+    scope = frame.locals
+    found = scope.get(name)
+    if found is None:
+        for scope in frame.closure:
+            found = scope.get(name)
+            if found is not None:
+                break
+        else:
+            return global_name(m, frame.file, name)
+    return settled(m, scope, name, found) if type(found) is Deferred else found

@@ -42,9 +42,9 @@ def eval_subscript(m: Machine, node: cst.Subscript) -> Value:
     sliced: cst.Slice | None = None
     if len(node.slice) == 1:
         at = node.slice[0].slice
-        if isinstance(at, cst.Index):
+        if type(at) is cst.Index:
             index = m.eval(at.value)
-        elif isinstance(at, cst.Slice):
+        elif type(at) is cst.Slice:
             sliced = at
             pick_of_slice(m, at, node)
     else:
@@ -57,7 +57,7 @@ def eval_subscript(m: Machine, node: cst.Subscript) -> Value:
 def get_item(m: Machine, value: Value, index: Value, sliced: cst.Slice | None, node: cst.CSTNode) -> Value:
     """`value[index]`, or `value[a:b]` where `sliced` is given."""
     if isinstance(value, Union):
-        return join(*(get_item(m, member, index, sliced, node) for member in value.values), sure=value.sure)
+        return join(*[get_item(m, member, index, sliced, node) for member in value.values], sure=value.sure)
     if isinstance(value, Sequence):
         return _sequence_item(m, value, index, sliced, node)
     if isinstance(value, Dict):

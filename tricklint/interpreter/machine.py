@@ -31,6 +31,10 @@ from tricklint.source.patience import Patience
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 _MISSING = object()
+Written = tuple[dict[Any, Any], Any, Any]  # fields, the key in them, and a value
+# What stood where a branch has written, before it did so first, in the order of the first writes: by the fields' id and
+# the key
+Journal = dict[tuple[int, Any], Written]
 # A node's type is compared, where it can be no other's: libcst's classes are abstract, and isinstance asks a method of
 # theirs whenever the answer is no.
 _SUITES = (cst.IndentedBlock, cst.SimpleStatementSuite)
@@ -103,14 +107,29 @@ class Frame:
         self.closure = closure
         self.path_length = path_length
         self.returns: list[tuple[Value, bool | None]] = []
-        self.exits: list[
-            tuple[list[tuple[dict[Any, Any], Any, Any]], bool]
-        ] = []  # what branches that returned left behind
+        self.exits: list[tuple[list[Written], bool]] = []  # what branches that returned left behind
         self.self: Value | None = None
         self.activation: Activation | None = None  # made when the first event asks for it
         self.call: tuple[FileModule, cst.CSTNode] | None = None  # the file and node it was called from
         self.grad: bool | None = True
         self.globals: frozenset[str] | set[str] = frozenset()
+
+
+class _Inside:
+    __slots__ = ("frame", "length", "loops", "machine")
+
+    def __init__(self, machine: Machine, frame: Frame) -> None:
+        self.machine, self.frame = machine, frame
+
+    def __enter__(self) -> Frame:
+        self.loops, self.length = self.machine.loops, len(self.machine.path)
+        self.machine.frames.append(self.frame)
+        return self.frame
+
+    def __exit__(self, *_: object) -> None:
+        self.machine.frames.pop()
+        self.machine.loops = self.loops
+        del self.machine.path[self.length :]
 
 
 class Machine:
@@ -130,7 +149,7 @@ class Machine:
         self.frames: list[Frame] = []
         self.path: list[Step] = []
         self.loops: list[Loop] = []
-        self.journal: list[tuple[dict[Any, Any], Any, Any]] | None = None
+        self.journal: Journal | None = None
         self.events: list[Event] = []
         self.grad: bool | None = True
         # the function of a generator that a `with` statement opened, and the statement's body, to be run where it yields
@@ -209,8 +228,11 @@ class Machine:
 
     def write(self, fields: dict[Any, Any], key: Any, value: Any) -> None:
         """The only way that names, attributes and items change."""
-        if self.journal is not None:
-            self.journal.append((fields, key, fields.get(key, _MISSING)))
+        journal = self.journal
+        if journal is not None:
+            place = id(fields), key
+            if place not in journal:
+                journal[place] = (fields, key, fields.get(key, _MISSING))
         if key != "items" and key != "open" and self.frames and fields is not self.frames[-1].locals:
             self.fruits += 1
         fields[key] = value
@@ -290,22 +312,21 @@ class Machine:
         """
         outer, grad = self.journal, self.grad
         grads: list[bool | None] = []
-        results: list[tuple[int, dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]], Step]] = []
+        results: list[tuple[int, Journal, Step]] = []
         try:
             for run, steps in alternatives:
                 steps = steps if isinstance(steps, tuple) else (steps,)
-                log: list[tuple[dict[Any, Any], Any, Any]] = []
-                self.journal, self.grad = log, grad
+                journal: Journal = {}
+                self.journal, self.grad = journal, grad
                 length = len(self.path)
                 self.path.extend(steps)
                 try:
                     status = run()
                 finally:
                     del self.path[length:]
-                    finals: dict[tuple[int, Any], tuple[dict[Any, Any], Any, Any]] = {}
-                    for fields, key, _ in log:
-                        finals[id(fields), key] = (fields, key, fields.get(key, _MISSING))
-                    for fields, key, old in reversed(log):
+                    finals: Journal = {}
+                    for place, (fields, key, old) in journal.items():
+                        finals[place] = (fields, key, fields.get(key, _MISSING))
                         if old is _MISSING:
                             fields.pop(key, None)
                         else:
@@ -326,17 +347,17 @@ class Machine:
             return results[0][0] if results[0][0] != RAISE else results[-1][0]
         written: dict[tuple[int, Any], tuple[dict[Any, Any], Any, list[Any]]] = {}
         for _, finals, _ in live:
-            for ident, (fields, key, value) in finals.items():
-                if ident in written:
-                    written[ident][2].append(value)
+            for place, (fields, key, value) in finals.items():
+                if place in written:
+                    written[place][2].append(value)
                 else:
-                    written[ident] = (fields, key, [value])
+                    written[place] = (fields, key, [value])
         sure = decided and live[0] is results[0]
         default = live[0][1]
-        for ident, (fields, key, values) in written.items():
+        for place, (fields, key, values) in written.items():
             if len(values) < len(live):  # the others leave what was there before
                 base = fields.get(key, _MISSING)
-                values.insert(len(values) if ident in default else 0, base)
+                values.insert(len(values) if place in default else 0, base)
             merged = self._merge(values, sure)
             if merged is not _MISSING:
                 self.write(fields, key, merged)
@@ -358,7 +379,7 @@ class Machine:
         if id(branch) in self.alternatives_seen:
             return
         self.alternatives_seen.add(id(branch))
-        outer, self.journal = self.journal, []
+        outer, self.journal = self.journal, {}
         length = len(self.path)
         self.path.append(Step(node, False))
         self.ruled_out += 1
@@ -367,7 +388,7 @@ class Machine:
         finally:
             self.ruled_out -= 1
             del self.path[length:]
-            for fields, key, old in reversed(self.journal):
+            for fields, key, old in self.journal.values():
                 if old is _MISSING:
                     fields.pop(key, None)
                 else:
@@ -387,8 +408,8 @@ class Machine:
     @staticmethod
     def _merge(values: list[Any], sure: bool) -> Any:
         present = [value for value in values if value is not _MISSING]
-        if not present:
-            return _MISSING
+        if len(present) < 2:
+            return present[0] if present else _MISSING
         if not isinstance(present[0], Value):
             if isinstance(present[0], tuple):  # items of a sequence
                 kept = list(present[0])
@@ -408,16 +429,9 @@ class Machine:
         frame = self.frame
         self.write(frame.file.names if name in frame.globals else frame.locals, name, value)
 
-    @contextlib.contextmanager
-    def inside(self, frame: Frame) -> Iterator[Frame]:
-        loops, path = self.loops, len(self.path)
-        self.frames.append(frame)
-        try:
-            yield frame
-        finally:
-            self.frames.pop()
-            self.loops = loops
-            del self.path[path:]
+    def inside(self, frame: Frame) -> _Inside:
+        """A context in which a call's frame is the innermost."""
+        return _Inside(self, frame)
 
     @contextlib.contextmanager
     def afresh(self) -> Iterator[None]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import libcst as cst
 
+from tricklint.interpreter.frozen import frozen
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -87,7 +89,7 @@ class Prefixed(Unknown):
         self.pattern = pattern or f"{prefix}*"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where in a configuration file a constant stands."""
 
@@ -96,7 +98,7 @@ class Place:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Const(Value):
     """A Python constant. `default` marks one that the user may override (a command line default, a parameter's).
     `place`: the configuration file that it was read from. `given`: in this call, or this round of a loop, it can be nothing
@@ -130,7 +132,7 @@ TRUE = Const(True)
 FALSE = Const(False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ref(Value):
     """Something of a library, by its dotted name: `torch.nn.Linear`."""
 
@@ -387,7 +389,7 @@ class Namespace(Obj):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pred:
     """One test on a parameter or module while a loop goes over many of them.
 
@@ -540,20 +542,20 @@ def members(value: Value | None) -> tuple[Value, ...]:
     """The alternatives a value stands for."""
     if value is None:
         return ()
-    return value.values if isinstance(value, Union) else (value,)
+    return value.values if type(value) is Union else (value,)
+
+
+_PLAIN = (str, int, float, bool, type(None), bytes)
 
 
 def _key(value: Value) -> object:
     """Values that are `same` have one key."""
-    if isinstance(value, Const):
-        held = value.value
-        return (
-            (type(held), held)
-            if isinstance(held, (str, int, float, bool, type(None), bytes))
-            else (type(held), id(held))
-        )
-    if isinstance(value, Ref):
-        return value.name
+    kind = type(value)
+    if kind is Const:
+        held = value.value  # type: ignore[attr-defined]
+        return type(held), held if isinstance(held, _PLAIN) else id(held)
+    if kind is Ref:
+        return value.name  # type: ignore[attr-defined]
     return Unknown if isinstance(value, Unknown) else id(value)
 
 
@@ -562,8 +564,12 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
 
     Of a crowd only a few are kept: they differ by the branch they came through, seldom by what they are.
     """
-    if type(first) is not Union and all(other is first for other in others):
-        return first
+    if type(first) is not Union:
+        for other in others:
+            if other is not first:
+                break
+        else:
+            return first
     kept: dict[object, Value] = {}
     crowd: dict[int, int] = {}
     for value in (first, *others):
@@ -576,28 +582,29 @@ def join(first: Value, *others: Value, sure: bool = False) -> Value:
                 if alike > MAX_CROWD:
                     continue
             kept[key] = member
-    if len(kept) > 1 and type(kept.get(Unknown)) is Widened:
-        if any(not isinstance(value, (Const, Unknown)) for value in kept.values()):
-            del kept[Unknown]  # what earlier rounds have left there is what this one puts there
     if len(kept) == 1:
         return next(iter(kept.values()))
+    if type(kept.get(Unknown)) is Widened:
+        if any(not isinstance(value, (Const, Unknown)) for value in kept.values()):
+            del kept[Unknown]  # what earlier rounds have left there is what this one puts there
+            if len(kept) == 1:
+                return next(iter(kept.values()))
     sure = sure or _one_default((first, *others))
-    return Union(tuple(kept.values())[:MAX_UNION], sure and not (isinstance(first, Union) and not first.sure))
+    return Union(tuple(kept.values())[:MAX_UNION], sure and not (type(first) is Union and not first.sure))
 
 
 def _one_default(values: tuple[Value, ...]) -> bool:
     """Whether the default path's value is the same in all: what is undecided between them changes nothing about it."""
-    if not any(isinstance(value, Union) and value.sure for value in values):
+    several = [value for value in values if type(value) is Union]
+    if not several or not all(value.sure for value in several):
         return False
-    defaults = [value.values[0] if isinstance(value, Union) else value for value in values]
-    if any(isinstance(value, Union) and not value.sure for value in values):
-        return False
+    defaults = [value.values[0] if type(value) is Union else value for value in values]
     return all(same(value, defaults[0]) for value in defaults)
 
 
 def first(value: Value | None) -> Value | None:
     """The value of the default path; `UNKNOWN` when several are equally likely."""
-    if isinstance(value, Union):
+    if type(value) is Union:
         return value.values[0] if value.sure else UNKNOWN
     return value
 
