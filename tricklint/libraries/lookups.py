@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 import libcst as cst
 
 from tricklint.interpreter.arguments import arguments
+from tricklint.interpreter.attributes import get_attribute
 from tricklint.interpreter.behaviour import Behaviour, behaves, function
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.imports import ModuleValue, import_module
@@ -20,7 +21,8 @@ LONGEST = 300  # characters of an expression in a string
 
 @function("builtins.eval", "ast.literal_eval")
 def evaluated(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
-    """`eval(args.arch + "()")`: a name, a call of one with plain arguments, or a literal. It is read, never run."""
+    """`eval(args.arch + "()")`: a name, calls with plain arguments one behind the other (`Models(args).resnet()`), or a
+    literal. It is read, never run."""
     text = first(args.positional[0]) if args.positional else None
     if not isinstance(text, Const) or not isinstance(text.value, str) or len(text.value) > LONGEST:
         return UNKNOWN
@@ -28,16 +30,36 @@ def evaluated(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value
         expression = cst.parse_expression(text.value.strip())
     except Exception:  # libcst raises more than ParserSyntaxError
         return UNKNOWN
-    call = expression if isinstance(expression, cst.Call) else None
-    parts = [expression] if call is None else [call.func, *(arg.value for arg in call.args)]
-    # what happens within has no place in the file: only the outermost call may do more than name something
-    if any(_happens(each) for part in parts for each in walk(part)):
+    # what happens within has no place in the file: only the outermost calls may do more than name something
+    if any(_happens(each) for part in _parts(expression) for each in walk(part)):
         return UNKNOWN
-    if call is None:
-        found = m.eval(expression)
-        inner = first(found)
-        return Const(inner.value, inner.default or text.default, inner.place) if isinstance(inner, Const) else found
-    return m.call(m.eval(call.func), arguments(m, call), node)
+    found = _read(m, expression, node)
+    inner = first(found)
+    if isinstance(expression, cst.Call) or not isinstance(inner, Const):
+        return found
+    return Const(inner.value, inner.default or text.default, inner.place)
+
+
+def _parts(expression: cst.BaseExpression) -> list[cst.CSTNode]:
+    """What calls that stand one behind the other are made on and with; another expression itself."""
+    if not isinstance(expression, cst.Call):
+        return [expression]
+    callee = expression.func
+    behind = isinstance(callee, cst.Attribute) and isinstance(callee.value, cst.Call)
+    rest = _parts(callee.value) if behind and isinstance(callee, cst.Attribute) else [callee]
+    return [*rest, *(arg.value for arg in expression.args)]
+
+
+def _read(m: Machine, expression: cst.BaseExpression, node: cst.CSTNode) -> Value:
+    """The expression's value; each of the calls happens at `node`."""
+    if not isinstance(expression, cst.Call):
+        return m.eval(expression)
+    callee = expression.func
+    if isinstance(callee, cst.Attribute) and isinstance(callee.value, cst.Call):
+        given = get_attribute(m, _read(m, callee.value, node), callee.attr.value, node)
+    else:
+        given = m.eval(callee)
+    return m.call(given, arguments(m, expression), node)
 
 
 def _happens(node: cst.CSTNode) -> bool:
