@@ -113,6 +113,27 @@ def module_instance_attribute(m: Machine, value: Instance, name: str, node: cst.
     return UNKNOWN
 
 
+def saved_hyperparameters(m: Machine, args: CallArgs) -> dict[str, Value]:
+    """What `self.save_hyperparameters(…)` keeps: the arguments of the function that calls it, those below `**kwargs` by their
+    own names; or, of one object that it is given, what that object holds."""
+    frame = m.frame
+    single = first(args.positional[0]) if args.positional else None
+    if single is not None and not (isinstance(single, Const) and isinstance(single.value, str)):
+        return _named_within(single)
+    given = {k: v for k, v in frame.locals.items() if k not in ("self",) and not k.startswith("__")}
+    rest = frame.func.node.params.star_kwarg if frame.func is not None else None
+    if isinstance(rest, cst.Param):
+        given |= _named_within(first(given.pop(rest.name.value, None)))
+    return given
+
+
+def _named_within(value: Value | None) -> dict[str, Value]:
+    """The named things that a dict, or an object that stands for one, holds."""
+    if not isinstance(value, (Dict, Namespace, Instance)):
+        return {}
+    return {name: each for name, each in value.fields.items() if isinstance(name, str) and isinstance(each, Value)}
+
+
 def is_external(m: Machine, value: Instance) -> bool:
     return isinstance(value.cls, Class) and any(
         name not in ("torch.nn.Module", "lightning.LightningModule") for name in value.cls.libraries()
@@ -208,9 +229,7 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
     if name == "forward" or name == "__call__":
         return forward(m, module, args, node)
     if name == "save_hyperparameters":
-        frame = m.frame
-        given = {k: v for k, v in frame.locals.items() if k not in ("self",) and not k.startswith("__")}
-        module.fact(ModuleFacts).init_arguments = given
+        given = module.fact(ModuleFacts).init_arguments = saved_hyperparameters(m, args)
         for held in members(module.fields.get("hparams")):
             if isinstance(held, Namespace):
                 for option, argument in given.items():
