@@ -109,6 +109,7 @@ from tricklint.program.transfer import (
     takes_in,
     whole,
 )
+from tricklint.program.uncalled import never_called
 from tricklint.rule import Rule
 from tricklint.watching.record import Clean, Run
 
@@ -299,6 +300,7 @@ def thawed(program: Program, norms: Norms, freeze: Freeze, every: list[Freeze], 
             and any(max(freeze.event.seq, train.seq) < step < other.event.seq for step in steps)
         )
         and any(holds(root, norms.holder) for root in other.roots)
+        and not (train.entry.startswith("run ") and program.complete(train) and never_called(program, other.event))
         and (whole(other.event.subject) or takes_in(other.preds, norms))
         for other in every
     )

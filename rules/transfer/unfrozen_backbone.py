@@ -104,6 +104,7 @@ from tricklint.program.idle import idle, seen_training
 from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.rates import peak_rate, warmed_up
 from tricklint.program.transfer import batch_norms
+from tricklint.program.uncalled import never_called
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Model, Optimizer, Parameter, Run
@@ -217,7 +218,9 @@ class UnfrozenBackbone(Rule):
         new_head = bool(backbone.heads) or bool(model.fact(ModuleFacts).new_head)
         if not new_head and not any(bb.has_new_layers(container, model) for container in outer):
             return None
-        if bb.freezes(program, model, outer) or bb.without_grad(program, model, outer):
+        by_hand = not all(event.entry.startswith("run ") for event in training)  # by whom and when is not to be read
+        frozen = (event for event in bb.freezes(program, model, outer) if by_hand or not never_called(program, event))
+        if any(frozen) or bb.without_grad(program, model, outer):
             return None
         unfollowed = [event for event in bb.escapes(program, model, outer) if not harmless(event.to)]
         for event in training:

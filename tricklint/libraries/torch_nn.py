@@ -468,6 +468,9 @@ class LossBehaviour(Behaviour):
         own = value.cls.lookup("__call__") if isinstance(value.cls, Class) else None
         if isinstance(own, Func) and isinstance(value.cls, Class) and value.cls.lookup("forward") is None:
             return None  # a metric, say, that is a module by its base alone: what it does is in its own `__call__`
+        if value.part_of is not None and not args.all() and not args.open and not args.open_kwargs:
+            # `model.print_trainable_parameters()`, `model.logit_scale.exp()`: a method, of which nothing is asked about inputs
+            return Tensor("call", (), value, node, m.file, m.grad is not False)
         return forward(m, value, args, node)
 
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:

@@ -92,7 +92,7 @@ def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Pat
         text = source.text
         if (
             path in chosen
-            or path.suffix != ".py"
+            or path.suffix not in (".py", ".ipynb")
             or path.stem in ("__init__", "setup", "conftest")
             or "test" in path.stem
         ):
