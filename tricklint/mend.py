@@ -63,7 +63,7 @@ def fix(
     if options.diff:
         report.diffs += [unified(universe.sources[path], now.text) for path, now in sorted(result.changed.items())]
     elif not options.stdin:
-        for group in _together(result.changed, result.applied):
+        for group in together(result.changed, result.applied, result.together):
             if not _written({universe.sources[path]: result.changed[path].text for path in group}, report):
                 _take_back(group, first, universe, report)
 
@@ -106,13 +106,15 @@ def _changed_on_disk(changed: Iterable[Path], universe: Universe, report: Report
     return stale
 
 
-def _together(changed: Iterable[Path], fixed: Iterable[Finding]) -> list[list[Path]]:
-    """The changed files in groups that share no fix: each group is written whole or not at all."""
+def together(
+    changed: Iterable[Path], fixed: Iterable[Finding], leaning: Iterable[Iterable[Finding]] = ()
+) -> list[list[Path]]:
+    """The changed files in groups that share no fix, nor fixes that lean on each other: each group is written whole or not
+    at all."""
     group = {path: {path} for path in changed}
-    for finding in fixed:
+    for findings in (*((finding,) for finding in fixed), *leaning):
         # a fix elsewhere may be what another fix at the finding's place needs
-        touched = [finding.path, *(edit.path for edit in finding.fix.edits)] if finding.fix else []
-        paths = [path for path in touched if path in group]
+        paths = [path for finding in findings if finding.fix for path in sorted(_touched(finding)) if path in group]
         for other in paths[1:]:
             joined = group[paths[0]] | group[other]
             group.update(dict.fromkeys(joined, joined))

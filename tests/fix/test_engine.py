@@ -20,6 +20,7 @@ from tricklint.fix.diff import unified
 from tricklint.fix.edits import EditError, Lines, apply_edits, lines_of
 from tricklint.fix.engine import Broken, Sources, Wanted, fix_sources
 from tricklint.fix.write import FixError, write_source
+from tricklint.mend import together
 from tricklint.source.text import Source
 
 A, B = Path("a.py"), Path("b.py")
@@ -148,6 +149,29 @@ def test_one_fix_that_does_not_keep_its_word_is_told_from_its_neighbours(blames:
     assert result.changed[A].text == text.replace("good", "fine")
     assert [why for _, why in result.reverted] == ["still bad"]
     assert (proofs == [16, 15, 1, 15]) is blames
+
+
+def test_fixes_that_lean_on_what_follows_are_made_and_written_together() -> None:
+    """Two freezes in two files, and the norms in a third that only both bring to light."""
+    c = Path("c.py")
+
+    def findings_of(now: Sources) -> list[Finding]:
+        frozen = [path for path in (A, B) if "freeze" in now[path].text]
+        return replacing("whole", "freeze")(now) + (replacing("drift", "still")(now) if frozen else [])
+
+    def prove(_: Sources, new: Sources, made: Wanted) -> Broken | None:
+        frozen = any("freeze" in new[path].text for path in (A, B))
+        return Broken("norms would drift") if frozen and "drift" in new[c].text else None
+
+    before = sources_of(a="whole\n", b="whole\n", c="drift\n")
+    result = fix_sources(before, findings_of, FixLevel.SAFE, prove=prove)
+    assert {path: source.text for path, source in result.changed.items()} == {
+        A: "freeze\n",
+        B: "freeze\n",
+        c: "still\n",
+    }
+    assert [sorted(str(found.path) for found in group) for group in result.together] == [["a.py", "b.py", "c.py"]]
+    assert together(result.changed, result.applied, result.together) == [[A, B, c]]
 
 
 def test_an_edit_outside_the_text_or_of_an_unknown_file_is_refused() -> None:

@@ -33,12 +33,13 @@ Prove = Callable[[Sources, Sources, Wanted], "Broken | None"]  # before, after, 
 @dataclass
 class FixResult:
     """`changed` holds only files whose text differs; `remaining` are the findings of the last pass; `reverted` says of
-    each fix that was given up what it broke."""
+    each fix that was given up what it broke; `together` are those of `applied` that keep their word in one piece alone."""
 
     changed: Sources = field(default_factory=dict)
     applied: list[Finding] = field(default_factory=list)
     remaining: list[Finding] = field(default_factory=list)
     reverted: list[tuple[Finding, str]] = field(default_factory=list)
+    together: list[list[Finding]] = field(default_factory=list)
 
 
 def fix_sources(
@@ -87,7 +88,9 @@ def fix_sources(
                 if proven.refused and wanted:
                     continue
                 break
+            lean = [finding for finding, _ in accepted] if proven.apart else []
         else:
+            lean = []
             now = {**now, **texts}
         state = _state(now, sources)
         if state in seen:  # a fix that undoes another, or changes nothing
@@ -95,6 +98,7 @@ def fix_sources(
             break
         seen.add(state)
         result.applied += [finding for finding, _fix in accepted]
+        result.together += [lean] if lean else []
         result.remaining = findings_of(now)
     result.changed = {path: source for path, source in now.items() if source.text != sources[path].text}
     return result
