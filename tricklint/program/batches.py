@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from tricklint.program.loaders import Source, feeding, fixed_size, size_given, s
 from tricklint.program.loops import TRAINING, contains, flow, speaks_of
 from tricklint.program.words import speaks
 from tricklint.source.once import once_a_tree
-from tricklint.source.tree import Tree, walk
+from tricklint.source.tree import Tree, dotted, walk
 
 if TYPE_CHECKING:
     from tricklint.interpreter.modules import FileModule
@@ -119,7 +119,8 @@ def _in_frameworks(program: Program) -> Iterator[FixedBatch]:
         calls = made.calls if made is not None else ()
         script, at = _in_script(file, node, calls, event)
         files = {script, file, event.file, *(func.file for func in event.stack)}
-        if not any(_copes(each) for each in files):
+        off = {part for told in (event.trainer, source) if told is not None for part in _told_off(told)}
+        if not any(_copes(each, off) for each in files):
             yield FixedBatch(script, at, size, source, file, node, event, calls[0] if calls else None)
 
 
@@ -167,12 +168,23 @@ def _picks(program: Program, back: Event) -> Iterator[Instance]:
     yield from (subject for _, _, subject in sorted(found, key=lambda each: each[:2]))
 
 
-def _copes(file: FileModule) -> bool:
+def _told_off(made: Instance) -> Iterator[int]:
+    """The ids of what stands in keyword arguments by which the object was told to do without: `accumulate_grad_batches=cfg.steps`,
+    where a default or a configuration file says 1."""
+    for arg in made.node.args if isinstance(made.node, cst.Call) else ():
+        value = first(made.kwargs.get(arg.keyword.value)) if arg.keyword is not None else None
+        if isinstance(value, Const) and (value.value in (None, False) or (value.value == 1 and value.value is not True)):
+            yield from (id(part) for part in walk(arg))
+
+
+def _copes(file: FileModule, told_off: Iterable[int] = ()) -> bool:
     """Whether the code of a file speaks of what copes with a full device, and does not say in the same breath that it is
-    off: `accumulate_grad_batches=1`."""
+    off: `accumulate_grad_batches=1`; `told_off`: the ids of nodes that say so by their values."""
     if not _COPES.search(file.tree.text):
         return False
     names, off = _switched_off(file.tree)
+    if told := frozenset(told_off):
+        off |= told | _options_off(file.tree)
     if names:
         off |= {id(node) for node in walk(file.tree.module) if _said(node) in names}
     return speaks(file, _COPES, off)
@@ -191,6 +203,14 @@ def _switched_off(tree: Tree) -> tuple[frozenset[str], frozenset[int]]:
         elif isinstance(node, cst.DictElement) and _is_off(node.value):
             names.add(_said(node.key))
     return frozenset(names) - {""}, frozenset(keywords)
+
+
+@once_a_tree
+def _options_off(tree: Tree) -> frozenset[int]:
+    """The ids of the names of a command line's options whose default is a 1, a False or None."""
+    calls = [each for each in walk(tree.module) if isinstance(each, cst.Call) and dotted(each.func).endswith("add_argument")]
+    off = [call for call in calls if any(arg.keyword is not None and arg.keyword.value == "default" and _is_off(arg.value) for arg in call.args)]
+    return frozenset(id(arg.value) for call in off for arg in call.args if arg.keyword is None)
 
 
 def _said(node: cst.CSTNode) -> str:
