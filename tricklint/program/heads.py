@@ -144,8 +144,8 @@ def _new_head(model: Instance) -> Iterator[Instance]:
     """The layer that the program put in the place of a library model's classifier: `model.fc = nn.Linear(…)`."""
     if not model.fact(ModuleFacts).external:
         return
-    for name in HEAD_NAMES:
-        for head in instances(model.fields.get(name), "module"):
+    for name, value in list(model.fields.items()):  # in the order in which they were put in
+        for head in instances(value, "module") if name in HEAD_NAMES else ():
             inside = [layer for value in head.fields.values() for layer in instances(value, "module")]
             for layer in (head, *reversed(inside)):
                 if layer.library in layers.WEIGHTED and layer.part_of is None:
