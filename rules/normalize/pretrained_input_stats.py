@@ -95,7 +95,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import images
-from tricklint.knowledge.backbones import IMAGENET, InputStats, input_stats
+from tricklint.knowledge.backbones import IMAGENET, PUBLISHED, InputStats, input_stats
 from tricklint.libraries.events import Forward, HeadReplaced, LearnerBuilt, LoaderBuilt, OptimizerBuilt
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
@@ -341,10 +341,10 @@ def same_kind(program: Program, model: Instance) -> list[Instance]:
 
 
 def differs(image: Image, stats: InputStats) -> bool:
-    if image.mean is None or image.std is None:
+    if image.measured or image.mean is None or image.std is None:
         return True
-    if not stats.mean:
-        return False
+    if not stats.mean:  # one of those that are published
+        return all(differs(image, each) for each in PUBLISHED)
     means = image.mean * 3 if len(image.mean) == 1 else image.mean
     stds = image.std * 3 if len(image.std) == 1 else image.std
     if len(means) != 3 or len(stds) != 3:
@@ -370,6 +370,8 @@ def place(program: Program, image: Image) -> tuple[cst.CSTNode | None, FileModul
 
 
 def what(image: Image) -> str:
+    if image.measured:
+        return "this pipeline normalises with statistics that are measured on the program's own images"
     if image.said is not None and image.mean is not None and image.std is not None:
         mean, std = image.said
         if image.unit:

@@ -423,8 +423,11 @@ def freezes_by_hook(made: Instance) -> bool:
 
 
 def begins(part: Instance, model: Instance) -> bool:
-    """Whether a module is the part of a model that its inputs enter, taken over into another."""
-    return part is not model and part.owner is model and str(part.fact(ModuleFacts).path) in images.FIRST_STAGES
+    """Whether a module is the part of a model that its inputs enter, or the first layer of that, taken over into another."""
+    if part is model or part.owner is not model:
+        return False
+    stage, _, below = str(part.fact(ModuleFacts).path).partition(".")
+    return stage in images.FIRST_STAGES and set(below.split(".")) <= {"", "0"}
 
 
 def sets_at_one_rate(event: OptimizerBuilt, training: list[Event]) -> list[ParamSet]:

@@ -51,7 +51,16 @@ INCEPTION = InputStats("the Inception", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CLIP = InputStats("CLIP's", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 KINETICS = InputStats("Kinetics'", (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 
-UNNAMED = InputStats("their own", (), ())  # some mean and std, but which is not known
+UNNAMED = InputStats("their own", (), ())  # some mean and std of those that are published, but which is not known
+PUBLISHED = (
+    IMAGENET,
+    INCEPTION,
+    CLIP,
+    InputStats("DPN's", (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    InputStats("Caffe's", (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3),
+    InputStats("BN-Inception's", (128 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3),
+    InputStats("no", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+)
 
 _TIMM_TAGGED: dict[str, InputStats | None] = {"imagenet": IMAGENET, "half": INCEPTION, "clip": CLIP, "none": None}
 # Names without a tag whose weights are others, with other statistics, from one release to the next

@@ -20,13 +20,23 @@ NEUTRAL = frozenset((
     "RandomGrayscale", "GaussianBlur", "Pad", "ToPILImage", "RandomErasing", "AutoAugment", "RandAugment",
     "TrivialAugmentWide", "AugMix", "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize", "RandomInvert",
     "RandomPosterize", "RandomSolarize", "ElasticTransform", "RandomZoomOut", "RandomPhotometricDistort", "RGB",
+    "RandomResize", "RandomShortestSize", "ScaleJitter", "RandomChannelPermutation", "JPEG",
     # albumentations
     "HorizontalFlip", "VerticalFlip", "Flip", "Transpose", "Rotate", "RandomRotate90", "ShiftScaleRotate", "Affine",
     "RandomBrightnessContrast", "RandomBrightness", "RandomContrast", "HueSaturationValue", "RGBShift", "RandomGamma",
     "CLAHE",
     "Blur", "MotionBlur", "MedianBlur", "GaussNoise", "ISONoise", "CoarseDropout", "Cutout", "GridDistortion",
     "OpticalDistortion", "SmallestMaxSize", "LongestMaxSize", "PadIfNeeded", "Perspective", "ToGray", "ChannelShuffle",
-    "ImageCompression", "Downscale", "Sharpen", "Emboss", "HueSaturation",
+    "ImageCompression", "Downscale", "Sharpen", "Emboss", "HueSaturation", "AdditiveNoise", "AdvancedBlur",
+    "BBoxSafeRandomCrop", "Crop", "CropAndPad", "CropNonEmptyMaskIfExists", "D4", "Defocus", "Equalize", "Erasing",
+    "FancyPCA", "GlassBlur", "GridDropout", "InvertImg", "JpegCompression", "MaskDropout", "Morphological",
+    "MultiplicativeNoise", "NoOp", "PiecewiseAffine", "PixelDropout", "PlanckianJitter", "Posterize",
+    "RandomCropFromBorders", "RandomCropNearBBox", "RandomFog", "RandomGravel", "RandomGridShuffle", "RandomRain",
+    "RandomScale", "RandomShadow", "RandomSizedBBoxSafeCrop", "RandomSnow", "RandomSunFlare", "RandomToneCurve",
+    "RingingOvershoot", "SafeRotate", "Solarize", "Spatter", "SquareSymmetry", "Superpixels", "ThinPlateSpline",
+    "ToSepia", "UnsharpMask", "XYMasking", "ZoomBlur",
+    "IAAAdditiveGaussianNoise", "IAAAffine", "IAACropAndPad", "IAAEmboss", "IAAFliplr", "IAAFlipud", "IAAPerspective",
+    "IAAPiecewiseAffine", "IAASharpen", "IAASuperpixels",
 ))  # fmt: skip
 # Of these, what prepares a picture for the network, in evaluation too
 SIZING = frozenset((

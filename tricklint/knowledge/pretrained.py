@@ -16,7 +16,7 @@ class PretrainedRow:
     flags: tuple[str, ...] = ()
     position: int | None = None
     always: bool = False
-    default_on: bool = False
+    default_on: bool | None = False  # None: not known
     head: tuple[str, ...] = ()
     family: str = ""
     vision: bool = True
@@ -92,6 +92,8 @@ def _by_prefix(name: str) -> PretrainedRow | None:
                 return replace(
                     row, flags=(), position=None, default_on=False
                 )  # the class itself: `resnet.ResNet(block, layers)`
+            if tail.startswith("_") and row.family == "torchvision":
+                return replace(row, position=None, default_on=None)  # its own `_resnet(…)`: where weights stand has changed
             return row
     return None
 

@@ -33,6 +33,7 @@ from tricklint.libraries.facts import BatchFacts, LoaderFacts, ModuleFacts
 from tricklint.libraries.images import IMAGE_TRANSFORMS, PixelFacts
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.tensors import WRITTEN, Tensor
+from tricklint.program.loops import flow
 from tricklint.program.program import Program
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Image:
 
     `node` is what a reader should look at: the pipeline's call, or None when the pixels came without one. mean and std
     are those of values in [0, 1] that do the same; `said` are the numbers that the code gives, where those are others.
-    `normalize`: the step that has them.
+    `normalize`: the step that has them. `measured`: they are worked out from what a loader of the program gives.
     """
 
     unit: bool = False  # floats in [0, 1]; else 0 … 255
@@ -60,6 +61,7 @@ class Image:
     node: cst.CSTNode | None = None
     file: FileModule | None = None
     normalize: Instance | None = None
+    measured: bool = False
 
 
 class ImageFlow:
@@ -195,7 +197,7 @@ class ImageFlow:
         if tail == "Normalize":
             return self._normalised(step, image)
         if tail == "ToPILImage" and image.tensor:  # bytes again: what was normalised before is lost
-            return replace(image, unit=False, mean=None, std=None, said=None, tensor=False, normalize=None)
+            return replace(image, unit=False, mean=None, std=None, said=None, tensor=False, normalize=None, measured=False)
         if tail == "ToTensor":
             return replace(image, unit=True, tensor=True)
         if tail in images.TO_UNIT:
@@ -243,7 +245,8 @@ class ImageFlow:
         else:
             means, stds = numbers(mean), numbers(std)
         if not means or not stds:
-            return None
+            measured = _of_data(mean) and _of_data(std)
+            return replace(image, mean=(), std=(), normalize=step, measured=True) if measured else None
         by /= 1.0 if image.unit else 255.0
         said = None if by == 1.0 else (means, stds)
         means, stds = tuple(each * by for each in means), tuple(each * by for each in stds)
@@ -317,8 +320,9 @@ class ImageFlow:
 
 
 def _alike(found: list[Image | None]) -> Image | None:
-    """The image that all of them are."""
-    return found[0] if found and all(each == found[0] for each in found) else None
+    """The image that all of them are, wherever each was made what it is: the first."""
+    bare = {replace(each, node=None, file=None, normalize=None) if each is not None else None for each in found}
+    return found[0] if len(bare) == 1 else None
 
 
 def _opened() -> Value:
@@ -375,6 +379,14 @@ def numbers(value: Value | None) -> tuple[float, ...] | None:
         return None
     found = [number(item) for item in at.items]
     return tuple(float(item) for item in found if item is not None) if None not in found else None
+
+
+def _of_data(value: Value | None) -> bool:
+    """Whether a tensor is worked out from batches of the program's own data, whatever it may be."""
+    found = members(value)
+    return bool(found) and all(
+        any(at.op == "data" and isinstance(at.attrs.get("loader"), Instance) for at in flow(each)) for each in found
+    )
 
 
 def _tail(step: Value | None) -> str:
