@@ -75,6 +75,7 @@ import libcst as cst
 
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Escaped, Event
+from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Instance,
 )
@@ -177,7 +178,7 @@ class EvalModeMissing(Rule):
             if unfollowed_mode_call(program, event, "eval"):
                 continue
             seen |= {place, id(found.node)}
-            name = found.file.tree.code(found.node.func)  # type: ignore[attr-defined]
+            name = model_called(found.file, found.node)
             message = (
                 f"{name} is evaluated in train mode: its {layer.name} layers still act as in training; "
                 f"call {name}.eval() first"
@@ -217,7 +218,7 @@ class EvalModeMissing(Rule):
             ):
                 continue
             told.add(id(event.node))
-            name = event.file.tree.code(event.node.func)
+            name = model_called(event.file, event.node)
             message = (
                 f"{name} runs on loaded weights in train mode: its {layer.name} layers still act as in training; "
                 "call eval() first"
@@ -274,6 +275,12 @@ class EvalModeMissing(Rule):
                     file, node = level.file, level.node
                     evidence.insert(0, program.evidence(stop.file, stop.node, "the mode is set here"))
                 yield program.finding(self, file, node, message, evidence)
+
+
+def model_called(file: FileModule, node: cst.CSTNode) -> str:
+    """The model of a call, as the code has it: `net` of `net(x)` and of `net.forward(x)`."""
+    func = node.func if isinstance(node, cst.Call) else node
+    return file.tree.code(func).removesuffix(".forward")
 
 
 def between_epochs(program: Program, event: Forward) -> bool:

@@ -85,6 +85,27 @@ def test_a_cell_that_cannot_be_parsed_is_named_and_the_others_are_read() -> None
     assert "python 2" not in source.text
 
 
+@pytest.mark.parametrize(
+    ("cell", "read", "row"),
+    [
+        ("train(net,\n      epochs=3)\n\n  os.system('cp')", "train(net,\n      epochs=3)\n\npass\n", 4),
+        ("x = 1\nnet = Net(x", "x = 1\npass\n", 2),
+        ("print 'python 2'\nx = 1", "pass\nx = 1\n", 1),
+        ("@once\ndef f(x):\n    x.\nelse:\n    y\nx = 1", "pass\n" * 5 + "x = 1\n", 3),
+        ("for x in data:\n    step(x)\n    optimizer.", "", 3),
+        ('x = 1\ny = """not\nended', "x = 1\npass\npass\n", 2),
+    ],
+)
+def test_of_a_cell_that_cannot_be_parsed_the_other_statements_are_read(cell: str, read: str, row: int) -> None:
+    source = source_of(code("import torch"), code(cell))
+    assert [(p.cell, p.row) for p in source.problems] == [(1, row)]
+    lines = [line.partition("  # [magic ")[0] for line in source.text.split("\n")]
+    assert lines[2:] == (read.split("\n") if read else [])
+    assert source.with_text(source.text).data == source.data
+    mended = source.with_text(source.text.replace("import torch", "import jax")).data
+    assert json.loads(mended)["cells"][1] == json.loads(source.data)["cells"][1]
+
+
 def test_another_kernel_has_no_code_for_us() -> None:
     assert source_of(code("x <- 1"), language="R").text == ""
 

@@ -66,6 +66,10 @@ class Behaviour:
     def own_method(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> None:
         """A function of the program is about to run as `value.name(…)`."""
 
+    def own_call(self, m: Machine, value: Instance, func: Func, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        """`value.func(args)` of a function of the program, where it is more than a run of that function."""
+        return None
+
     def super_method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
         """`super().name(args)` in a class of the program whose base is the library's."""
         return None

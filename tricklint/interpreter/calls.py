@@ -75,7 +75,11 @@ def perform(m: Machine, callee: Value, args: CallArgs, node: cst.CSTNode) -> Val
         if callee.func is None:
             return method(m, callee.self, callee.name, args, node)
         if isinstance(callee.self, Instance) and callee.self.kind:
-            behaviour.of(callee.self).own_method(m, callee.self, callee.func.name, node)
+            acts = behaviour.of(callee.self)
+            acts.own_method(m, callee.self, callee.func.name, node)
+            known = acts.own_call(m, callee.self, callee.func, args, node)
+            if known is not None:
+                return known
         result = invoke(m, callee.func, callee.self, args, node)
         after = behaviour.AFTER.get(callee.func.name)
         return after(m, result, node) if after is not None else result

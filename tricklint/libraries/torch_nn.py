@@ -473,6 +473,11 @@ class LossBehaviour(Behaviour):
             return Tensor("call", (), value, node, m.file, m.grad is not False)
         return forward(m, value, args, node)
 
+    def own_call(self, m: Machine, value: Instance, func: Func, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        """`net.forward(x)` is a pass of the net as `net(x)` is, but for one that its own forward makes."""
+        own = isinstance(value.cls, Class) and value.cls.lookup("forward") is func
+        return forward(m, value, args, node) if own and not value.fact(ModuleFacts).running else None
+
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:
         made.fact(ModuleFacts).loss_class = made.kind == "loss" or is_loss_class(cls)
         return False

@@ -221,19 +221,17 @@ class Program:
             if at not in files:
                 files.append(at)
                 stack.extend(at.star_exports)
-        trains = [
-            event
-            for event in self.interpreter.events
-            if isinstance(event, OptimizerBuilt)
-            and event.file is module
-            and any(
-                isinstance(root.cls, Class) and root.cls.file in files
-                for group in event.subject.fact(OptimizerFacts).groups
-                for root in roots_of(group.params)
-            )
-        ]
+        trains: list[OptimizerBuilt] = []
+        given: list[Value] = []
+        for event in self.interpreter.events:
+            if isinstance(event, OptimizerBuilt) and event.file is module:
+                roots = [root for group in event.subject.fact(OptimizerFacts).groups for root in roots_of(group.params)]
+                roots = [root for root in roots if isinstance(root.cls, Class) and root.cls.file in files]
+                given += [member for root in roots for value in (*root.args, *root.kwargs.values()) for member in members(value)]
+                trains += [event] if roots else []
         if not trains:
             return
+        of_parts = any(isinstance(value, Func) and value.file in files for value in given)  # the model is told who builds them
         self._run_rest([file.path for file in files])
         built = self._instances
         for name, value in list(module.names.items()):
@@ -253,7 +251,7 @@ class Program:
                     self._enter(path, f"alternative {name}", construct)
                     made = [result for result in results_of_class if isinstance(result, Instance)]
                 self.alternatives.extend((instance, trains[0]) for instance in made[:1])
-            elif isinstance(value, Func) and value.file in files and not name.startswith("test"):
+            elif isinstance(value, Func) and value.file in files and not of_parts and not name.startswith("test"):
                 results: list[Value] = []
 
                 def build(value: Func = value, results: list[Value] = results) -> None:

@@ -35,7 +35,7 @@ def cell_magic(text: str) -> str | None:
     return (match[1] or "") if match else None
 
 
-def _statement_starts(lines: list[str]) -> Iterator[int]:
+def statement_starts(lines: list[str]) -> Iterator[int]:
     """Indices of lines on which a statement starts: outside brackets, strings and continued lines. The consumer may
     replace `lines[index]` before asking for the next, which keeps a magic's quotes and brackets from counting."""
     depth, quote, continued = 0, "", False
@@ -91,7 +91,7 @@ def replace(text: str, magics: list[str]) -> str:
         return text
     lines = text.split("\n")
     carried = False  # the magic before ends with a backslash
-    for index in _statement_starts(lines):
+    for index in statement_starts(lines):
         line = lines[index].rstrip("\r")
         stand_in = _replacement(line)
         while stand_in is not None:

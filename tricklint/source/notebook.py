@@ -1,8 +1,8 @@
 """Notebooks: code cells in order as one text, and changed cells written back into the very bytes that were read.
 
 Cells are set apart in the text by a comment line, `# %% [cell 3]`, so that an edit always belongs to one cell. Markdown
-and raw cells, cells of another language (%%bash, %%html …) and cells that Python cannot parse are left out of the text;
-the last are named as problems.
+and raw cells, cells of another language (%%bash, %%html …) and statements that Python cannot parse are left out of the
+text; the last are named as problems.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tricklint.source import magics
+from tricklint.source.salvage import salvaged
 from tricklint.source.screen import syntax_error
 from tricklint.source.text import CELL_MARK, Cell, Problem, Source, SourceError, dominant_newline
 
@@ -160,7 +161,10 @@ def _read(path: Path, raw_cells: list[_RawCell]) -> _Reading:
         error = syntax_error(text)
         if error:
             problems.append(Problem(path, error[0], f"cannot be parsed: {error[1]}", index))
-            continue
+            rest = salvaged(text, error[0], mine)
+            if rest is None:
+                continue
+            text = rest
         replaced = mine
         if cells:
             markers.append(f"{CELL_MARK}{index}]{dots}")
