@@ -12,12 +12,14 @@ from tricklint.interpreter.values import (
     Const,
     Instance,
     first,
+    members,
+    number,
 )
 from tricklint.knowledge import dropout, layers
 from tricklint.libraries.events import ModeSet
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
-from tricklint.program.transfer import holds_norms
+from tricklint.program.transfer import holds_norms, published_name
 from tricklint.source.once import below
 
 if TYPE_CHECKING:
@@ -76,14 +78,30 @@ def drops_between(layer: Instance) -> bool:
 
 
 def drops_out(model: Instance) -> bool:
-    """Whether a model of transformers surely has dropout."""
+    """Whether a model of transformers, torchvision or timm surely has dropout."""
     if not model.library.startswith("transformers."):
-        return False
+        return pictures_drop_out(model)
     names = [model.library.removesuffix(".from_pretrained").rpartition(".")[2]]
     passed = first(model.args[0]) if model.args else first(model.kwargs.get("pretrained_model_name_or_path"))
     if isinstance(passed, Const) and isinstance(passed.value, str):
         names.append(passed.value)
     return dropout.drops(*names)
+
+
+def pictures_drop_out(model: Instance) -> bool:
+    """Whether a vision model drops by what it was told, or by default: in what is left of its own classifier, or between
+    its blocks."""
+    family = model.fact(ModuleFacts).family
+    if family not in ("torchvision", "timm") or model.open_kwargs or ".detection." in model.library:
+        return False
+    told = [number(model.kwargs[name]) for name in dropout.RATES if name in model.kwargs]
+    if told:
+        return any(rate is not None and rate > 0 for rate in told)
+    name = published_name(model).rpartition("/")[2]
+    if dropout.in_classifier(family, name):
+        kept = members(model.fields.get("classifier"))
+        return all(isinstance(each, Instance) and each.owner is model for each in kept)
+    return dropout.in_blocks(family, name)
 
 
 def unfollowed_mode_call(program: Program, event: Event, name: str) -> bool:
