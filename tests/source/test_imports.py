@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tricklint.interpreter.modules import Project
+from tricklint.source import Source
 from tricklint.source.imports import Imports, components, statements
 
 ROOT = Path("/project")
@@ -98,3 +100,26 @@ def test_components_share_no_file() -> None:
         ["three"],
         ["four"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"src/faces/data/sets": "", "src/faces/nets": ""}, {"src/faces/data/sets.py", "src/faces/nets.py"}),
+        ({"src/faces/data/sets": "", "old/faces/data/sets": "", "src/faces/nets": ""}, set()),  # one of two
+        ({"src/faces/nets": "", "lib/faces/nets": ""}, set()),  # a name alone may be a library's
+        ({"data/sets": "", "src/faces/data/sets": "", "src/faces/nets": ""}, {"data/sets.py"}),
+        ({"third/faces/setup": "", "third/faces/data/sets": ""}, set()),  # another project
+    ],
+)
+def test_a_folder_that_is_on_the_path_of_who_runs_it(files: dict[str, str], expected: set[str], tmp_path: Path) -> None:
+    files = {"scripts/train": "import nets\nfrom data.sets import Faces\n", **files}
+    texts = {tmp_path / f"{name}.py": text for name, text in files.items()}
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = Imports(texts, [tmp_path]).imported(tmp_path / "scripts/train.py")
+    assert {path.relative_to(tmp_path).as_posix() for path in found} == expected
+    project = Project({path: Source.read(path) for path in texts}, [tmp_path], lambda path: None)
+    run = (project.find(name, tmp_path / "scripts/train.py") for name in ("nets", "data.sets"))
+    assert {path.relative_to(tmp_path).as_posix() for path in run if path is not None} == expected

@@ -7,6 +7,7 @@ import libcst as cst
 from tricklint.interpreter import behaviour
 from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.machine import Frame, Machine
+from tricklint.interpreter.picks import pick_of_call
 from tricklint.interpreter.values import (
     UNKNOWN,
     Class,
@@ -25,8 +26,10 @@ from tricklint.interpreter.values import (
 
 def arguments(m: Machine, node: cst.Call) -> CallArgs:
     args = CallArgs()
+    computed = 0
     for arg in node.args:
         value = m.eval(arg.value)
+        computed += type(arg.value) is cst.BinaryOperation
         if arg.star == "*":
             inner = behaviour.held_by(m, first(value))
             if isinstance(inner, Sequence):
@@ -54,6 +57,8 @@ def arguments(m: Machine, node: cst.Call) -> CallArgs:
             if is_literal(arg.value):
                 args.literals.add(len(args.positional))
             args.positional.append(value)
+    if computed > 1:
+        pick_of_call(m, node)
     return args
 
 

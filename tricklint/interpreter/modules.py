@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tricklint.knowledge.frameworks import KNOWN_BY_NAME
 from tricklint.source.data import MAX_BYTES, SUFFIXES, DataError, from_disk, parse_data
+from tricklint.source.imports import by_module, roots_meant, statements
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -77,6 +78,7 @@ class Project:
         self._found: dict[tuple[Path, str], Path | None] = {}
         self._frameworks: dict[Path, Path | None] = {}
         self._listings: dict[Path, dict[str, str]] = {}
+        self._meant: dict[Path, list[Path]] = {}
         self.broken: dict[Path, str] = {}
 
     def module(self, path: Path) -> FileModule | None:
@@ -168,7 +170,36 @@ class Project:
         key = (importer.parent, dotted)
         if key not in self._found:
             self._found[key] = self._search(dotted, importer)
-        return self._found[key]
+        found = self._found[key]
+        if found is None and dotted.partition(".")[0] in self._own_names:
+            parts = dotted.split(".")
+            below = (self._under(root, parts) for root in self._roots_meant(importer))
+            found = next((path for path in below if path is not None and path != importer), None)
+        return found
+
+    @cached_property
+    def _own_names(self) -> set[str]:
+        """What files of the project, and the folders that they lie in, are called."""
+        return {path.stem for path in self.sources} | {path.parent.name for path in self.sources}
+
+    @cached_property
+    def _by_module(self) -> dict[str, list[Path]]:
+        return by_module(self.sources)
+
+    def _roots_meant(self, importer: Path) -> list[Path]:
+        """Folders that are on the path of what runs the importer, by what it imports."""
+        if importer not in self._meant:
+            self._meant[importer] = []
+            source = self.sources.get(importer)
+            top = [root for root in self.import_roots if root in importer.parents]
+            if source is not None and top:
+
+                def resolves(parts: Sequence[str]) -> bool:
+                    return self._search(".".join(parts), importer) is not None
+
+                outermost = min(top, key=lambda root: len(root.parts))
+                self._meant[importer] = roots_meant(statements(source.text), resolves, self._by_module, outermost)
+        return self._meant[importer]
 
     def _search(self, dotted: str, importer: Path) -> Path | None:
         parts = dotted.split(".")

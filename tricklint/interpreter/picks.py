@@ -1,4 +1,5 @@
-"""Some of many, taken by number: `data[i : i + size]` for an `i` that goes in steps of `size`, `data[k * size : (k + 1) * size]`."""
+"""Some of many, taken by number: `data[i : i + size]` for an `i` that goes in steps of `size`, `data[k * size : (k + 1) * size]`;
+a call that is given these two ends takes them as well."""
 
 from __future__ import annotations
 
@@ -29,15 +30,50 @@ def pick_of_slice(m: Machine, sliced: cst.Slice, node: cst.CSTNode) -> None:
         if steps and size is not None:
             picked(m, size, steps[0], node)
         return
+    _pick_of_ends(m, lower, upper, node)
+
+
+def pick_of_call(m: Machine, call: cst.Call) -> None:
+    """The same where a call is told from where to where: `read_lines(path, k * size, (k + 1) * size)`."""
+    for one, other in zip(call.args, call.args[1:], strict=False):
+        _pick_of_ends(m, one.value, other.value, call, told=True)
+
+
+def _pick_of_ends(
+    m: Machine, lower: cst.BaseExpression | None, upper: cst.BaseExpression, node: cst.CSTNode, told: bool = False
+) -> None:
     if not isinstance(lower, cst.BinaryOperation) or not isinstance(lower.operator, cst.Multiply):
         return
     for turn, size in ((lower.left, lower.right), (lower.right, lower.left)):
-        if isinstance(turn, cst.Name) and _is_turn(m, turn.value):
+        if isinstance(turn, cst.Name) and (_is_next(upper, turn.value, size) or (not told and _is_turn(m, turn.value))):
             value = m.eval(size)
             at = first(value)
             if isinstance(at, Const) and isinstance(at.value, int) and not isinstance(at.value, bool):
                 picked(m, size, value, node)
                 return
+
+
+def _is_next(upper: cst.BaseExpression, turn: str, size: cst.BaseExpression) -> bool:
+    """Whether an end is that of the part with this number: `(turn + 1) * size`, also within `min(…, n)`."""
+    if isinstance(upper, cst.Call):
+        return any(_is_next(arg.value, turn, size) for arg in upper.args)
+    if not isinstance(upper, cst.BinaryOperation):
+        return False
+    pairs = ((upper.left, upper.right), (upper.right, upper.left))
+    if isinstance(upper.operator, cst.Multiply):
+        return any(_is_one(_added(one, turn)) and _same(other, size) for one, other in pairs)
+    return isinstance(upper.operator, cst.Add) and any(
+        isinstance(one, cst.BinaryOperation) and isinstance(one.operator, cst.Multiply) and _same(other, size)
+        for one, other in pairs
+    )
+
+
+def _is_one(node: cst.BaseExpression | None) -> bool:
+    return isinstance(node, cst.Integer) and node.value == "1"
+
+
+def _same(one: cst.BaseExpression, other: cst.BaseExpression) -> bool:
+    return bool(_name(one)) and _name(one) == _name(other)
 
 
 def _name(node: cst.BaseExpression) -> str:
@@ -78,4 +114,4 @@ def _targets(target: cst.BaseExpression) -> list[cst.BaseExpression]:
     return [element.value for element in target.elements] if isinstance(target, cst.Tuple) else [target]
 
 
-__all__ = ["pick_of_slice", "picked"]
+__all__ = ["pick_of_call", "pick_of_slice", "picked"]

@@ -14,6 +14,7 @@ _BEFORE = re.compile(r"(?:^|.*[;:])[ \t]*(?:from[ \t]*(\.*)[ \t]*([\w.]*)[ \t]+)
 _AFTER = re.compile(r"[ \t]*(\([^)]*\)|[^\n;]+)")
 _COMMENT = re.compile(r"#[^\n]*")
 _BY_NAME = ("import_module", "__import__", "exec_module", "runpy")
+_OF_A_PROJECT = ("setup.py", "setup.cfg", "pyproject.toml")
 _QUOTED = re.compile(r"""["']([A-Za-z_][\w./]*?)\.?(?:["']|\{)""")
 
 
@@ -53,6 +54,41 @@ def statements(text: str) -> tuple[Statement, ...]:
     return tuple(sorted(found, key=repr))
 
 
+def by_module(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Files by the name that an import has for them: a package's is that of its folder."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        found[path.parent.name if path.stem == "__init__" else path.stem].append(path)
+    return found
+
+
+def roots_meant(
+    wanted: Iterable[Statement], resolves: Callable[[Sequence[str]], bool], files: Mapping[str, Sequence[Path]], project: Path
+) -> list[Path]:
+    """The folders of the project that a file's absolute imports can only mean where Python would find them nowhere: the
+    script is run with them on its path. One says so that names a folder and a file in it that exist but once (`data.faces`),
+    not a name alone; a folder that is a project of its own (another's, copied here) is none. `files`: `by_module`."""
+    found: dict[Path, None] = {}
+    for one in wanted:
+        if one.level or one.whole or not one.dotted:
+            continue
+        parts = one.dotted.split(".")
+        for path in [parts] if len(parts) > 1 else [[*parts, name] for name in one.names]:
+            if resolves(path) or (len(parts) == 1 and resolves(parts)):
+                continue
+            roots = {root for file in files.get(path[-1], ()) if (root := _root_above(file, path)) is not None}
+            roots = {root for root in roots if project in root.parents}
+            if len(roots) == 1 and not any((root / name).exists() for root in roots for name in _OF_A_PROJECT):
+                found |= dict.fromkeys(roots)
+    return list(found)
+
+
+def _root_above(file: Path, parts: Sequence[str]) -> Path | None:
+    """The folder from which these names lead to the file."""
+    module = file.parent if file.stem == "__init__" else file.with_suffix("")
+    return module.parents[len(parts) - 1] if module.parts[-len(parts) :] == tuple(parts) else None
+
+
 class Imports:
     """The files of a project, and which of them may run which: a graph for asking who reaches a file."""
 
@@ -76,6 +112,8 @@ class Imports:
             self._below: dict[str, list[Path]] = defaultdict(list)
             for path in texts:
                 self._below[str(path.parent)].append(path)
+            self._by_module = by_module(texts)
+            self._meant: dict[Path, list[str]] = {}
         self._importers: dict[Path, set[Path]] | None = None
         for path in self._statements.keys() - texts.keys():
             del self._statements[path]
@@ -83,6 +121,7 @@ class Imports:
             old = self._statements.get(path)
             if old is None or old[0] != text:
                 watch()
+                self._meant.pop(path, None)
                 self._statements[path] = (text, statements(text))
                 self._targets.pop(path, None)
 
@@ -128,7 +167,7 @@ class Imports:
         else:
             if not parts or parts[0] not in self._known_names:
                 return
-            bases = list(dict.fromkeys(self._bases(importer)))
+            bases = list(dict.fromkeys((*self._bases(importer), *self._also_meant(importer))))
         for base in bases:
             if one.level:
                 yield from self._module(base)
@@ -140,6 +179,18 @@ class Imports:
                 yield from self._module(os.path.join(at, name))
             if one.whole or "*" in one.names:
                 yield from self._below.get(at, ())
+
+    def _also_meant(self, importer: Path) -> list[str]:
+        """Folders that are on the path of what runs the importer, by what it imports."""
+        if importer not in self._meant:
+            bases = list(self._bases(importer))
+
+            def resolves(parts: Sequence[str]) -> bool:
+                return any(True for base in bases for _ in self._module(os.path.join(base, *parts)))
+
+            found = roots_meant(self._statements[importer][1], resolves, self._by_module, Path(bases[-1]))
+            self._meant[importer] = [str(root) for root in found]
+        return self._meant[importer]
 
     def _module(self, at: str) -> Iterator[Path]:
         for name in (at + ".py", os.path.join(at, "__init__.py")):
