@@ -16,6 +16,7 @@ from tricklint.interpreter.values import (
     Class,
     Func,
     Ref,
+    Unknown,
     Value,
     members,
 )
@@ -51,7 +52,7 @@ def decorator(m: Machine, node: cst.CSTNode) -> Value:
 @executes(cst.ClassDef)
 def run_classdef(m: Machine, node: cst.ClassDef) -> int:
     decorators = tuple(decorator(m, d.decorator) for d in node.decorators)
-    bases = tuple(m.eval(base.value) for base in node.bases)
+    bases = tuple(_base(m, base.value) for base in node.bases)
     kept = []
     for base in bases:
         for member in members(base):
@@ -62,6 +63,15 @@ def run_classdef(m: Machine, node: cst.ClassDef) -> int:
     run_class_body(m, made, node)
     m.bind(node.name.value, decorated(m, made, decorators, node))
     return FALL
+
+
+def _base(m: Machine, node: cst.BaseExpression) -> Value:
+    """What a class is built on: of `Generic[T]` and `Dataset[Tensor]`, which say what for, the library's class."""
+    base = m.eval(node)
+    if isinstance(base, Unknown) and isinstance(node, cst.Subscript):
+        generic = m.eval(node.value)
+        return generic if isinstance(generic, Ref) and not generic.name.endswith("__dict__") else base
+    return base
 
 
 def base_of(m: Machine, member: Value) -> Value:

@@ -55,10 +55,13 @@ def kind_of_class(cls: Class) -> str:
     return "module" if any(unknown(at) for at in cls.mro()) and acts_like_a_module(cls) else ""
 
 
+_DESCRIBED = ("builtins.", "torch.", "typing.", "typing_extensions.", "collections.", "abc.", "enum.", "lightning.")
+
+
 def unknown(base: Value) -> bool:
     """A base class of which nothing is known: a company's BaseModel, a package that is not described."""
     return isinstance(base, Unknown) or (
-        isinstance(base, Ref) and not base.name.startswith(("builtins.", "torch.", "typing.", "abc.", "enum.", "lightning."))
+        isinstance(base, Ref) and not base.name.startswith(_DESCRIBED)
     )
 
 
