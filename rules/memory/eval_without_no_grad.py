@@ -128,7 +128,7 @@ class EvalWithoutNoGrad(Rule):
     def report(self, program: Program, found: Evaluation, fix: Fix | None) -> Finding:
         tree = found.file.tree
         assert isinstance(found.node, cst.Call)
-        model = tree.code(found.node.func)
+        model = tree.code(found.node.func).removesuffix(".forward")
         how = {
             "mode": "in eval mode",
             "name": "only evaluated",

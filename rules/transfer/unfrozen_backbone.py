@@ -267,7 +267,7 @@ class UnfrozenBackbone(Rule):
         at = " at the head's learning rate"
         if rate is not None:
             at += f" {rate:g}" if rate == bb.learning_rate(optimizer) else f", at most {rate:g},"
-        name = backbone.model.label if backbone.whole is None else f"part of {backbone.whole.label}"
+        name = (backbone.model.label or "model") if backbone.whole is None else f"part of {backbone.whole.label}"
         message = f"the pretrained {name} is fine-tuned whole{at} from the first step, its new head still random"
         advice = self.advice(program)
         if advice:
