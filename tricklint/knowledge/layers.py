@@ -27,6 +27,8 @@ NORM = BATCH_NORM | frozenset(
     [NN + "LayerNorm", NN + "GroupNorm", NN + "RMSNorm", NN + "LocalResponseNorm"]
     + [NN + "InstanceNorm" + d for d in ("1d", "2d", "3d")]
 )
+# hold parameters, and no modules
+LEAVES = WEIGHTED | RECURRENT | EMBEDDING | NORM | {NN + "PReLU"}
 AFFINE_NORM = NORM - {NN + "LocalResponseNorm"}
 DROPOUT = frozenset(
     NN + n for n in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")

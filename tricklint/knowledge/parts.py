@@ -13,16 +13,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PartsRow:
-    """norms: paths of norm layers, bare: parameters that hang on no layer (path, number of dimensions)."""
+    """norms: paths of norm layers, bare: parameters that hang on no layer (path, number of dimensions), tokens: others of
+    these, which a model may lack."""
 
     norms: tuple[str, ...] = ()
     bare: tuple[tuple[str, int], ...] = ()
+    tokens: tuple[str, ...] = ()
+
+    def holds_parameter(self, path: str) -> bool:
+        """Whether the model has a parameter of its own at this path; blocks are alike, whatever their number."""
+        alike = re.sub(r"\.\d+\.", ".0.", path)
+        return alike in self.tokens or any(alike == at for at, _ in self.bare)
 
 
 _BERT_LIKE = PartsRow(("embeddings.LayerNorm", "encoder.layer.0.output.LayerNorm"))
 _VIT = PartsRow(
     ("encoder.layer.0.layernorm_before", "encoder.layer.0.layernorm_after", "layernorm"),
     (("embeddings.cls_token", 3), ("embeddings.position_embeddings", 3)),
+    ("embeddings.mask_token", "embeddings.distillation_token"),
 )
 _SEQ2SEQ = PartsRow(("encoder.layers.0.self_attn_layer_norm", "encoder.layers.0.final_layer_norm"))
 _LLAMA = PartsRow(("model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm", "model.norm"))
@@ -68,8 +76,11 @@ _TV_VIT = PartsRow(
     (("class_token", 3), ("encoder.pos_embedding", 3)),
 )
 _TV_SWIN = PartsRow(("features.1.0.norm1", "norm"), (("features.1.0.attn.relative_position_bias_table", 2),))
-_TIMM_VIT = PartsRow(("blocks.0.norm1", "blocks.0.norm2"), (("pos_embed", 3),))
+_TIMM_VIT = PartsRow(
+    ("blocks.0.norm1", "blocks.0.norm2"), (("pos_embed", 3),), ("cls_token", "reg_token", "dist_token")
+)
 _IMAGE = (
+    (re.compile(r"timm\..*\bVisionTransformer"), _TIMM_VIT),
     (re.compile(r"torchvision\.models\.vit_"), _TV_VIT),
     (re.compile(r"torchvision\.models\.swin_"), _TV_SWIN),
     (re.compile(r"torchvision\.models\.convnext_"), PartsRow((), (("features.1.0.layer_scale", 3),))),

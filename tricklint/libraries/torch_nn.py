@@ -34,6 +34,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
+from tricklint.knowledge.parts import parts_of
 from tricklint.knowledge.slips import meant_as_requires_grad
 from tricklint.libraries.checkpoints import checkpoint_in, saved
 from tricklint.libraries.events import (
@@ -147,6 +148,28 @@ def is_layer(m: Machine, value: Instance) -> bool:
         or value.library in layers.NORM
         or (value.library in layers.EMBEDDING)
     )
+
+
+def is_parameter_within(part: Instance) -> bool:
+    """Whether what a library's class keeps below a name is a parameter, and no module: all that a layer of torch.nn holds,
+    also below a class of the program's; and what large models hold beside their layers."""
+    owner, path = part.part_of, part.fact(ModuleFacts).path
+    if owner is None:
+        return False
+    kinds = owner.cls.libraries() if isinstance(owner.cls, Class) else (owner.library,)
+    name = path.rpartition(".")[2]
+    if any(kind in layers.LEAVES for kind in kinds):
+        return True
+    if any(kind in layers.ATTENTION and kind.endswith("MultiheadAttention") for kind in kinds):
+        return name != "out_proj"
+    root = owner
+    while root.part_of is not None:
+        root = root.part_of
+    checkpoint = first(root.passed(0, "model_name"))
+    named = checkpoint.value if isinstance(checkpoint, Const) and isinstance(checkpoint.value, str) else None
+    built = root.cls.libraries() if isinstance(root.cls, Class) else (root.library,)
+    rows = (parts_of(each, named) for each in built)
+    return any(row is not None and row.holds_parameter(path) for row in rows)
 
 
 def is_method_name(m: Machine, value: Instance, name: str) -> bool:
@@ -365,7 +388,8 @@ def fill_container(m: Machine, made: Instance, args: CallArgs, node: cst.CSTNode
 
 def set_module_attribute(m: Machine, member: Instance, name: str, value: Value, node: cst.CSTNode) -> None:
     if name == "requires_grad" or meant_as_requires_grad(name):
-        m.emit(FreezeMissed(m.now(node), member, name, truth(m, value)[0]))
+        if name != "requires_grad" or not is_parameter_within(member):
+            m.emit(FreezeMissed(m.now(node), member, name, truth(m, value)[0]))
         return
     if name in ("weight", "bias") and is_layer(m, member):
         initialise(m, member, "assign", [value], node, which=name)
