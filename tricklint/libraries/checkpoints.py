@@ -97,6 +97,7 @@ def same_checkpoint(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNo
 
 
 UPDATED = "<updated>"
+CHANGED = "<changed>"
 
 
 @behaves("state_dict")
@@ -104,13 +105,20 @@ class StateDict(Behaviour):
     """A module's own weights, by their names: some of them may be replaced by those of a checkpoint."""
 
     def method(self, m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        if name not in ("keys", "copy"):
+            m.write(value.fields, CHANGED, UNKNOWN)  # or its tensors are given out, and may be
         if name != "update":
             return None
         for given in args.positional:
             self.set_item(m, value, UNKNOWN, given, node)
         return NONE
 
+    def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
+        m.write(value.fields, CHANGED, UNKNOWN)
+        return None
+
     def set_item(self, m: Machine, value: Instance, index: Value, new: Value, node: cst.CSTNode) -> bool:
+        m.write(value.fields, CHANGED, UNKNOWN)
         if (source := checkpoint_in(new)) is not None:
             m.write(value.fields, UPDATED, source)
         return True

@@ -261,6 +261,7 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
     if name in ("state_dict",):
         made = Instance(Ref("state_dict"), node, m.file)
         made.kind = "state_dict"
+        made.seq = m.seq
         made.fact(CallFacts).of = module
         return made
     if name in ("reset_parameters", "_reset_parameters", "init_weights", "post_init", "initialize", "init_parameters"):

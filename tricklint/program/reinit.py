@@ -11,18 +11,21 @@ from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     CallFacts,
+    Const,
     Instance,
     Pred,
+    Value,
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.checkpoints import saved
+from tricklint.libraries.checkpoints import CHANGED, saved
 from tricklint.libraries.events import Initialised, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import holds
+from tricklint.program.uncalled import never_called
 
 # What the published models of a family are made of
 _CONVOLUTIONAL = ("torchvision", "timm", "smp", "efficientnet", "cadene", "hub")
@@ -58,6 +61,7 @@ def overwritten(program: Program, event: Initialised) -> Loaded | None:
         not isinstance(subject.node, (cst.For, cst.Call, cst.CompFor))
         or not subject.elem
         or not _everything(subject.preds)
+        or (event.stack and event.stack[0].owner is not None and never_called(program, event))
     ):
         return None
     if isinstance(subject.node, cst.Call) and subject.node is event.node:
@@ -148,13 +152,33 @@ def _kinds_in(model: Instance) -> Iterator[str]:
 
 
 def _spared(program: Program, event: Event, model: Instance) -> bool:
-    """Loaded again afterwards: the init was only a start."""
+    """Loaded again afterwards: the init was only a start. What a script that runs as it stands never asks for does not count."""
+    runs = event.entry.startswith("run ")
     return any(
         load.seq > event.seq
         and load.possible
         and any(holds(target, model) or holds(model, target) for target in roots_of(load.subject))
+        and not _puts_back(load, event)
+        and not (runs and never_called(program, load))
         for load in program.events(WeightsLoaded)
     )
+
+
+def _puts_back(load: WeightsLoaded, event: Event) -> bool:
+    """The weights are the model's own as they were at some time after `event`, its best ones say: what was lost by then
+    does not come back."""
+    given = [each for each in members(load.weights) if not (isinstance(each, Const) and each.value is None)]
+    return bool(given) and all(_own_state(each, load, event) for each in given)
+
+
+def _own_state(weights: Value, load: WeightsLoaded, event: Event) -> bool:
+    if not isinstance(weights, Instance) or weights.kind != "state_dict" or weights.seq < event.seq:
+        return False
+    if CHANGED in weights.fields:
+        return False
+    model = weights.fact(CallFacts).of
+    # A copy of a model, made before, is followed as the model itself: its state may be the old one
+    return model is not None and not model.fact(ModuleFacts).copied and any(model is each for each in roots_of(load.subject))
 
 
 __all__ = ["Loaded", "overwritten"]
