@@ -36,7 +36,7 @@ class Looks:
         self, old: Mapping[Path, Source], new: Mapping[Path, Source], made: Sequence[tuple[Finding, Fix]]
     ) -> Broken | None:
         """What the fixes made between two texts break; None when they keep their word."""
-        from tricklint.fix.proof import arisen, broken, lost_name, widest
+        from tricklint.fix.proof import arisen, blamed, broken, lost_name, widest
 
         for path, source in new.items():
             if source is not old[path] and (name := lost_name(old[path].text, source.text)):
@@ -48,7 +48,7 @@ class Looks:
         if before.facts is not None and after.facts is not None:
             why = broken(before.facts, after.facts, widest(fix.keeps for _, fix in made))
             if why:
-                return Broken(why)
+                return Broken(why, blamed(before.facts, after.facts, made))
         was, now = (*before.findings, *before.elsewhere), (*after.findings, *after.elsewhere)
         more = arisen(was, now, [finding for finding, _ in made])
         if not more:

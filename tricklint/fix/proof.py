@@ -14,13 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tricklint.finding import Finding, Keeps
+from tricklint.finding import Finding, Fix, Keeps
 
 if TYPE_CHECKING:
     from tricklint.interpreter.values import Instance, Value
     from tricklint.program import Program
 
-Owner = tuple[str, int]  # a model: its label, and the how-manieth of that label it is
+Owner = tuple[str, int, str]  # a model: its label, and the how-manieth of that label it is in an entry
 
 
 @dataclass
@@ -28,16 +28,19 @@ class Facts:
     """What is known of a program, in a form that does not depend on where its lines stand.
 
     optimised: of each optimizer in order, how often it is given each parameter it may be given. frozen, modes, cleared:
-    events counted. keys: parameters of each trained model by their path. unbound: names that are read where nothing has
-    bound them, by file.
+    events counted, by the entry in which they happen. keys: parameters of each trained model by their path. unbound: names
+    that are read where nothing has bound them, by file. places: how many events of each kind stand in a file. incomplete:
+    entries that were too long to be followed to their end: where they were left says nothing.
     """
 
-    optimised: list[tuple[str, dict[tuple[Owner, str], int | None]]] = field(default_factory=list)
-    frozen: Counter[tuple[object, ...]] = field(default_factory=Counter)
-    modes: Counter[tuple[object, ...]] = field(default_factory=Counter)
-    cleared: Counter[tuple[object, ...]] = field(default_factory=Counter)
+    optimised: list[tuple[str, str, dict[tuple[Owner, str], int | None]]] = field(default_factory=list)
+    frozen: Counter[tuple[str, object, object]] = field(default_factory=Counter)
+    modes: Counter[tuple[str, object, object]] = field(default_factory=Counter)
+    cleared: Counter[tuple[str, object, object]] = field(default_factory=Counter)
     keys: dict[Owner, frozenset[str]] = field(default_factory=dict)
     unbound: Counter[tuple[str, str]] = field(default_factory=Counter)
+    places: Counter[tuple[str, Path]] = field(default_factory=Counter)
+    incomplete: frozenset[str] = frozenset()
 
 
 class _Owners:
@@ -45,21 +48,22 @@ class _Owners:
     of its own, since what a fix changes on purpose in one must not rename the models of another."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Owner] = {}
-        self._count: Counter[str] = Counter()
+        self._known: dict[tuple[str, int], Owner] = {}
+        self._count: Counter[tuple[str, str]] = Counter()
         self._held: list[Instance] = []  # the ids above stay theirs
 
-    def of(self, model: Instance) -> Owner:
-        if id(model) not in self._known:
-            self._known[id(model)] = (model.label, self._count[model.label])
-            self._count[model.label] += 1
+    def of(self, model: Instance, entry: str) -> Owner:
+        at = (entry, id(model))
+        if at not in self._known:
+            self._known[at] = (model.label, self._count[entry, model.label], entry)
+            self._count[entry, model.label] += 1
             self._held.append(model)
-        return self._known[id(model)]
+        return self._known[at]
 
-    def named(self, value: Value) -> tuple[object, ...]:
+    def named(self, value: Value, entry: str) -> tuple[object, ...]:
         from tricklint.libraries.paramsets import ParamSet, roots_of
 
-        roots = tuple(self.of(root) for root in roots_of(value))
+        roots = tuple(self.of(root, entry) for root in roots_of(value))
         return (*roots, tuple(str(pred) for pred in value.preds)) if isinstance(value, ParamSet) else roots
 
 
@@ -69,23 +73,26 @@ def facts_of(program: Program) -> Facts:
     from tricklint.libraries.facts import OptimizerFacts
 
     found, owners = Facts(), _Owners()
+    for at in program.events(OptimizerBuilt, Froze, ModeSet, GradsCleared):
+        found.places[type(at).__name__, at.where] += 1
     for event in program.events(OptimizerBuilt):
         groups = [group.params for group in event.subject.fact(OptimizerFacts).groups if group.default]
-        found.optimised.append((event.subject.label, _given(groups, owners, found)))
+        found.optimised.append((event.entry, event.subject.label, _given(groups, owners, found, event.entry)))
     owners = _Owners()
     for frozen in program.events(Froze):
-        found.frozen[(owners.named(frozen.subject), frozen.value)] += 1
+        found.frozen[frozen.entry, owners.named(frozen.subject, frozen.entry), frozen.value] += 1
     owners = _Owners()
     for mode in program.events(ModeSet):
-        found.modes[(owners.named(mode.subject), mode.train)] += 1
+        found.modes[mode.entry, owners.named(mode.subject, mode.entry), mode.train] += 1
     owners = _Owners()
     for cleared in program.events(GradsCleared):
-        found.cleared[owners.named(cleared.subject)] += 1
+        found.cleared[cleared.entry, owners.named(cleared.subject, cleared.entry), None] += 1
     found.unbound.update((str(path), name) for path, name in program.unbound)
+    found.incomplete = frozenset(program.interpreter.incomplete)
     return found
 
 
-def _given(groups: Iterable[Value], owners: _Owners, found: Facts) -> dict[tuple[Owner, str], int | None]:
+def _given(groups: Iterable[Value], owners: _Owners, found: Facts, entry: str) -> dict[tuple[Owner, str], int | None]:
     """How often the groups together give each parameter of the models they are of; None where that is not known."""
     from tricklint.libraries.paramsets import roots_of
     from tricklint.program.decay import param_sets
@@ -95,7 +102,7 @@ def _given(groups: Iterable[Value], owners: _Owners, found: Facts) -> dict[tuple
     for params in groups:
         sets = list(param_sets(params))
         for root in roots_of(params):
-            owner = owners.of(root)
+            owner = owners.of(root, entry)
             held = [slot for slot in slots(root) if not slot.absent]
             found.keys[owner] = frozenset(slot.path for slot in held)
             for slot in held:
@@ -118,7 +125,8 @@ def widest(all_keeps: Iterable[Keeps]) -> Keeps:
 
     each = list(all_keeps) or [Keeps()]
     chosen: dict[str, Any] = {
-        name: loosest({getattr(keeps, name) for keeps in each}) for name in ("optimised", "frozen", "modes", "cleared", "keys")
+        name: loosest({getattr(keeps, name) for keeps in each})
+        for name in ("optimised", "frozen", "modes", "cleared", "keys")
     }
     return Keeps(**chosen)
 
@@ -128,27 +136,46 @@ def broken(before: Facts, after: Facts, keeps: Keeps) -> str:
     new = after.unbound - before.unbound
     if new and after.unbound.total() > before.unbound.total():
         return f"it would read {min(name for _, name in new)!r} where nothing has bound it"
+    if not after.incomplete <= before.incomplete:
+        return "the mended program could not be followed to its end"
+    left = before.incomplete
     if keeps.keys != "any":
         for owner, keys in before.keys.items():
             now = after.keys.get(owner)
-            if now is None or keys == now or (keeps.keys == "more" and keys <= now):
+            if now is None or owner[2] in left or keys == now or (keeps.keys == "more" and keys <= now):
                 continue
             return f"{owner[0]}'s state_dict would have other keys: {', '.join(sorted(keys ^ now)[:3])}"
     if keeps.optimised != "any" and (why := _optimised(before, after, keeps.optimised)):
         return why
-    if keeps.frozen == "same" and before.frozen != after.frozen:
+    if keeps.frozen == "same" and _differ(before.frozen, after.frozen, left):
         return "other parameters would be frozen than before"
-    if keeps.modes == "same" and before.modes != after.modes:
+    if keeps.modes == "same" and _differ(before.modes, after.modes, left):
         return "train() and eval() would be called otherwise than before"
-    if keeps.cleared == "same" and before.cleared != after.cleared:
+    if keeps.cleared == "same" and _differ(before.cleared, after.cleared, left):
         return "gradients would be cleared otherwise than before"
     return ""
 
 
+def _differ(
+    before: Counter[tuple[str, object, object]], after: Counter[tuple[str, object, object]], left: frozenset[str]
+) -> bool:
+    """Whether other events happen in the entries that were followed to their end."""
+    return any(event[0] not in left and before[event] != after[event] for event in before | after)
+
+
+def blamed(before: Facts, after: Facts, made: Iterable[tuple[Finding, Fix]]) -> list[Finding]:
+    """The findings whose fixes are in files that hold more or fewer of such events now: most likely the cause."""
+    places = {place[1] for place in before.places | after.places if before.places[place] != after.places[place]}
+    return [finding for finding, fix in made if not places.isdisjoint(edit.path for edit in fix.edits)]
+
+
 def _optimised(before: Facts, after: Facts, allowed: str) -> str:
-    if len(before.optimised) != len(after.optimised):
-        return f"{len(after.optimised)} optimizers would be built, not {len(before.optimised)}"
-    for (label, old), (_, new) in zip(before.optimised, after.optimised):
+    left = before.incomplete
+    was_built = [(label, given) for entry, label, given in before.optimised if entry not in left]
+    now_built = [(label, given) for entry, label, given in after.optimised if entry not in left]
+    if len(was_built) != len(now_built):
+        return f"{len(now_built)} optimizers would be built, not {len(was_built)}"
+    for (label, old), (_, new) in zip(was_built, now_built):
         for key in old.keys() & new.keys():
             was, now = old[key], new[key]
             if was is None or now is None or was == now:
@@ -234,4 +261,4 @@ def _early(scope: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> set[st
     return {name for name, at in read.items() if name in bound and name not in outer and at < bound[name]}
 
 
-__all__ = ["Facts", "arisen", "broken", "facts_of", "lost_name", "widest"]
+__all__ = ["Facts", "arisen", "blamed", "broken", "facts_of", "lost_name", "widest"]

@@ -1,0 +1,90 @@
+"""Which fixes are the likely cause where a mended program does not do what it did: those in the files that changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tricklint.check import Options, run
+from tricklint.finding import Edit, Finding, Fix, FixLevel, Keeps, Location, Severity
+from tricklint.fix.looks import Looks
+from tricklint.fix.proof import Facts, blamed, broken
+from tricklint.settings import load
+
+HERE = Location(1, 1)
+
+
+def made(name: str, *others: str) -> tuple[Finding, Fix]:
+    fix = Fix(FixLevel.SAFE, "mend it", tuple(Edit(Path(one), HERE, HERE, "") for one in (name, *others)))
+    return Finding("TRK999", "test-rule", Severity.WARNING, "found", Path(name), HERE, HERE, fix=fix), fix
+
+
+def test_blamed_are_the_fixes_in_files_that_hold_other_events_now() -> None:
+    before = Facts(places=Counter({("GradsCleared", Path("a.py")): 2, ("Froze", Path("b.py")): 1}))
+    after = Facts(
+        places=Counter({("GradsCleared", Path("a.py")): 3, ("Froze", Path("b.py")): 1, ("ModeSet", Path("c.py")): 1})
+    )
+    fixes = [made("a.py"), made("b.py"), made("d.py", "c.py")]
+    assert [found.path.name for found in blamed(before, after, fixes)] == ["a.py", "d.py"]
+    assert not blamed(before, before, fixes)
+
+
+def test_an_entry_that_is_too_long_to_be_followed_proves_nothing() -> None:
+    """Where it was left depends on how many steps came before: a fix elsewhere moves that."""
+    long, short = ("main", ("SGD", 0, "main"), None), ("eval", ("SGD", 0, "eval"), None)
+    before = Facts(cleared=Counter({long: 4, short: 1}), incomplete=frozenset({"main"}))
+    later = Facts(cleared=Counter({long: 3, short: 1}), incomplete=frozenset({"main"}))
+    assert not broken(before, later, Keeps())
+    assert broken(before, Facts(cleared=Counter({long: 4}), incomplete=frozenset({"main"})), Keeps())
+    whole = Facts(cleared=Counter({long: 4, short: 1}))
+    assert broken(whole, before, Keeps()) == "the mended program could not be followed to its end"
+    assert broken(whole, Facts(cleared=Counter({long: 3, short: 1})), Keeps())
+
+
+SCRIPT = """\
+import torch
+from torch import nn
+
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+total = 0
+for x, y in [(torch.randn(3, 4), torch.tensor([0, 1, 0]))] * 4:
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    total += loss
+"""
+
+
+def test_a_program_is_followed_no_more_often_than_the_cause_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of nine fixes would clear gradients otherwise: the proofs are of all, of the others, of that one."""
+    from tricklint.fix import proof
+
+    for number in range(9):
+        (tmp_path / f"train_{number}.py").write_text(SCRIPT)
+    odd, proofs = tmp_path / "train_5.py", []
+    facts_of = proof.facts_of
+
+    def facts(program: object) -> Facts:
+        found = facts_of(program)  # type: ignore[arg-type]
+        if any(
+            "item()" in source.text or "detach()" in source.text
+            for path, source in program.sources.items()
+            if path == odd
+        ):  # type: ignore[attr-defined]
+            found.cleared["main", "more", None] += 1
+            found.places["GradsCleared", odd] += 1
+        return found
+
+    prove = Looks.prove
+    monkeypatch.setattr(proof, "facts_of", facts)
+    monkeypatch.setattr(Looks, "prove", lambda *given: proofs.append(len(given[3])) or prove(*given))
+    settings = load([tmp_path], isolated=True, options={"select": ["TRK302"]})
+    report = run([tmp_path], settings, Options(fix=True, cache=False))
+    assert len(report.fixed) == 8 and [finding.path for finding in report.findings] == [odd]
+    assert proofs == [9, 8, 1, 8]
