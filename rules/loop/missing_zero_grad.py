@@ -59,7 +59,8 @@ Linear regression on 256 samples, five epochs of SGD at 0.05 in batches of 32: m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import libcst as cst
 
@@ -96,7 +97,11 @@ class MissingZeroGrad(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         known = {event.node for event in program.events(GradsCleared)}
-        backwards = [event for event in program.events(Backward) if not event.partial]
+        backwards: dict[str, list[Backward]] = defaultdict(list)
+        for event in program.events(Backward):
+            if not event.partial:
+                backwards[event.entry].append(event)
+        every = Clears(program.events(GradsCleared))
         seen: set[int] = set()
         for step in program.events(Stepped):
             optimizer = step.subject
@@ -104,14 +109,12 @@ class MissingZeroGrad(Rule):
                 continue
             if optimizer.kind not in ("optimizer", "guessed_optimizer") or not step.loops or not program.complete(step):
                 continue
-            back = self.backward_of(step, backwards)
+            back = self.backward_of(step, backwards[step.entry])
             if back is None:
                 continue
-            clears = [event for event in program.events(GradsCleared) if clears_for(event, optimizer)]
-            inner = shared_loops(step, back)[-1]
-            if any(inner.serial == loop.serial for event in clears for loop in event.loops):
+            if shared_loops(step, back)[-1].serial in every.serials(optimizer):
                 continue
-            clears = [event for event in clears if event.entry == step.entry]
+            clears = [event for event in every.of(optimizer) if event.entry == step.entry]
             if self.otherwise_cleared(step, back, known) or self.made_inside(step, back, optimizer):
                 continue
             seen.add(id(step.node))
@@ -153,13 +156,9 @@ class MissingZeroGrad(Rule):
                     yield Clean(self.code, place, f"the gradients were cleared before each of {step.count} steps")
 
     def backward_of(self, step: Event, backwards: list[Backward]) -> Event | None:
-        """The backward pass of the round that the step is made in."""
-        found = [
-            back
-            for back in backwards
-            if back.seq < step.seq and back.entry == step.entry and shared_loops(step, back) and happens_with(back, step)
-        ]
-        return found[-1] if found else None
+        """The backward pass of the round that the step is made in, of those of its entry."""
+        before = (back for back in reversed(backwards) if back.seq < step.seq)
+        return next((back for back in before if shared_loops(step, back) and happens_with(back, step)), None)
 
     def otherwise_cleared(self, step: Event, back: Event, known: set[cst.CSTNode]) -> bool:
         """The files say somewhere that gradients are cleared, in a way that could not be followed."""
@@ -230,15 +229,42 @@ def switched_off(tree: Tree, block: cst.CSTNode, back: cst.CSTNode, line: str) -
     return (build.edit_at(tree, start + found[0].start(1), start + found[0].end(1), line),)
 
 
-def clears_for(event: GradsCleared, optimizer: Instance) -> bool:
-    """Whether gradients of what the optimizer holds are cleared: its own, or of a model or an optimizer that holds some of
-    it (each of several may clear its part); where it is not known what is held, anything may."""
-    subject = event.subject
-    if subject is optimizer or not isinstance(subject, Instance) or subject.kind == "guessed":
-        return True
-    theirs = held_by(optimizer)
-    mine = held_by(subject) if subject.kind == "optimizer" else held(subject)
-    return not theirs or not theirs.isdisjoint(mine)
+class Clears:
+    """The places at which gradients are cleared, by the optimizer whose gradients they are: its own, or those of a model or
+    an optimizer that holds some of what it holds (each of several may clear its part). Where it is not known what is held,
+    any clears any. However many steps and places there are, what an object holds is looked at once."""
+
+    def __init__(self, events: Sequence[GradsCleared]) -> None:
+        self._events = events
+        self._of: dict[int, list[GradsCleared]] = {}
+        self._serials: dict[int, set[int]] = {}
+        self._of_all: set[int] = set()  # ids of the cleared objects that may hold anything
+        self._holding: dict[int, set[int]] = defaultdict(set)  # ids of the other ones, by the id of a module that they hold
+        for subject in {id(event.subject): event.subject for event in events}.values():
+            if not isinstance(subject, Instance) or subject.kind == "guessed":
+                self._of_all.add(id(subject))
+                continue
+            for module in held_by(subject) if subject.kind == "optimizer" else held(subject):
+                self._holding[module].add(id(subject))
+
+    def of(self, optimizer: Instance) -> list[GradsCleared]:
+        """Those that clear gradients of what the optimizer holds."""
+        if id(optimizer) not in self._of:
+            self._of[id(optimizer)] = self._find(optimizer)
+        return self._of[id(optimizer)]
+
+    def serials(self, optimizer: Instance) -> set[int]:
+        """Of the loops that they stand in."""
+        if id(optimizer) not in self._serials:
+            self._serials[id(optimizer)] = {loop.serial for event in self.of(optimizer) for loop in event.loops}
+        return self._serials[id(optimizer)]
+
+    def _find(self, optimizer: Instance) -> list[GradsCleared]:
+        mine = held_by(optimizer)
+        if not mine:
+            return list(self._events)
+        cleared = self._of_all.union({id(optimizer)}, *(self._holding[each] for each in mine if each in self._holding))
+        return [event for event in self._events if id(event.subject) in cleared]
 
 
 def held_by(optimizer: Instance) -> set[int]:
