@@ -143,10 +143,15 @@ def _installed(project: Path | None) -> list[str]:
 
 
 def _entry_points(project: Path | None) -> Iterator[Rule]:
+    from tricklint.source.announced import announced
+
+    installed = _installed(project)
+    if not announced(ENTRY_POINTS, installed):
+        return
     from importlib.metadata import distributions
 
     points: dict[tuple[str, str], EntryPoint] = {}
-    for distribution in distributions(path=_installed(project)):
+    for distribution in distributions(path=installed):
         if ENTRY_POINTS in (distribution.read_text("entry_points.txt") or ""):
             for point in distribution.entry_points.select(group=ENTRY_POINTS):
                 points.setdefault((point.name, point.value), point)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from functools import cache
-from importlib.metadata import entry_points
+
+from tricklint.source.announced import announced
 
 ENTRY_POINTS = "tricklint.libraries"
 
@@ -23,6 +25,10 @@ def load() -> None:
     """Import every library model once. Raises LibraryError when one of another package cannot be loaded."""
     for info in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{info.name}")
+    if not announced(ENTRY_POINTS, sys.path):
+        return
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=ENTRY_POINTS):
         try:
             point.load()
