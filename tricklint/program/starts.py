@@ -24,10 +24,10 @@ _FOLLOWED = re.compile(
 )
 # Plain words are looked for first: a search for a word costs a small part of one for a pattern
 _TRAINS = (
-    ".backward(", "DataLoader(", ".fit(", "fit_one_cycle(", "create_cnn(", ".step()", "Trainer(", "Learner(",
-    "_learner(", "def training_step", "configure_optimizers", "LightningModule", "AdamW(", "Adam(",
+    ".backward(", "DataLoader(", ".fit(", "fit_one_cycle(", "create_cnn(", ".step()", "Trainer(", "def training_step",
+    "configure_optimizers", "LightningModule",
 )  # fmt: skip
-_OPTIM = re.compile(r"\boptim\.[A-Z]|[ ,]optim\b")
+_PARTS = (("earner", ("Learner(", "_learner(")), ("Adam", ("AdamW(", "Adam(")))  # by a part that all of the words have
 _PRETRAINED = re.compile(r"pretrained\s*=\s*True")
 _SPEAKS = (
     ".eval()", "Loss(", "cross_entropy(", "nll_loss(", "requires_grad_(", "kaiming_", "xavier_", "orthogonal_",
@@ -128,12 +128,30 @@ def trains(text: str) -> bool:
     """A file that trains or asks for pretrained weights."""
     if any(_in_code(text, word) for word in _TRAINS):
         return True
-    optim = (
-        "torch.optim" in text
-        or "create_optimizer" in text
-        or (("optim." in text or " optim" in text) and _OPTIM.search(text) is not None)
-    )
-    return optim or ("pretrained" in text and _PRETRAINED.search(text) is not None)
+    if any(_in_code(text, word) for part, words in _PARTS if part in text for word in words):
+        return True
+    return _names_optim(text) or ("pretrained" in text and _PRETRAINED.search(text) is not None)
+
+
+def _names_optim(text: str) -> bool:
+    """`torch.optim`, `optim.SGD`, `create_optimizer`, or `optim` as a word of its own behind a blank or a comma: `from
+    torch import nn, optim`."""
+    at = text.find("optim")
+    while at >= 0:
+        before, after = text[max(0, at - 1) : at], text[at + 5 : at + 7]
+        if text.endswith("torch.", 0, at) or (text.endswith("create_", 0, at) and text.startswith("izer", at + 5)):
+            return True
+        if after[:1] == ".":
+            if (after[1:].isascii() and after[1:].isupper() and not _is_word(before)) or before in (" ", ","):
+                return True
+        elif before in (" ", ",") and not _is_word(after[:1]):
+            return True
+        at = text.find("optim", at + 5)
+    return False
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _at(text: str, word: str, start: int = 0) -> int:

@@ -75,10 +75,13 @@ _SPACE = b" \t"
 
 def _may_be_deep(text: str) -> bool:
     """Whether an expression may be nested so deeply that no tree can be made of it: only `ast.parse` says so."""
-    lines = text.split("\n")
-    if max(map(len, lines)) > _LONG_LINE:
-        return True
-    if len(lines) < _MANY_LINES:
+    at, end = 0, len(text)
+    while end - at > _LONG_LINE:
+        row_end = text.rfind("\n", at, at + _LONG_LINE + 1)
+        if row_end < 0:
+            return True
+        at = row_end + 1
+    if text.count("\n") + 1 < _MANY_LINES:
         return False
     marks = text.encode("utf-8", "surrogatepass").translate(_MARKS, _SPACE)
     return max(marks.count(b"+\n"), marks.count(b"\n+"), text.count("elif ")) > _MANY_LINES

@@ -203,6 +203,8 @@ def read_bytes(path: Path) -> tuple[bytes, int, int]:
 
 
 def dominant_newline(text: str) -> str:
+    if "\r" not in text:
+        return "\n"
     crlf = text.count("\r\n")
     lf = text.count("\n") - crlf
     cr = text.count("\r") - crlf
