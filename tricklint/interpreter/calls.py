@@ -135,13 +135,18 @@ def method(m: Machine, value: Value, name: str, args: CallArgs, node: cst.CSTNod
 
 def call_unknown(m: Machine, args: CallArgs, node: cst.CSTNode, name: str, of: Value | None = None) -> Value:
     """A call that cannot be followed: whatever it is given may be changed by it."""
+    escape(m, args, node, name)
+    return behaviour.opaque(m, args, node, name, of)
+
+
+def escape(m: Machine, args: CallArgs, node: cst.CSTNode, name: str) -> None:
+    """What is given to code that cannot be followed."""
     for value in args.all():
         if value is UNKNOWN:
             continue
         for member in members(value):
             if behaviour.of(member).escapes(member):
                 m.emit(Escaped(m.now(node), member, name))
-    return behaviour.opaque(m, args, node, name, of)
 
 
 def invoke(m: Machine, func: Func, self_value: Value | None, args: CallArgs, node: cst.CSTNode) -> Value:

@@ -76,6 +76,7 @@ class Project:
         self._data: dict[Path, Datum | None] = {}
         self._modules: dict[Path, FileModule | None] = {}
         self._found: dict[tuple[Path, str], Path | None] = {}
+        self._below: dict[tuple[Path, tuple[str, ...]], Path | None] = {}
         self._frameworks: dict[Path, Path | None] = {}
         self._listings: dict[Path, dict[str, str]] = {}
         self._meant: dict[Path, list[Path]] = {}
@@ -159,6 +160,13 @@ class Project:
         return False
 
     def _under(self, root: Path, parts: Sequence[str]) -> Path | None:
+        """The module below a folder. The files of a project search the same folders for the same names."""
+        key = (root, tuple(parts))
+        if key not in self._below:
+            self._below[key] = self._look_under(root, parts)
+        return self._below[key]
+
+    def _look_under(self, root: Path, parts: Sequence[str]) -> Path | None:
         base = root.joinpath(*parts)
         for candidate in (base / "__init__.py", base.with_suffix(".py")) if parts else (base / "__init__.py",):
             if self._exists(candidate):

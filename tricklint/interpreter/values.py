@@ -167,6 +167,7 @@ class Class(Value):
     fields: dict[str, Value] = field(default_factory=dict)
     decorators: tuple[Value, ...] = ()
     _mro: tuple[Value, ...] | None = field(default=None, init=False)
+    _libraries: tuple[str, ...] | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -194,7 +195,9 @@ class Class(Value):
 
     def libraries(self) -> tuple[str, ...]:
         """Dotted names of the library classes it descends from."""
-        return tuple(at.name for at in self.mro() if isinstance(at, Ref))
+        if self._libraries is None:
+            self._libraries = tuple(at.name for at in self.mro() if isinstance(at, Ref))
+        return self._libraries
 
     @property
     def knows_bases(self) -> bool:

@@ -109,12 +109,14 @@ def guess_optimizer(m: Machine, node: cst.Call, callee: Value) -> Value | None:
 @guesses
 def guess_optimizer_class(m: Machine, node: cst.Call, callee: Value) -> Value | None:
     """`cls(model.parameters(), lr=…)` of something unknown: what is made of parameters and a learning rate."""
-    if not isinstance(callee, Unknown) or not node.args or is_statement(m, node):
+    if not isinstance(callee, Unknown) or not node.args:
         return None
     given = next((arg.value for arg in node.args if arg.keyword is not None and arg.keyword.value == "params"), node.args[0].value)
     ends = given.func.attr.value if isinstance(given, cst.Call) and isinstance(given.func, cst.Attribute) else ""
     named = {arg.keyword.value for arg in node.args if arg.keyword is not None}
-    if ends not in ("parameters", "trainable_parameters") or not ({"lr", "learning_rate"} & named or _becomes_optimizer(m, node)):
+    if ends not in ("parameters", "trainable_parameters") or is_statement(m, node):
+        return None
+    if not ({"lr", "learning_rate"} & named or _becomes_optimizer(m, node)):
         return None
     return Ref("<unknown>.Optimizer")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import libcst as cst
 
 from tricklint.interpreter.behaviour import STRANGER, Behaviour, Function, behaves, finder, of
 from tricklint.interpreter.callargs import CallArgs
-from tricklint.interpreter.calls import call_unknown, method
+from tricklint.interpreter.calls import escape, method
 from tricklint.interpreter.events import Built, Made, Moment
 from tricklint.interpreter.machine import Machine
 from tricklint.interpreter.objects import is_statement, plain
@@ -42,6 +44,28 @@ class StrangerFacts:
     at: Moment | None = None
 
 
+class Says(NamedTuple):
+    """What the dotted name of a library's function or class tells by itself."""
+
+    lightning: bool
+    pretrained: bool
+    module: bool
+    harmless: bool
+    function: bool
+
+
+@cache
+def _says(name: str) -> Says:
+    last = name.rpartition(".")[2]
+    return Says(
+        lightning=name.startswith("lightning."),
+        pretrained=name.endswith(".from_pretrained"),
+        module=name.startswith(frameworks.MODULE_PACKAGES) and last[:1].isupper(),
+        harmless=name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES),
+        function=last[:1].islower(),
+    )
+
+
 @finder(rank=100)
 def any_other(name: str) -> Function | None:
     return None if name.startswith("builtins.") else stranger
@@ -51,11 +75,12 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     """An object of the library (a module, where it is a class of a package of modules or is asked for weights); what it is
     given may be changed by the call, and a function of tensors gives a tensor."""
     made = plain(m, name, args, node)
-    if name.startswith("lightning."):
+    says = _says(name)
+    if says.lightning:
         m.emit(Made(m.now(node), made))
-    if name.endswith(".from_pretrained"):
+    if says.pretrained:
         made.fact(StrangerFacts).at = m.now(node)
-    if name.startswith(frameworks.MODULE_PACKAGES) and name.rpartition(".")[2][:1].isupper():
+    if says.module:
         adopt(made, args)
         if not {"loss", "losses"}.isdisjoint(name.split(".")[1:-1]):
             made.kind = "loss"
@@ -66,14 +91,15 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         return made
     if is_optimizer(args):
         return unknown_optimizer(m, name, args, node)
-    harmless = name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES)
-    if not harmless:
-        call_unknown(m, args, node, name)
+    if not says.harmless:
+        escape(m, args, node, name)
     tensors = [value for value in args.all() if isinstance(value, Tensor)]
-    if tensors and name.rpartition(".")[2][:1].islower():
+    if tensors and says.function:
         grad = any(tensor.grad for tensor in tensors)
         return Tensor("unknown", tuple(args.all()), tensors[0].module, node, m.file, grad, name=name)
-    if not harmless and any(weights_by(flag, args.kwargs.get(flag)) for flag in pretrained.FLAGS):
+    if not args.kwargs:
+        return made
+    if not says.harmless and any(weights_by(flag, args.kwargs.get(flag)) for flag in pretrained.FLAGS):
         becomes_model(m, made)
     elif "batch_size" in args.kwargs:
         made.kind = "batches"
@@ -85,17 +111,17 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
 def fills_parameters(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> bool:
     """Whether the call gives parameters their values: a function that is handed one of a module's, and whose result nobody
     takes (`timm.layers.trunc_normal_(m.weight, std=0.02)`)."""
-    if not isinstance(node, cst.Call) or not (name.endswith("_") or is_statement(m, node)):
-        return False
     given = [
         member
         for value in args.positional[:1]
         for member in members(value)
         if isinstance(member, ParamSet) and member.kind == "param" and member.elem and not member.names
     ]
+    if not given or not isinstance(node, cst.Call) or not (name.endswith("_") or is_statement(m, node)):
+        return False
     for member in given:
         initialise(m, member, name.rpartition(".")[2], args.positional[1:], node, kwargs=args.kwargs)
-    return bool(given)
+    return True
 
 
 def weights_by(flag: str, passed: Value | None) -> bool:

@@ -186,11 +186,11 @@ def optimizers_by_name(name: str) -> Function | None:
 
 def is_optimizer(args: CallArgs) -> bool:
     """What is made of parameters, or groups of them, and of a learning rate is an optimizer, whatever its name."""
+    if "lr" not in args.kwargs and "learning_rate" not in args.kwargs:
+        return False
     given = args.get(0, "params")
     held = [member for group in groups_of_any(given) for member in leaves(group)]
-    return any(isinstance(member, ParamSet) and member.kind == "param" and not member.names for member in held) and (
-        "lr" in args.kwargs or "learning_rate" in args.kwargs
-    )
+    return any(isinstance(member, ParamSet) and member.kind == "param" and not member.names for member in held)
 
 
 def groups_of_any(given: Value | None) -> list[Value]:
