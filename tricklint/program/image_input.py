@@ -178,15 +178,21 @@ class ImageFlow:
             inputs and _may_be_pixels(inputs[0]) and any(_tail(step) in images.TO_TENSOR for step in steps)
         ):
             return None
-        image = given or Image()
-        for step in steps:
-            at = self._step(step, image, depth)
-            if at is None:
-                return None
-            image = at
+        made = self._steps(pipeline, given or Image(), depth)
+        if made is None:
+            return None
+        image = made
         if given is not None and image == given and not any(_tail(step) in images.SIZING for step in steps):
             return image  # it augments and no more: it is left out where nothing is trained, and prepares nothing
         return replace(image, node=pipeline.node, file=pipeline.file)
+
+    def _steps(self, pipeline: Value | None, image: Image, depth: int) -> Image | None:
+        """What a transform, or all of a pipeline's, make of an image."""
+        steps = flatten(pipeline) if isinstance(pipeline, Instance) else [pipeline] if pipeline is not None else None
+        at = image if steps is not None else None
+        for step in steps or ():
+            at = self._step(step, at, depth) if at is not None else None
+        return at
 
     def _step(self, step: Value, image: Image, depth: int) -> Image | None:
         if isinstance(step, Func) or (isinstance(step, Instance) and own_step(step) is not None):
@@ -211,8 +217,7 @@ class ImageFlow:
             below = first(step.args[0]) if step.args else first(step.kwargs.get("transforms"))
             if not isinstance(below, Sequence):
                 return None
-            tails = [_tail(item) if isinstance(item := first(each), Instance) else "" for each in below.items]
-            return image if all(each in images.NEUTRAL for each in tails) else None
+            return image if all(self._steps(first(each), image, depth) == image for each in below.items) else None
         if tail == "Lambda":
             given = first(step.args[0] if step.args else step.kwargs.get("lambd"))
             return self._by_own_code(given, image, depth + 1)
