@@ -2,7 +2,8 @@
 
 ## What it does
 Finds layers that get `requires_grad = True` after an optimizer was built that holds only the others (it was given the
-parameters with `requires_grad`, or the head alone), and a head that is replaced after the optimizer was built, when
+parameters with `requires_grad`, or the head alone; transformers' `Trainer` does so when it begins to train, and a callback
+thaws layers later), and a head that is replaced after the optimizer was built, when
 the optimizer goes on stepping and neither `add_param_group` nor a new optimizer follows. Reported where the layers
 are unfrozen or replaced.
 
@@ -87,6 +88,7 @@ import libcst as cst
 
 from tricklint.finding import Finding, Fix, FixLevel, Keeps, Severity
 from tricklint.fix import build
+from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
     Instance,
     members,
@@ -94,7 +96,9 @@ from tricklint.interpreter.values import (
 from tricklint.libraries.events import GroupAdded, HeadReplaced, OptimizerBuilt, Stepped
 from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
+from tricklint.program.callbacks import built_without, hook_of, may_change_optimizer
 from tricklint.program.thaw import (
+    Thaw,
     covers,
     has_layers,
     optimizers_before,
@@ -117,7 +121,7 @@ class UnfrozenNotOptimized(Rule):
     severity = Severity.ERROR
     fix_level = FixLevel.RECIPE
     trick = "1 - Transfer learning"
-    triggers = ("optim",)
+    triggers = ("optim", "Trainer")
 
     def check(self, program: Program) -> Iterator[Finding]:
         yield from self.unfrozen(program)
@@ -152,6 +156,14 @@ class UnfrozenNotOptimized(Rule):
         for thaw in thaws(program):
             if id(thaw.event.node) in seen:
                 continue
+            began = built_without(program, thaw.model, thaw.frozen, thaw.event)
+            if began is not None:
+                seen.add(id(thaw.event.node))
+                yield self.too_late(program, thaw, began)
+                continue
+            hook = hook_of(thaw.event)
+            if hook is not None and may_change_optimizer(hook):
+                continue
             held = [event for event in optimizers_before(program, thaw.event) if related(program, event, thaw.model)]
             held = [event for event in held if trains_on(program, event.subject, thaw.event)]
             if not held or any(covers(event.subject, thaw.model, thaw.event) is not False for event in held):
@@ -161,9 +173,8 @@ class UnfrozenNotOptimized(Rule):
             if thaw.frozen.event.seq > optimizer.seq or rebuilt(program, thaw.model, thaw.event, optimizer.subject):
                 continue
             seen.add(id(thaw.event.node))
-            label = f"{thaw.model.label or 'these layers'}" + (f" ({', '.join(thaw.words[:3])})" if thaw.words else "")
             message = (
-                f"the parameters of {label} are unfrozen here, but {optimizer.subject.label} was built without them "
+                f"the parameters of {_label(thaw)} are unfrozen here, but {optimizer.subject.label} was built without them "
                 "and nothing adds them: they never train"
             )
             evidence = [
@@ -173,6 +184,18 @@ class UnfrozenNotOptimized(Rule):
             yield program.finding(
                 self, thaw.event.file, thaw.event.node, message, evidence, self.mend(optimizer, thaw.model)
             )
+
+    def too_late(self, program: Program, thaw: Thaw, began: Event) -> Finding:
+        """Unfrozen by a callback of transformers' `Trainer`, whose optimizer takes only what requires gradients."""
+        message = (
+            f"the parameters of {_label(thaw)} are unfrozen here, but the Trainer has made its optimizer by "
+            "then, over the others: they never train"
+        )
+        evidence = [
+            program.evidence(thaw.frozen.event.file, thaw.frozen.event.node, "frozen here"),
+            program.evidence(began.file, began.node, "the optimizer is made here, over what requires gradients then"),
+        ]
+        return program.finding(self, thaw.event.file, thaw.event.node, message, evidence)
 
     def replaced(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
@@ -244,6 +267,10 @@ class UnfrozenNotOptimized(Rule):
             "the unfrozen layers train from now on",
             keeps=Keeps(optimised="more"),
         )
+
+
+def _label(thaw: Thaw) -> str:
+    return f"{thaw.model.label or 'these layers'}" + (f" ({', '.join(thaw.words[:3])})" if thaw.words else "")
 
 
 def _unfiltered(node: cst.BaseExpression) -> cst.BaseExpression | None:

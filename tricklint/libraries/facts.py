@@ -82,6 +82,7 @@ class BatchFacts:
 class TrainerFacts:
     framework: str = ""
     model: Value | None = None
+    callbacks: list[Value] = field(default_factory=list)  # added after it was made
 
 
 @dataclass(slots=True, eq=False)

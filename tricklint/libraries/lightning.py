@@ -23,6 +23,7 @@ from tricklint.interpreter.values import (
     Value,
     first,
 )
+from tricklint.libraries.callbacks import LIGHTNING_HOOKS, LIGHTNING_LATER, callbacks_of, run_hooks
 from tricklint.libraries.events import TrainsOver, WeightsLoaded
 from tricklint.libraries.facts import Load, ModuleFacts
 from tricklint.libraries.tensors import Tensor
@@ -53,6 +54,9 @@ def run_lightning(
         return
     # A trial run that only an option asks for is not the training: that comes after it
     model.fact(ModuleFacts).fitted = not any(step.taken is False for step in m.path)
+    callbacks = callbacks_of(m, trainer, node) if trainer is not None else []
+    if trainer is not None:
+        run_hooks(m, trainer, callbacks, model, ("setup",), node)
     for hook in ("setup", "configure_model", "configure_optimizers", "on_fit_start"):
         method = model.cls.lookup(hook)
         if isinstance(method, Func):
@@ -66,6 +70,8 @@ def run_lightning(
     given = found[0] if found else None
     if loader is not None and trainer is not None:
         m.emit(TrainsOver(m.now(node), loader, "lightning", trainer))
+    if trainer is not None:
+        run_hooks(m, trainer, callbacks, model, LIGHTNING_HOOKS, node)
     for hook in ("on_train_start", "on_train_epoch_start"):
         method = model.cls.lookup(hook)
         if isinstance(method, Func):
@@ -80,6 +86,8 @@ def run_lightning(
             m.grad = grad if train else False
             invoke(m, method, model, CallArgs([given if train and given is not None else some, UNKNOWN]), node)
     m.loops, m.grad = outer, grad
+    if trainer is not None:
+        run_hooks(m, trainer, callbacks, model, LIGHTNING_LATER, node)
 
 
 def training_loader(m: Machine, model: Instance, args: CallArgs, node: cst.CSTNode) -> Instance | None:

@@ -34,6 +34,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
+from tricklint.knowledge.audio import FREEZES_OF_FRONTS, frozen_by
 from tricklint.knowledge.parts import parts_of
 from tricklint.knowledge.slips import meant_as_requires_grad
 from tricklint.libraries.checkpoints import checkpoint_in, saved
@@ -276,6 +277,13 @@ def module_method(m: Machine, module: Instance, name: str, args: CallArgs, node:
     if name in ("freeze",):
         freeze(m, ParamSet(module, "param"), Const(False), node)
         return NONE
+    if name in FREEZES_OF_FRONTS and isinstance(module.cls, Ref) and (steps := frozen_by(module.library, name)):
+        part = module
+        for step in steps:
+            held = part.fields.get(step) or part_of(m, part, step, node)
+            part = held if isinstance(held, Instance) else part
+        freeze(m, ParamSet(part, "param"), Const(False), node)
+        return NONE
     if name in ("unfreeze",):
         freeze(m, ParamSet(module, "param"), Const(True), node)
         return NONE
@@ -338,6 +346,7 @@ _MODULE_METHOD_NAMES = frozenset(
         "gradient_checkpointing_enable", "resize_token_embeddings", "get_input_embeddings", "save_pretrained", "items",
         "keys", "values", "pop", "numel", "buffers", "named_buffers", "encode_image", "encode_text", "toggle_optimizer",
         "untoggle_optimizer", "tie_weights", "summary", "add_adapter", "train_adapter", "initialize", "init_parameters", "fuse", "configure_optimizers",
+        *FREEZES_OF_FRONTS,
     )
 )  # fmt: skip
 

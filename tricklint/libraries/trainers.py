@@ -26,6 +26,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import frameworks
 from tricklint.libraries.builtins import _modules_in
+from tricklint.libraries.callbacks import TRANSFORMERS_HOOKS, callbacks_of, run_hooks
 from tricklint.libraries.events import LearnerBuilt, OptimizerLoaded, TrainerGiven, TrainsOver
 from tricklint.libraries.facts import ModuleFacts, TrainerFacts
 from tricklint.libraries.learners import measure
@@ -79,12 +80,16 @@ def options_of_trainer(m: Machine, name: str, args: CallArgs, node: cst.CSTNode)
 
 def trainer_method(m: Machine, value: Instance, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     framework = value.fact(TrainerFacts).framework
+    if name == "add_callback" and args.positional:
+        value.fact(TrainerFacts).callbacks.append(args.positional[0])
     if name in ("fit", "train", "fit_one_cycle", "fine_tune", "fit_flat_cos", "test", "validate", "predict"):
         model = args.get(0, "model") if framework == "lightning" else value.fact(TrainerFacts).model
         if name in ("fit", "train"):
             for member in members(model):
                 if isinstance(member, Instance) and member.kind == "module":
                     m.emit(TrainerGiven(m.now(node), member, framework, value))
+                    if framework == "transformers":
+                        run_hooks(m, value, callbacks_of(m, value, node), member, TRANSFORMERS_HOOKS, node)
                     if framework == "lightning":
                         run_lightning(m, member, args, node, value)
                         if resumes(args, value):

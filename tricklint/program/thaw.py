@@ -23,6 +23,7 @@ from tricklint.libraries.events import Forward, GroupAdded, OptimizerBuilt, Step
 from tricklint.libraries.facts import Group, ModuleFacts, OptimizerFacts
 from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.program.callbacks import hook_of, may_change_optimizer
 from tricklint.program.program import Program
 from tricklint.program.transfer import Freeze, freezes, holds, whole
 from tricklint.source.tree import walk
@@ -215,6 +216,8 @@ def in_a_later_round(at: Event) -> bool:
     """In a method that a trainer calls again and again while it trains, and a test there says in which round."""
     hooks = [loop for loop in at.loops if isinstance(loop.node, cst.FunctionDef)]
     again = [loop for loop in hooks if loop.node.name.value in ("on_train_epoch_start", "training_step")]  # type: ignore[attr-defined]
+    if (callback := hook_of(at)) is not None and may_change_optimizer(callback):
+        return False
     return bool(again) and not at.sure and not any(_asks_trainer(loop) for loop in again)
 
 
