@@ -3,8 +3,9 @@
 ## What it does
 Finds pretrained layers that are frozen while the head is trained, unfrozen later, and then trained at the learning
 rate the head had: by the same optimizer whose rate nothing lowers, or by a new one with the same (or a larger) rate.
-Rates of 1e-4 and below are taken as fine-tuning rates. Reported where the layers are unfrozen. A scheduler, a group
-of its own, or a rate that is not known is silent.
+Rates of 1e-4 and below are taken as fine-tuning rates. Reported where the layers are unfrozen. A scheduler of the
+optimizer that goes on, one that does more than to lower the rate of a new optimizer from where it begins, a group of its
+own, or a rate that is not known is silent.
 
 ## Why it costs
 This is step 4 of the slides' process: unfreeze and fine-tune *with a smaller learning rate*. The pretrained weights
@@ -109,6 +110,7 @@ from tricklint.libraries.modules import submodules
 from tricklint.libraries.paramsets import roots_of
 from tricklint.program import Program
 from tricklint.program.policy import advice
+from tricklint.program.rates import only_falls, schedules
 from tricklint.program.thaw import (
     Thaw,
     covers,
@@ -221,7 +223,9 @@ class UnfreezeWithoutLowerLr(Rule):
         if old is None or new is None or new <= SMALL or new < old:
             return None
         label = thaw.label("the backbone")
-        message = f"{label} is unfrozen here and trained on at learning rate {new:g}, the one its head was trained with"
+        begins = second is not first and any(schedules(program, each) for each in (first.subject, second.subject))
+        how = "its head's training began with" if begins else "its head was trained with"
+        message = f"{label} is unfrozen here and trained on at learning rate {new:g}, the one {how}"
         if new > old:
             message = f"{label} is unfrozen here and trained on at learning rate {new:g}, more than the head's {old:g}"
         message += "; fine-tuning wants a smaller one" + (f" ({recommendation})" if recommendation else "")
@@ -229,12 +233,14 @@ class UnfreezeWithoutLowerLr(Rule):
             program.evidence(thaw.frozen.event.file, thaw.frozen.event.node, "frozen here"),
             program.evidence(second.file, second.node, f"learning rate {new:g}"),
         ]
-        fix = self.mend(second) if second is not first and new == old else None
+        fix = self.mend(second) if second.node is not first.node and new == old else None  # one call may serve both phases
         return program.finding(self, at.file, at.node, message, evidence, fix)
 
     def lowered(self, program: Program, optimizers: tuple[Event, Event], at: Event) -> bool:
-        """Something else may set the rate: a scheduler, a param group's option, a loaded state."""
+        """Something else may set the rate: a scheduler, a param group's option, a loaded state. A new optimizer has its own
+        rate again, whatever a schedule made of that of the one before, and its own schedule may begin there."""
         subjects = [event.subject for event in optimizers]
+        anew = subjects[0] is not subjects[1]
         for event in program.events(SchedulerBuilt, GroupOptionSet, OptimizerLoaded, GroupAdded):
             of = (
                 event.subject.fact(SchedulerFacts).optimizer
@@ -242,6 +248,8 @@ class UnfreezeWithoutLowerLr(Rule):
                 else event.subject
             )
             if any(member is subject for member in members(of) for subject in subjects):
+                if anew and isinstance(event, SchedulerBuilt) and only_falls(event.subject):
+                    continue
                 return True
             if (
                 isinstance(event, SchedulerBuilt)

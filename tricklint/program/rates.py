@@ -35,6 +35,27 @@ def warmed_up(program: Program, optimizer: Instance) -> bool:
     return False
 
 
+def only_falls(scheduler: Instance) -> bool:
+    """The schedule begins at the rate that its optimizer was given, and never lets it rise above that."""
+    if not scheduler.library.startswith("torch.optim.") or scheduler.open_kwargs:
+        return False
+    name = scheduler.library.rpartition(".")[2]
+    begun = scheduler.passed(_LAST_EPOCH[name], "last_epoch") if name in _LAST_EPOCH else None
+    factor = scheduler.passed(2 if name in ("StepLR", "MultiStepLR") else 1, "gamma") if name in _BY_FACTOR else None
+    return (
+        (name in _LAST_EPOCH or name == "ReduceLROnPlateau")
+        and (begun is None or _number(begun) == -1)
+        and (factor is None or (_number(factor) or 9.0) <= 1)
+    )
+
+
+# Schedules of torch.optim that lower the rate from where it begins, with the place of their `last_epoch`
+_LAST_EPOCH = {
+    "StepLR": 3, "MultiStepLR": 3, "ExponentialLR": 2, "CosineAnnealingLR": 3, "CosineAnnealingWarmRestarts": 4, "PolynomialLR": 3,
+}  # fmt: skip
+_BY_FACTOR = ("StepLR", "MultiStepLR", "ExponentialLR")
+
+
 def schedules(program: Program, optimizer: Instance) -> list[SchedulerBuilt]:
     """The schedules that an optimizer may get on the path that the code takes by default."""
     return [
