@@ -92,6 +92,7 @@ class EvalWithoutNoGrad(Rule):
 
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
+        mended: list[build.Edits] = []
         every = list(evaluations(program, grad=True))
         for found in every:
             place = found.region if found.whole and found.region is not None else found.node
@@ -100,6 +101,10 @@ class EvalWithoutNoGrad(Rule):
             seen |= {id(place), id(found.node)}
             together = [each for each in every if each.region is found.region and each.whole and each.called is None]
             fix = self.mend(program, found, [each.node for each in together] if found.whole else [found.node])
+            if fix is not None:
+                if fix.edits in mended:
+                    continue  # the edit of a finding above it mends this pass too
+                mended.append(fix.edits)
             inside = [each for each in every if any(loop.node is place for loop in each.event.loops) and each.called is None]
             yield self.report(program, next(filter(over_batches, [found, *inside]), found), fix)
 

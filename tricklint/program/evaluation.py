@@ -119,19 +119,20 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
             yield found
 
 
+_WITHOUT_AUTOGRAD = frozenset(("generate", "predict", "sample", "encode"))
+
+
 def _wanted_gradients(program: Program) -> set[int]:
     """Tensors, no parameters, that were told to have gradients."""
     return {id(event.subject) for event in program.events(Froze) if isinstance(event.subject, Tensor) and event.value}
 
 
 def _runs_model(node: cst.CSTNode) -> bool:
-    """`generate`, `predict` and the like of libraries switch autograd off themselves."""
+    """`generate`, `predict`, `encode_text` and the like of libraries switch autograd off themselves; `net.encoder` and
+    `net.generator` are parts that are run."""
     if not isinstance(node, cst.Call):
         return False
-    return not (
-        isinstance(node.func, cst.Attribute)
-        and node.func.attr.value.startswith(("generate", "predict", "sample", "encode"))
-    )
+    return not isinstance(node.func, cst.Attribute) or node.func.attr.value.partition("_")[0] not in _WITHOUT_AUTOGRAD
 
 
 def _frozen(program: Program) -> set[int]:
