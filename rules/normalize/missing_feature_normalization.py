@@ -3,8 +3,8 @@
 ## What it does
 Off by default; switch it on with `extend-select = ["TRK202"]`. Finds a classifier (the last Linear before
 cross-entropy) that takes the features of a pretrained backbone as they come, with no norm layer, hidden layer of its
-own or L2 normalisation between (pooling, dropout and a ReLU keep the length that features came with), and offers the
-slides' layer: L2-normalise, then scale by α ≥ α_low = log(p (C − 2) / (1 − p)).
+own, classifier within the backbone or L2 normalisation between (pooling, dropout and a ReLU keep the length that
+features came with), and offers the slides' layer: L2-normalise, then scale by α ≥ α_low = log(p (C − 2) / (1 − p)).
 
 ## Why it costs
 The length of a raw feature says how easy an image was, not what is on it: softmax can lower its loss by stretching
@@ -107,7 +107,7 @@ class MissingFeatureNormalization(Rule):
             if event.type != "cross_entropy" or not event.possible or event.grad is False:
                 continue
             inputs = event.inputs or ()
-            found = classifier_behind(inputs[0] if inputs else None)
+            found = classifier_behind(program, inputs[0] if inputs else None)
             if found is None or id(found.node) in seen:
                 continue
             seen.add(id(found.node))

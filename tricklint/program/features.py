@@ -11,11 +11,16 @@ from tricklint.interpreter.values import (
     Instance,
     Value,
     first,
+    members,
     number,
 )
+from tricklint.knowledge.pretrained import HEAD_NAMES
+from tricklint.libraries.events import HeadReplaced
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.libraries.tensors import Tensor
+from tricklint.program.program import Program
+from tricklint.program.thaw import has_layers
 
 # What keeps the length that features came with: what is twice as long goes out twice as long. So do pooling, a choice of
 # some of them and a ReLU (DenseNet's own last step); a tanh or a norm layer does not.
@@ -32,6 +37,9 @@ _PASSIVE = frozenset((
 ))  # fmt: skip
 
 
+_PUBLISHED = 1000  # classes of ImageNet, which published classifiers tell apart
+
+
 @dataclass(frozen=True)
 class Classifier:
     """The call of a Linear that yields the logits, of which backbone's features it is fed, and for how many classes."""
@@ -42,7 +50,7 @@ class Classifier:
     classes: int | None
 
 
-def classifier_behind(logits: Value | None) -> Classifier | None:
+def classifier_behind(program: Program, logits: Value | None) -> Classifier | None:
     """The Linear behind `logits` when a pretrained backbone's features go into it unchanged, else None."""
     at = _through(first(logits))
     if at is None or at.op != "call" or at.module is None or at.module.library != "torch.nn.Linear":
@@ -53,7 +61,7 @@ def classifier_behind(logits: Value | None) -> Classifier | None:
     if features is None or features.op != "call" or features.module is None:
         return None
     backbone = _pretrained(features.module)
-    if backbone is None:
+    if backbone is None or _classified(program, features, backbone, at.module):
         return None
     out = at.module.passed(1, "out_features")
     count = number(out)
@@ -67,13 +75,50 @@ def _through(value: Value | None) -> Tensor | None:
             return None
         if value.op == "call" and value.result is not None:
             value = first(value.result)
-        elif value.op in _SAME and value.inputs:
+        elif (value.op in _SAME or _state_or_pooled(value)) and value.inputs:
             value = first(value.inputs[0])
         elif value.op == "call" and value.module is not None and value.module.library.rpartition(".")[2] in _PASSIVE:
             value = first(value.inputs[0]) if value.inputs else None
         else:
             return value
     return None
+
+
+def _state_or_pooled(value: Tensor) -> bool:
+    """One of the first two that a model of transformers gives, unpacked: its last state, or what its pooler makes of it."""
+    made = first(value.inputs[0]) if value.op == "item" and "part" in value.attrs else None
+    if not isinstance(made, Tensor) or made.op != "call" or made.module is None or made.module.owner is not made.module:
+        return False
+    return made.module.fact(ModuleFacts).family == "transformers" and value.attrs["part"][0] < 2
+
+
+def _classified(program: Program, features: Tensor, backbone: Instance, linear: Instance) -> bool:
+    """What goes into `linear` are no features: a classifier within the backbone, its own or one put in its place, stands
+    between, and no part of the backbone alone was called."""
+    if features.module is not backbone:
+        return False
+    known = backbone.fact(ModuleFacts)
+    if known.family == "transformers":
+        return known.new_head
+    put_in = [event for event in program.events(HeadReplaced) if event.possible and _at_head(event, backbone)]
+    if put_in:
+        return any(has_layers(event.value) for event in put_in)
+    own = backbone.kwargs.get("num_classes")
+    classes = number(own) if own is not None else _PUBLISHED
+    taken = linear.passed(0, "in_features")
+    if number(taken) is not None:
+        return number(taken) == classes
+    dense = any(word in backbone.library for word in (".detection.", ".segmentation."))
+    return known.family == "torchvision" and not dense
+
+
+def _at_head(event: HeadReplaced, backbone: Instance) -> bool:
+    """The backbone's classifier, or a layer of it, was replaced."""
+    for each in members(event.subject):
+        if isinstance(each, Instance) and each.owner is backbone:
+            path = "" if each is backbone else str(each.fact(ModuleFacts).path)
+            return f"{path}.{event.attribute}".lstrip(".").partition(".")[0] in HEAD_NAMES
+    return False
 
 
 def _pretrained(module: Instance) -> Instance | None:
