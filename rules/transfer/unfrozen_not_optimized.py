@@ -191,11 +191,14 @@ class UnfrozenNotOptimized(Rule):
             f"the parameters of {_label(thaw)} are unfrozen here, but the Trainer has made its optimizer by "
             "then, over the others: they never train"
         )
+        (file, node), frozen = ((event.file, event.node) for event in (thaw.event, thaw.frozen.event))
+        if node is frozen[1]:  # one helper does both, as it is called
+            (file, node), frozen = thaw.event.calls[-1], thaw.frozen.event.calls[-1]
         evidence = [
-            program.evidence(thaw.frozen.event.file, thaw.frozen.event.node, "frozen here"),
+            program.evidence(*frozen, "frozen here"),
             program.evidence(began.file, began.node, "the optimizer is made here, over what requires gradients then"),
         ]
-        return program.finding(self, thaw.event.file, thaw.event.node, message, evidence)
+        return program.finding(self, file, node, message, evidence)
 
     def replaced(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
@@ -270,7 +273,8 @@ class UnfrozenNotOptimized(Rule):
 
 
 def _label(thaw: Thaw) -> str:
-    return f"{thaw.model.label or 'these layers'}" + (f" ({', '.join(thaw.words[:3])})" if thaw.words else "")
+    label = thaw.model.label if thaw.model.label not in ("", "?") else f"layers of {thaw.model.owner.label or 'the model'}"
+    return label + (f" ({', '.join(thaw.words[:3])})" if thaw.words else "")
 
 
 def _unfiltered(node: cst.BaseExpression) -> cst.BaseExpression | None:

@@ -67,7 +67,8 @@ def _froze(one: Freeze, at: Freeze, root: Instance) -> bool:
     """`one` froze parameters of `root` before `at` unfreezes some."""
     if one.on is not False or one.event.seq >= at.event.seq or one.event.entry != at.event.entry:
         return False
-    if one.event.node is at.event.node or not (one.event.sure or in_turns(one.event, at.event)):
+    before = hook_of(at.event) is not None and hook_of(one.event) is None  # one helper, run before the training and in it
+    if (one.event.node is at.event.node and not before) or not (one.event.sure or in_turns(one.event, at.event)):
         return False
     return any(holds(outer, root) or holds(root, outer) for outer in one.roots)
 
