@@ -78,6 +78,11 @@ LOSSES = {
     "timm.loss.LabelSmoothingCrossEntropy": "cross_entropy", "timm.loss.SoftTargetCrossEntropy": "cross_entropy",
     "monai.losses.FocalLoss": "focal", "monai.losses.focal_loss.FocalLoss": "focal", "monai.losses.DiceFocalLoss": "focal",
     "kornia.losses.FocalLoss": "focal_softmax", "kornia.losses.BinaryFocalLossWithLogits": "focal",
+    "timm.loss.BinaryCrossEntropy": "bce_logits",
+    "segmentation_models_pytorch.losses.SoftBCEWithLogitsLoss": "bce_logits",
+    "segmentation_models_pytorch.losses.soft_bce.SoftBCEWithLogitsLoss": "bce_logits",
+    "segmentation_models_pytorch.losses.SoftCrossEntropyLoss": "cross_entropy",
+    "segmentation_models_pytorch.losses.soft_ce.SoftCrossEntropyLoss": "cross_entropy",
     "segmentation_models_pytorch.losses.FocalLoss": "focal", "segmentation_models_pytorch.losses.focal.FocalLoss": "focal",
 }  # fmt: skip
 LOSS_FUNCTIONS = {

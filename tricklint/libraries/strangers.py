@@ -60,7 +60,9 @@ def _says(name: str) -> Says:
     return Says(
         lightning=name.startswith("lightning."),
         pretrained=name.endswith(".from_pretrained"),
-        module=name.startswith(frameworks.MODULE_PACKAGES) and last[:1].isupper(),
+        module=name.startswith(frameworks.MODULE_PACKAGES)
+        and not name.startswith(frameworks.WEIGHTLESS_PACKAGES)
+        and last[:1].isupper(),
         harmless=name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES),
         function=last[:1].islower(),
     )
