@@ -77,7 +77,9 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         if isinstance(inner, Const) and isinstance(inner.value, str):
             return Const(len(inner.value))
     if name == "sum" and given:
-        held = [item for each in members(args.positional[0]) if isinstance(each, Sequence) for item in each.items]
+        given_over = members(args.positional[0])
+        held = [item for each in given_over if isinstance(each, Sequence) for item in each.items]
+        held += [each for each in given_over if isinstance(each, Tensor)]  # losses.values() of what a model returned
         tensors = [member for item in held for member in members(item) if isinstance(member, Tensor)]
         if tensors:
             return Tensor("sum", tuple(tensors), None, node, m.file, any(t.grad for t in tensors))
