@@ -2,8 +2,9 @@
 
 ## What it does
 Finds a shuffling `DistributedSampler` whose loader is trained on in a loop over epochs without a `set_epoch()` that
-reaches it. It is judged on the branch on which it exists. Samplers that do not shuffle, single passes over the data,
-loaders of validation data, and loops that a framework runs are left alone.
+reaches it; one call before or after all epochs changes nothing between them. It is judged on the branch on which it
+exists. Samplers that do not shuffle, single passes over the data, loaders of validation data, and loops that a framework
+runs are left alone.
 
 ## Why it costs
 The sampler seeds its permutation with `seed + epoch`, and only `set_epoch` changes the epoch. Without it every epoch
@@ -110,27 +111,24 @@ class SamplerEpochNotSet(Rule):
                 yield Clean(self.code, made, f"its epochs were {', '.join(map(str, epochs[:5]))}")
 
     def check(self, program: Program) -> Iterator[Finding]:
-        told = {id(member) for event in program.events(EpochSet) for member in members(event.subject)}
         seen: set[int] = set()
         for event in program.events(SamplerBuilt):
             sampler = event.subject
             if not isinstance(sampler, Instance) or sampler.library not in _SAMPLERS:
                 continue
-            if (
-                id(sampler) in told
-                or id(event.node) in seen
-                or not self.shuffles(sampler)
-                or not program.complete(event)
-            ):
+            if id(event.node) in seen or not self.shuffles(sampler) or not program.complete(event):
                 continue
             loop = self.trained_with(program, sampler)
             if loop is None or self.set_elsewhere(program, event, loop) or made_anew(event, loop):
                 continue
+            told = [each for each in program.events(EpochSet) if any(one is sampler for one in members(each.subject))]
+            if not all(once(each, loop) for each in told):
+                continue
             seen.add(id(event.node))
-            message = (
-                "this sampler shuffles by epoch number, but set_epoch() is never called: every epoch has the same order"
-            )
+            missed = "is called outside the loop over epochs" if told else "is never called"
+            message = f"this sampler shuffles by epoch number, but set_epoch() {missed}: every epoch has the same order"
             evidence = [program.evidence(loop.loops[0].file, self.head(loop), "the epochs")]
+            evidence += [program.evidence(each.file, each.node, "set once, for all epochs") for each in told[:1]]
             yield program.finding(self, event.file, event.node, message, evidence)
 
     def shuffles(self, sampler: Instance) -> bool:
@@ -169,6 +167,11 @@ class SamplerEpochNotSet(Rule):
                     ):
                         return True
         return False
+
+
+def once(told: Event, back: Event) -> bool:
+    """A number that is set before or after all epochs of a run, in no loop at all, serves every one of them."""
+    return told.entry == back.entry and not told.loops
 
 
 def made_anew(event: Event, back: Event) -> bool:
