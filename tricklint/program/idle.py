@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def idle(program: Program, event: OptimizerBuilt) -> bool:
-    """Whether an optimizer is stepped nowhere in its entry, where nothing is backpropagated and its model or its schedule is
-    used all the same: a script that tests a model, or plots a schedule."""
+    """Whether nothing is backpropagated in the entry of an optimizer and its model or its schedule is used all the same: a
+    script that tests a model, or plots a schedule. Where it is stepped nevertheless, its model is not run at all."""
     answers: dict[int, bool] = program.remember("idle optimizers", lambda: _all_idle(program))
     return answers.get(id(event.subject), False)
 
@@ -34,7 +34,8 @@ def seen_training(program: Program, event: Event) -> bool:
 
 
 def _all_idle(program: Program) -> dict[int, bool]:
-    trains = {event.entry for event in program.events(Backward, Stepped, TrainerGiven)}
+    trains = {event.entry for event in program.events(Backward, TrainerGiven)}
+    stepped = {id(member) for event in program.events(Stepped) for member in members(event.subject)}
     given_away = {id(member) for event in program.events(Escaped) for member in members(event.subject)}
     later: dict[str, list[Event]] = defaultdict(list)
     for event in program.events(Forward, SchedulerStepped):
@@ -44,7 +45,7 @@ def _all_idle(program: Program) -> dict[int, bool]:
         and program.complete(built)
         and not _followed_for_its_own_sake(built)
         and id(built.subject) not in given_away
-        and _used_otherwise(built, [event for event in later[built.entry] if event.seq > built.seq], given_away)
+        and _used_otherwise(built, [event for event in later[built.entry] if event.seq > built.seq], given_away, stepped)
         for built in program.events(OptimizerBuilt)
     }
 
@@ -54,7 +55,7 @@ def _followed_for_its_own_sake(built: OptimizerBuilt) -> bool:
     return not built.entry.startswith("run ")
 
 
-def _used_otherwise(built: OptimizerBuilt, later: list[Event], given_away: set[int]) -> bool:
+def _used_otherwise(built: OptimizerBuilt, later: list[Event], given_away: set[int], stepped: set[int]) -> bool:
     models = [root for group in built.subject.fact(OptimizerFacts).groups for root in roots_of(group.params)]
     if any(id(model) in given_away for model in models):
         return False
@@ -65,7 +66,7 @@ def _used_otherwise(built: OptimizerBuilt, later: list[Event], given_away: set[i
             optimizer = event.subject.fact(SchedulerFacts).optimizer
             used = used or any(member is built.subject for member in members(optimizer))
         elif isinstance(event, Forward) and isinstance(event.subject, Instance) and id(event.subject) in below:
-            if event.grad is not False:
+            if event.grad is not False or id(built.subject) in stepped:
                 return False
             used = True
     return used
