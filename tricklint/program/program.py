@@ -210,7 +210,8 @@ class Program:
                     invoke(at, func, made, CallArgs(), func.node)
 
     def _run_alternatives(self, path: Path) -> None:
-        """A script that stars a package of models in and trains one of them trains any of them: its siblings count."""
+        """A script that stars a package of models in and trains one of them trains any of them: its siblings count, but for
+        those that it builds itself and does not train."""
         module = self.project.module(path)
         if module is None or not module.star_exports:
             return
@@ -232,10 +233,21 @@ class Program:
         if not trains:
             return
         of_parts = any(isinstance(value, Func) and value.file in files for value in given)  # the model is told who builds them
+        surely = [
+            event
+            for event in self.interpreter.events
+            if isinstance(event, Built)
+            and event.entry == trains[0].entry
+            and all(step.taken is True for step in event.path)
+        ]
+        own = {id(event.subject.cls) for event in surely if isinstance(event.subject, Instance)}
+        own |= {id(func.node) for event in surely for func in event.stack}
         self._run_rest([file.path for file in files])
         built = self._instances
         for name, value in list(module.names.items()):
             value = settled(self.interpreter, module.names, name, value)
+            if id(value.node if isinstance(value, Func) else value) in own:
+                continue
             if isinstance(value, Class) and value.file in files and kind_of_class(value) == "module":
                 made = [i for i in built if i.cls is value and i.made_in is None and not i.fact(ModuleFacts).imagined]
                 if not made and takes_nothing(value):
