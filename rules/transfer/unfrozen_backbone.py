@@ -246,7 +246,15 @@ class UnfrozenBackbone(Rule):
             and self.holds_backbone(sets_at_one_rate(event, training), model)
             and not any(happens_with(escape, event) for escape in unfollowed)
         )
-        return next((event for event in whole if not bb.head_went_first(program, model, outer, event)), None)
+        return next(
+            (
+                event
+                for event in whole
+                if not bb.head_went_first(program, model, outer, event)
+                and not bb.head_was_trained(program, model, outer, event)
+            ),
+            None,
+        )
 
     @staticmethod
     def holds_backbone(sets: list[ParamSet], model: Instance) -> bool:

@@ -34,6 +34,7 @@ from tricklint.libraries.events import (
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts, from_library
 from tricklint.libraries.modules import held, layer_class, modules_below, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.program.loops import surely_with
 from tricklint.program.program import Program
 
 _DOWNLOADS = ("load_url", "load_state_dict_from_url")
@@ -314,6 +315,29 @@ def head_went_first(program: Program, model: Instance, outer: list[Instance], wh
             root.owner is model or any(id(root) in modules_below(around) for around in (model, *outer)) for root in roots
         )
         if mine and any(event.seq < step.seq < whole.seq for step in steps):
+            return True
+    return False
+
+
+def head_was_trained(program: Program, model: Instance, outer: list[Instance], whole: Event) -> bool:
+    """Whether the trained module, its head included, goes on from a checkpoint of its own wherever it exists: neither is new."""
+    heads = head_events(program, model)
+    for load in program.events(WeightsLoaded):
+        if load.entry != whole.entry or load.seq > whole.seq or after_training(program, load):
+            continue
+        if not any(load.subject is each for each in (model, *outer)) or id(model) not in held(load.subject):
+            continue
+        weights = saved(load.weights)
+        if weights is None or weights.library.endswith(_DOWNLOADS) or any(head.seq > load.seq for head in heads):
+            continue
+        strict = first(load.strict)
+        if isinstance(strict, Const) and not strict.value:
+            continue  # layers without weights to load are new
+        new = bool(heads) or has_new_layers(load.subject, model)
+        around = (each for each in outer if each is not load.subject and id(load.subject) in held(each))
+        if not new or any(has_new_layers(each, load.subject) for each in around):
+            continue
+        if load.sure or any(surely_with(load, made) for made in program.made.get(id(load.subject), ())):
             return True
     return False
 
