@@ -76,15 +76,15 @@ import libcst as cst
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Escaped, Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import (
-    Instance,
-)
+from tricklint.interpreter.values import Instance, Value
 from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
 from tricklint.program import Program
 from tricklint.program.detached import only_looked_at
 from tricklint.program.evaluation import Evaluation, evaluations, made_up
+from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import Modes, Reach, happens_with, levels, names_in, surely_with
 from tricklint.program.modes import behaves_differently, unfollowed_mode_call
+from tricklint.program.transfer import holds
 from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
 from tricklint.source.tree import walk
@@ -159,8 +159,12 @@ class EvalModeMissing(Rule):
         seen: set[int] = set()
         for found in evaluations(program, grad=None):
             event, module = found.event, found.event.subject
-            place = id(found.region) if found.whole else id(found.node)
-            if place in seen or id(found.node) in seen:
+            file, node = found.file, found.node
+            outside = asked_of_model(program, event) if found.called is None and not found.beside else None
+            if outside is not None:
+                file, node = outside
+            place = id(found.region) if found.whole and outside is None else id(node)
+            if place in seen or id(node) in seen:
                 continue
             if found.beside:
                 if not between_epochs(program, event) or made_up(event):
@@ -177,8 +181,8 @@ class EvalModeMissing(Rule):
                 continue
             if unfollowed_mode_call(program, event, "eval"):
                 continue
-            seen |= {place, id(found.node)}
-            name = model_called(found.file, found.node)
+            seen |= {place, id(node)}
+            name = model_called(file, node) if outside is None else model_asked(file, node)
             message = (
                 f"{name} is evaluated in train mode: its {layer.name} layers still act as in training; "
                 f"call {name}.eval() first"
@@ -188,7 +192,9 @@ class EvalModeMissing(Rule):
                 evidence.insert(0, program.evidence(mode.file, mode.node, "put in train mode here"))
             if found.called is not None:
                 evidence.append(program.evidence(*found.called, "it evaluates here, and trains elsewhere"))
-            yield program.finding(self, found.file, found.node, message, evidence), found.event.node
+            if outside is not None:
+                evidence.append(program.evidence(event.file, event.node, "its method runs it here"))
+            yield program.finding(self, file, node, message, evidence), node if outside is not None else event.node
 
     def loaded_and_run(self, program: Program, told: set[int]) -> Iterator[Finding]:
         """Weights are loaded and the model is run, in a script that trains nothing: whatever its loops are called, this is
@@ -198,13 +204,17 @@ class EvalModeMissing(Rule):
         loads = program.events(WeightsLoaded)
         for event in program.events(Forward):
             module = event.subject
-            if event.depth or event.mixed or id(event.node) in told or event.entry in training:
+            if event.depth or event.mixed or event.entry in training:
                 continue
             if not program.complete(event) or not isinstance(event.node, cst.Call):
                 continue
+            outside = asked_of_model(program, event)
+            file, node = outside if outside is not None else (event.file, event.node)
+            if id(node) in told:
+                continue
             if made_up(event) and only_looked_at(event.file.tree, event.node):
                 continue  # a sampler's noise gives pictures; a look at shapes, or at the time it takes, gives none
-            load = next((load for load in loads if load.seq < event.seq and load.subject is module), None)
+            load = next((load for load in loads if load.seq < event.seq and loads_for(load, module, outside)), None)
             if load is None or not surely_with(load, event) or load.entry in training:
                 continue
             if load.entry != event.entry and (load.file is not event.file or load.stack):
@@ -217,8 +227,8 @@ class EvalModeMissing(Rule):
                 program, event, "eval"
             ):
                 continue
-            told.add(id(event.node))
-            name = model_called(event.file, event.node)
+            told.add(id(node))
+            name = model_called(file, node) if outside is None else model_asked(file, node)
             message = (
                 f"{name} runs on loaded weights in train mode: its {layer.name} layers still act as in training; "
                 "call eval() first"
@@ -227,7 +237,9 @@ class EvalModeMissing(Rule):
                 program.evidence(load.file, load.node, "its weights are loaded here"),
                 program.evidence(layer.file, layer.node, f"the {layer.name} layer"),
             ]
-            yield program.finding(self, event.file, event.node, message, evidence)
+            if outside is not None:
+                evidence.append(program.evidence(event.file, event.node, "its method runs it here"))
+            yield program.finding(self, file, node, message, evidence)
 
     def trained_in_eval_mode(self, program: Program) -> Iterator[Finding]:
         modes, reach = Modes.of(program), Reach.of(program)
@@ -277,6 +289,50 @@ class EvalModeMissing(Rule):
                 yield program.finding(self, file, node, message, evidence)
 
 
+def asked_of_model(program: Program, event: Forward) -> tuple[FileModule, cst.CSTNode] | None:
+    """The call of a model's own method (`model.sample(16)`, `model.predict(x)`) in which the pass runs, from outside of models:
+    there the mode is set. None where the pass stands in no such method, or in one that trains or goes over batches."""
+    reach = Reach.of(program)
+    found: tuple[FileModule, cst.CSTNode] | None = None
+    for level in reversed(levels(event)):
+        func, call = level.activation.func, level.activation.call
+        if (
+            func is None
+            or func.owner is None
+            or not any(name.startswith("torch.nn.") for name in func.owner.libraries())
+        ):
+            return found if found is not None and asks(found[1]) and program.is_asked(found[0]) else None
+        if (
+            call is None
+            or call[1] is func.node
+            or func.name == "__init__"
+            or reach.trains(level.activation.serial, event)
+        ):
+            return None
+        if any(True for loop in level.loops for _ in loaders_of(loop.over)):
+            return None
+        found = call
+    return None
+
+
+def asks(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)
+
+
+def model_asked(file: FileModule, node: cst.CSTNode) -> str:
+    """The model whose method is called: `net` of `net.sample(16)`."""
+    assert isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)
+    return file.tree.code(node.func.value)
+
+
+def loads_for(load: WeightsLoaded, module: Value | None, outside: object) -> bool:
+    """The weights are the module's; of one that is run in a method of the model, also where the whole was given them."""
+    if load.subject is module:
+        return True
+    whole = load.subject
+    return outside is not None and isinstance(whole, Instance) and isinstance(module, Instance) and holds(whole, module)
+
+
 def model_called(file: FileModule, node: cst.CSTNode) -> str:
     """The model of a call, as the code has it: `net` of `net(x)` and of `net.forward(x)`."""
     func = node.func if isinstance(node, cst.Call) else node
@@ -294,7 +350,11 @@ def between_epochs(program: Program, event: Forward) -> bool:
 def held_out(program: Program, found: Evaluation) -> bool:
     """Whatever the names: autograd is off, each round shows the model a piece of data, and all that is taken from it are
     numbers, or it is a batch; the model is trained elsewhere in the program."""
-    if found.why not in ("measured", "unrecorded") or found.event.grad is not False or not isinstance(found.region, cst.For):
+    if (
+        found.why not in ("measured", "unrecorded")
+        or found.event.grad is not False
+        or not isinstance(found.region, cst.For)
+    ):
         return False
     fed = names_from(found.region)
     if not isinstance(found.node, cst.Call) or fed.isdisjoint(
