@@ -64,6 +64,7 @@ from tricklint.interpreter.values import (
     Instance,
     Value,
 )
+from tricklint.knowledge import layers
 from tricklint.libraries.events import LossComputed
 from tricklint.program import Program
 from tricklint.program.predictions import Ending, only_ending
@@ -89,6 +90,7 @@ WRONG = {
         "softmax": "NLL loss takes log-probabilities, but is given a softmax's output: use log_softmax",
     },
 }
+_ENDS = frozenset((*layers.SOFTMAX, layers.NN + "Sigmoid"))
 _INSTEAD = {
     "BCELoss": "BCEWithLogitsLoss", "binary_cross_entropy": "binary_cross_entropy_with_logits",
     "NLLLoss": "CrossEntropyLoss", "nll_loss": "cross_entropy",
@@ -197,6 +199,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
             if module.file is None or not isinstance(module.node, cst.Call):
                 return None
             tree = module.file.tree
+            if module.library not in _ENDS:  # a model that was told to end so
+                edits = build.remove_argument(tree, module.node, "activation")
+                return Fix(FixLevel.UNSAFE, f"build it without the {what}", edits, reason) if edits else None
             argument = tree.parent(module.node)
             holder = tree.parent(argument) if isinstance(argument, cst.Arg) else None
             if isinstance(holder, cst.Call) and tree.code(holder.func).endswith("Sequential") and len(holder.args) > 1:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tricklint.interpreter.values import (
+    Const,
     Instance,
     Union,
     Value,
+    first,
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.facts import ModuleFacts
@@ -74,10 +76,43 @@ def _of_module(value: Tensor, module: Instance, depth: int) -> list[Ending]:
         return [Ending("raw", value)]
     if name in layers.PASSIVE or name in layers.DROPOUT:
         return endings(value.inputs[0], depth + 1) if value.inputs else [Ending("other", value)]
+    if module.fact(ModuleFacts).family == "smp":
+        return _of_masks(value, module, depth)
     head = _last_of(_new_classifier(module))
     if head is not None:
         return _of_module(Tensor("call", (), head, value.node, value.file), head, depth + 1)
     return [Ending("other", value)]
+
+
+# What segmentation_models_pytorch puts behind its last convolution, by the name that `activation` is given
+_ACTIVATIONS = {"sigmoid": "sigmoid", "softmax": "softmax", "softmax2d": "softmax", "logsoftmax": "log_softmax"}
+
+
+def _of_masks(value: Tensor, model: Instance, depth: int) -> list[Ending]:
+    """A model of segmentation_models_pytorch gives one tensor of masks, unless it was asked for labels as well: raw ones
+    where it was told of no activation."""
+    head = model.fields.get("segmentation_head")
+    if isinstance(head, Instance) and head.part_of is None:
+        last = _last_of(head)
+        return (
+            _of_module(Tensor("call", (), last, value.node, value.file), last, depth + 1)
+            if last
+            else [Ending("other", value)]
+        )
+    labels = first(model.kwargs.get("aux_params"))
+    told = model.kwargs.get("activation")
+    if (
+        model.open_kwargs
+        or len(model.args) > 2
+        or not (labels is None or (isinstance(labels, Const) and labels.value is None))
+    ):
+        return [Ending("other", value)]
+    if told is None:
+        return [Ending("raw", value)]
+    named = first(told)
+    if not isinstance(named, Const):
+        return [Ending("other", value)]
+    return [Ending("raw" if named.value is None else _ACTIVATIONS.get(str(named.value), "other"), value)]
 
 
 def _new_classifier(model: Instance) -> Instance | None:
