@@ -24,6 +24,7 @@ from tricklint.libraries.events import (
     Forward,
     Froze,
     LossComputed,
+    ModeSet,
     OptimizerBuilt,
     TrainerGiven,
     WeightsLoaded,
@@ -103,7 +104,9 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
     wanted = _wanted_gradients(program)
     for event in program.events(Forward):
         module = event.subject
-        if not isinstance(module, Instance) or not event.loops or event.depth or event.mixed:
+        if not isinstance(module, Instance) or not event.loops or event.depth:
+            continue
+        if event.mixed and not _put_in_eval_mode(program, event):
             continue
         if not _runs_model(event.node) or not program.complete(event) or reach.reaches(event):
             continue
@@ -117,6 +120,22 @@ def evaluations(program: Program, grad: bool | None = True) -> Iterator[Evaluati
         found = _judge(program, event, module, modes, reach)
         if found is not None:
             yield found
+
+
+def _put_in_eval_mode(program: Program, event: Forward) -> bool:
+    """Whether the function that calls it has put it in eval mode under the same name: whatever else it may be, it is a module."""
+    called = event.node.func if isinstance(event.node, cst.Call) else None
+    return isinstance(called, cst.Name) and any(
+        mode.train is False
+        and mode.subject is event.subject
+        and mode.seq < event.seq
+        and mode.activation is event.activation
+        and isinstance(mode.node, cst.Call)
+        and isinstance(mode.node.func, cst.Attribute)
+        and isinstance(mode.node.func.value, cst.Name)
+        and mode.node.func.value.value == called.value
+        for mode in program.events(ModeSet)
+    )
 
 
 _WITHOUT_AUTOGRAD = frozenset(("generate", "predict", "sample", "encode"))
