@@ -97,7 +97,7 @@ from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.loops import surely_with
-from tricklint.program.norm_drift import trained_in_train_mode
+from tricklint.program.norm_drift import may_happen, trained_in_train_mode
 from tricklint.program.transfer import (
     Freeze,
     Norms,
@@ -294,7 +294,7 @@ def thawed(program: Program, norms: Norms, freeze: Freeze, every: list[Freeze], 
     return any(
         other.on is not False
         and other.event.seq > freeze.event.seq
-        and other.event.possible
+        and may_happen(program, other.event, norms)
         and not (
             other.event.entry == train.entry
             and any(max(freeze.event.seq, train.seq) < step < other.event.seq for step in steps)

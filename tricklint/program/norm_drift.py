@@ -11,7 +11,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Forward, ModeSet, NormStatsSet, TrainerGiven
 from tricklint.libraries.paramsets import ParamSet
-from tricklint.program.loops import shared_loops
+from tricklint.program.loops import happens_with, shared_loops
 from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, holds_norms_of, optimised, touches
 
@@ -26,10 +26,10 @@ def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
         if isinstance(event, TrainerGiven):
             if event.framework not in ("lightning", "transformers") or not _around(event, norms):
                 continue
-            if any(_evals(other, norms) for other in modes) or _overrides_train(event):
+            if any(_evals(program, other, norms) for other in modes) or _overrides_train(event):
                 continue
             return event
-        if event.train is not True or not event.possible or not _around(event, norms):
+        if event.train is not True or not may_happen(program, event, norms) or not _around(event, norms):
             continue
         if not any(optimised(program, root) for root in _subjects(event)):
             continue
@@ -49,9 +49,14 @@ def _around(event: Event, norms: Norms) -> bool:
     return any(holds(root, norms.holder) or holds_norms_of(root, norms.holder) for root in _subjects(event))
 
 
-def _evals(event: Event, norms: Norms) -> bool:
+def may_happen(program: Program, event: Event, norms: Norms) -> bool:
+    """It does not contradict the defaults, or only where they do not make the norms either: `if args.finetune:` round both."""
+    return event.possible or any(happens_with(event, made) for made in program.made.get(id(norms.holder.owner), ()))
+
+
+def _evals(program: Program, event: Event, norms: Norms) -> bool:
     """May put the norms (or a module around them) into evaluation mode."""
-    if not isinstance(event, ModeSet) or event.train is True or not event.possible:
+    if not isinstance(event, ModeSet) or event.train is True or not may_happen(program, event, norms):
         return False
     subject = event.subject
     return not isinstance(subject, ParamSet) or all(_may_take_norms(pred) for pred in subject.preds)
@@ -73,13 +78,13 @@ def _put_back(program: Program, train: Event, modes: list[ModeSet | TrainerGiven
     first = next((event for event in passes if shared_loops(event, train)), None) if last is None else None
     if first is not None:  # it stands at the end of a loop: the pass that follows is the next round's
         return any(
-            _evals(event, norms) and shared_loops(event, train) and not first.seq < event.seq < train.seq for event in modes
+            _evals(program, event, norms) and shared_loops(event, train) and not first.seq < event.seq < train.seq for event in modes
         )
     return any(
         train.seq < event.seq
         and (last is None or event.seq < last)
         and event.entry == train.entry
-        and _evals(event, norms)
+        and _evals(program, event, norms)
         for event in modes
     )
 
