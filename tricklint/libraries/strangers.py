@@ -45,11 +45,12 @@ class StrangerFacts:
 
 
 class Says(NamedTuple):
-    """What the dotted name of a library's function or class tells by itself."""
+    """What the dotted name of a library's function or class tells by itself. loss: it lies in a package of losses."""
 
     lightning: bool
     pretrained: bool
     module: bool
+    loss: bool
     harmless: bool
     function: bool
 
@@ -57,12 +58,14 @@ class Says(NamedTuple):
 @cache
 def _says(name: str) -> Says:
     last = name.rpartition(".")[2]
+    loss = not {"loss", "losses"}.isdisjoint(name.split(".")[1:-1])
     return Says(
         lightning=name.startswith("lightning."),
         pretrained=name.endswith(".from_pretrained"),
         module=name.startswith(frameworks.MODULE_PACKAGES)
-        and not name.startswith(frameworks.WEIGHTLESS_PACKAGES)
+        and (loss or not name.startswith(frameworks.WEIGHTLESS_PACKAGES))
         and last[:1].isupper(),
+        loss=loss,
         harmless=name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES),
         function=last[:1].islower(),
     )
@@ -84,7 +87,7 @@ def stranger(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         made.fact(StrangerFacts).at = m.now(node)
     if says.module:
         adopt(made, args)
-        if not {"loss", "losses"}.isdisjoint(name.split(".")[1:-1]):
+        if says.loss:
             made.kind = "loss"
         else:
             becomes_model(m, made)
