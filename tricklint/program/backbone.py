@@ -284,11 +284,15 @@ def after_training(program: Program, event: Event) -> bool:
 
 
 def freezes(program: Program, model: Instance, outer: list[Instance]) -> list[Froze]:
-    """Events that freeze (or may freeze) parameters of `model` before its training is over."""
+    """Events that freeze (or may freeze) parameters of `model` before its training is over. A model that is built after the
+    last training of an entry is trained by others, if at all."""
+    late = any(after_training(program, made) for made in program.made.get(id(model), ()))
     return [
         event
         for event in program.events(Froze)
-        if event.value is not True and related(event.subject, model, outer) and not after_training(program, event)
+        if event.value is not True
+        and related(event.subject, model, outer)
+        and (late or not after_training(program, event))
     ]
 
 
