@@ -209,9 +209,13 @@ def test_a_module_runs(project: Path, engine: Any) -> None:
     assert session.ledger.runs[(BASELINE, 0, 1.0)].steps == 5
 
 
-def test_a_run_starts_anew_where_an_import_has_opened_the_card(project: Path, tmp_path: Path) -> None:
+def test_a_run_starts_anew_where_an_import_has_opened_the_card(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """CUDA that is open before a fork cannot be used after it: such a run gets a process of its own."""
     from tricklint.verify.engines.local import LocalEngine
+
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)  # Lightning leaves it in a process that asks it
 
     opens = "import os, torch\ntorch._C._cuda_isInBadFork = lambda: True\nos.environ['OPENED_IN'] = str(os.getpid())\n"
     (tmp_path / "opens_the_card.py").write_text(opens)
