@@ -18,8 +18,8 @@ from tricklint.interpreter.values import (
     Sequence,
     Union,
     Value,
-    first,
     members,
+    number,
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, Forward, LossComputed
@@ -247,9 +247,8 @@ def _slope(taker: Tensor) -> float | None:
 
 
 def _number(value: Value) -> float | None:
-    at = first(value)
-    known = isinstance(at, Const) and isinstance(at.value, (int, float)) and not isinstance(at.value, bool)
-    return float(at.value) if known else None  # type: ignore[union-attr]
+    known = number(value)
+    return None if known is None else float(known)
 
 
 def rescaled(program: Program, layer: Instance) -> bool:

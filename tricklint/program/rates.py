@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tricklint.interpreter.values import Const, Instance, Value, first, members
+from tricklint.interpreter.values import Instance, Value, members, number
 from tricklint.libraries.events import SchedulerBuilt
 from tricklint.libraries.facts import SchedulerFacts
 from tricklint.program.backbone import learning_rate
@@ -15,7 +15,7 @@ def peak_rate(program: Program, optimizer: Instance) -> float | None:
     peaks = [value for event in schedules(program, optimizer) if (value := _peak(event.subject)) is not None]
     if not peaks:
         return learning_rate(optimizer)
-    rates = [_number(each) for peak in peaks for each in members(peak)]
+    rates = [number(each) for peak in peaks for each in members(peak)]
     known = [rate for rate in rates if rate is not None]
     return max(known) if len(known) == len(rates) else None
 
@@ -27,11 +27,11 @@ def warmed_up(program: Program, optimizer: Instance) -> bool:
         made = event.subject
         if made.library.endswith(".OneCycleLR"):
             factor = made.passed(10, "div_factor")
-            known = None if factor is None else _number(factor)
+            known = None if factor is None else number(factor)
             return known is None or known > 1
         steps = made.passed(1, "num_warmup_steps")  # transformers.get_…_schedule_with_warmup
         if steps is not None and made.library.endswith("_with_warmup"):
-            return _number(steps) != 0
+            return number(steps) != 0
     return False
 
 
@@ -44,8 +44,8 @@ def only_falls(scheduler: Instance) -> bool:
     factor = scheduler.passed(2 if name in ("StepLR", "MultiStepLR") else 1, "gamma") if name in _BY_FACTOR else None
     return (
         (name in _LAST_EPOCH or name == "ReduceLROnPlateau")
-        and (begun is None or _number(begun) == -1)
-        and (factor is None or (_number(factor) or 9.0) <= 1)
+        and (begun is None or number(begun) == -1)
+        and (factor is None or (number(factor) or 9.0) <= 1)
     )
 
 
@@ -70,10 +70,3 @@ def _peak(scheduler: Instance) -> Value | None:
     if scheduler.library.endswith(".OneCycleLR"):
         return scheduler.passed(1, "max_lr")
     return scheduler.passed(2, "max_lr") if scheduler.library.endswith(".CyclicLR") else None
-
-
-def _number(value: Value) -> float | None:
-    at = first(value)
-    if isinstance(at, Const) and isinstance(at.value, (int, float)) and not isinstance(at.value, bool):
-        return float(at.value)
-    return None
