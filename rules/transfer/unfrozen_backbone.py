@@ -99,7 +99,7 @@ from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.decay import joined, param_sets
-from tricklint.program.freezing import condition, drifts, guarded, one_of_several
+from tricklint.program.freezing import condition, drifts, guarded, instead_of, one_of_several
 from tricklint.program.idle import idle, seen_training
 from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.rates import peak_rate, warmed_up
@@ -131,9 +131,14 @@ class UnfrozenBackbone(Rule):
             if event is not None:
                 found[id(node)] = (backbone, event)
         told = {*found, *(id(backbone.built.node) for backbone, _ in found.values())}
+        fixes: list[tuple[Backbone, Event, Fix | None]] = []
         for backbone, event in found.values():
             others = one_of_several(program, backbone, told) or self.switched_elsewhere(program, event)
-            fix = self.mend(program, backbone, event) if not others else None
+            fixes.append((backbone, event, self.mend(program, backbone, event) if not others else None))
+        for backbone, event, fix in fixes:
+            left = (other for other, same, none in fixes if none is None and same is event)
+            if fix is not None and any(instead_of(program, backbone, other) for other in left):
+                fix = None
             yield self.report(program, backbone, event, fix)
 
     def watched(self, run: Run) -> Iterator[Finding | Clean]:

@@ -123,3 +123,29 @@ def test_a_folder_that_is_on_the_path_of_who_runs_it(files: dict[str, str], expe
     project = Project({path: Source.read(path) for path in texts}, [tmp_path], lambda path: None)
     run = (project.find(name, tmp_path / "scripts/train.py") for name in ("nets", "data.sets"))
     assert {path.relative_to(tmp_path).as_posix() for path in run if path is not None} == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"data": "def loader(): ...\n", "nets/small": "class Net: ...\n"}, {"data.py", "nets/small.py"}),
+        ({"data": "loader = 1\n", "nets/small": "", "nets/__init__": "from .small import Net\n"}, {"data.py"}),
+        ({"data": "", "nets/small": "class Net: ...\n"}, set()),  # nothing there is called `loader`: another's package
+        ({"data": "def loader(): ...\n"}, set()),  # a part of it stands nowhere
+        ({"data": "", "train": "from pets import data\nfrom pets.nets import small\n", "nets/small": ""}, set()),  # names alone
+        ({"data": "def loader(): ...\n", "nets/small": "class Net: ...\n", "more": "import pets\n"}, set()),  # of a library
+    ],
+)
+def test_a_package_that_is_the_folder_itself(files: dict[str, str], expected: set[str], tmp_path: Path) -> None:
+    start = "from pets.data import loader\nfrom pets.nets{} import Net\n".format("" if "nets/__init__" in files else ".small")
+    texts = {tmp_path / f"{name}.py": text for name, text in {"train": start, **files}.items()}
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = Imports(texts, [tmp_path]).imported(tmp_path / "train.py") - {tmp_path / "nets/__init__.py"}
+    assert {path.relative_to(tmp_path).as_posix() for path in found} == expected
+    project = Project({path: Source.read(path) for path in texts}, [tmp_path], lambda path: None)
+    run = (project.find(name, tmp_path / "train.py") for name in ("pets.data", "pets.nets.small"))
+    assert {path.relative_to(tmp_path).as_posix() for path in run if path is not None} - {"nets/small.py"} == expected - {
+        "nets/small.py"
+    }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tricklint.knowledge.frameworks import KNOWN_BY_NAME
 from tricklint.source.data import MAX_BYTES, SUFFIXES, DataError, from_disk, parse_data
-from tricklint.source.imports import by_module, roots_meant, statements
+from tricklint.source.imports import by_module, names_checkout, roots_meant, statements
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -80,6 +80,7 @@ class Project:
         self._frameworks: dict[Path, Path | None] = {}
         self._listings: dict[Path, dict[str, str]] = {}
         self._meant: dict[Path, list[Path]] = {}
+        self._checkouts: dict[str, Path | None] = {}
         self.broken: dict[Path, str] = {}
 
     def module(self, path: Path) -> FileModule | None:
@@ -183,7 +184,23 @@ class Project:
             parts = dotted.split(".")
             below = (self._under(root, parts) for root in self._roots_meant(importer))
             found = next((path for path in below if path is not None and path != importer), None)
+        if found is None and "." in dotted:
+            top, *below_it = dotted.split(".")
+            root = self._checkout(top) if below_it[0] in self._own_names and top not in self._own_names else None
+            found = self._under(root, below_it) if root is not None else None
         return found
+
+    def _checkout(self, top: str) -> Path | None:
+        """The project's folder, where it is what `top` names."""
+        if top not in self._checkouts:
+            root = min(self.import_roots, key=lambda root: len(root.parts), default=None)
+            every = (one for source in self.sources.values() if top in source.text for one in statements(source.text))
+            texts = self.sources
+            is_it = root is not None and names_checkout(
+                top, every, lambda parts: self._under(root, parts), lambda path: texts[path].text if path in texts else ""
+            )
+            self._checkouts[top] = root if is_it else None
+        return self._checkouts[top]
 
     @cached_property
     def _own_names(self) -> set[str]:

@@ -107,6 +107,12 @@ def one_of_several(program: Program, backbone: Backbone, told: Container[int]) -
     return _on_another_branch(backbone, told) or _picked(program, backbone, told)
 
 
+def instead_of(program: Program, backbone: Backbone, other: Backbone) -> bool:
+    """Whether what trains holds either the one or the other, never both."""
+    around = {id(outer) for outer in bb.containers(program, backbone.model)}
+    return not any(id(outer) in around for outer in bb.containers(program, other.model))
+
+
 def _picked(program: Program, backbone: Backbone, told: Container[int]) -> bool:
     """What holds it may hold a module of another class instead, with a pretrained model that nothing freezes."""
     frozen = {id(root) for freeze in freezes(program) for root in freeze.roots}

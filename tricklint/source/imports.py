@@ -15,6 +15,7 @@ _AFTER = re.compile(r"[ \t]*(\([^)]*\)|[^\n;]+)")
 _COMMENT = re.compile(r"#[^\n]*")
 _BY_NAME = ("import_module", "__import__", "exec_module", "runpy")
 _OF_A_PROJECT = ("setup.py", "setup.cfg", "pyproject.toml")
+_BINDS = r"^(?:[ \t]*(?:async +def|def|class) +{name}\b|{name} *[:=,]|from +\.[\w.]* +import .*\b{name}\b)"
 _QUOTED = re.compile(r"""["']([A-Za-z_][\w./]*?)\.?(?:["']|\{)""")
 
 
@@ -83,6 +84,31 @@ def roots_meant(
     return list(found)
 
 
+def names_checkout(
+    top: str, wanted: Iterable[Statement], found: Callable[[Sequence[str]], Path | None], text: Callable[[Path], str]
+) -> bool:
+    """Whether an absent package is the project's folder itself, under the name that it has at its author's: whatever the
+    files import from `top` stands in the project, and that is more than one module, which may be called as a library's.
+    `found`: the file of a module below the folder."""
+    modules: set[str] = set()
+    for one in wanted:
+        parts = one.dotted.split(".")
+        if one.level or one.whole or parts[0] != top:
+            continue
+        path = found(parts[1:]) if len(parts) > 1 else None
+        if path is None and not one.names:
+            return False
+        for name in one.names:
+            stands = found([*parts[1:], name]) is not None or (
+                path is not None and (name == "*" or re.search(_BINDS.format(name=re.escape(name)), text(path), re.MULTILINE))
+            )
+            if not stands:
+                return False
+        if path is not None:
+            modules.add(one.dotted)
+    return len(modules) > 1 or any(dotted.count(".") > 1 for dotted in modules)
+
+
 def _root_above(file: Path, parts: Sequence[str]) -> Path | None:
     """The folder from which these names lead to the file."""
     module = file.parent if file.stem == "__init__" else file.with_suffix("")
@@ -114,6 +140,7 @@ class Imports:
                 self._below[str(path.parent)].append(path)
             self._by_module = by_module(texts)
             self._meant: dict[Path, list[str]] = {}
+        self._checkouts: dict[str, str | None] = {}
         self._importers: dict[Path, set[Path]] | None = None
         for path in self._statements.keys() - texts.keys():
             del self._statements[path]
@@ -165,20 +192,41 @@ class Imports:
                 folder = folder.parent
             bases = [str(folder)]
         else:
-            if not parts or parts[0] not in self._known_names:
+            if not parts:
+                return
+            if parts[0] not in self._known_names:
+                root = self._checkout(parts[0]) if parts[1:] and parts[1] in self._known_names else None
+                yield from self._below_folder(root, parts[1:], one) if root is not None else ()
                 return
             bases = list(dict.fromkeys((*self._bases(importer), *self._also_meant(importer))))
         for base in bases:
             if one.level:
                 yield from self._module(base)
-            at = base
-            for part in parts:
-                at = os.path.join(at, part)
-                yield from self._module(at)
-            for name in one.names:
-                yield from self._module(os.path.join(at, name))
-            if one.whole or "*" in one.names:
-                yield from self._below.get(at, ())
+            yield from self._below_folder(base, parts, one)
+
+    def _below_folder(self, at: str, parts: Sequence[str], one: Statement) -> Iterator[Path]:
+        for part in parts:
+            at = os.path.join(at, part)
+            yield from self._module(at)
+        for name in one.names:
+            yield from self._module(os.path.join(at, name))
+        if one.whole or "*" in one.names:
+            yield from self._below.get(at, ())
+
+    def _checkout(self, top: str) -> str | None:
+        """The project's folder, where it is what `top` names."""
+        if top not in self._checkouts:
+            root = min(self._roots, key=len, default="")
+
+            def found(parts: Sequence[str]) -> Path | None:
+                return next(self._module(os.path.join(root, *parts)), None)
+
+            every = (one for _, wanted in self._statements.values() for one in wanted)
+            texts = self._statements
+            self._checkouts[top] = (
+                root if root and names_checkout(top, every, found, lambda path: texts[path][0]) else None
+            )
+        return self._checkouts[top]
 
     def _also_meant(self, importer: Path) -> list[str]:
         """Folders that are on the path of what runs the importer, by what it imports."""
