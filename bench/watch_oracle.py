@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import runpy
 import shutil
@@ -110,6 +111,7 @@ def watch(
     watched at all. What it printed is in `folder`/output.txt."""
     work = copied(script, folder / "work")
     began = time.monotonic()
+    gc.freeze()  # the collector of the child need not look at what was imported here: looking would copy its pages
     child = os.fork()
     if child == 0:
         _child(work / script.name, folder, arguments, steps, hooks)

@@ -1,5 +1,7 @@
 """Fixtures that several folders share."""
 
+import gc
+
 import pytest
 from hypothesis import settings
 
@@ -10,6 +12,7 @@ __all__ = ["project"]
 # The same examples on every machine, so that a red run is the change's own; `--hypothesis-profile=default` seeks new ones.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+_DONE = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -20,3 +23,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(name):
                     item.add_marker(skip)
+
+
+_ROUNDS = 25  # tests between two looks for garbage
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Checks in this process leave their trees as garbage, and much of it makes each fork of the process slow. What is left
+    is not looked at again, nor by the collectors of forks, which would copy its pages."""
+    done = item.config.stash[_DONE] = item.config.stash.get(_DONE, 0) + 1
+    if done % _ROUNDS == 0:
+        gc.collect()
+        gc.freeze()

@@ -157,7 +157,7 @@ class PretrainedInputStats(Rule):
         flow = ImageFlow(program)
         for event, backbone, stats, value in fed(program):
             image = flow.of(value)
-            if image is None or not differs(image, stats):
+            if image is None or not differs(image, stats) or (of_one_channel(backbone) and image.mean is not None):
                 continue
             node, file = place(program, image) if image.node is not None else (event.node, event.file)
             told = id(node) if image.node is not None else id(backbone)  # raw pixels: once a model
@@ -290,17 +290,23 @@ def backbones(program: Program, model: Instance, at: Event) -> Iterator[tuple[In
             owner.fact(ModuleFacts).family,
             published_name(owner) if owner.fact(ModuleFacts).family != "torchvision" else owner.library,
         )
-        said = [owner.kwargs[key] for key in ("in_chans", "in_channels") if key in owner.kwargs]
-        if stats is None or not all(map(three, said)):
+        if stats is None or not (of_one_channel(owner) or all(channels == 3 for channels in said_channels(owner))):
             continue
         if not any(_first_layer(event, owner) for event in program.events(HeadReplaced)):
             yield owner, stats
             return
 
 
-def three(channels: Value) -> bool:
-    at = first(channels)
-    return isinstance(at, Const) and at.value == 3
+def said_channels(model: Instance) -> list[object]:
+    """Of how many channels its images are said to be; None for what is not known."""
+    said = (first(model.kwargs[key]) for key in ("in_chans", "in_channels") if key in model.kwargs)
+    return [at.value if isinstance(at, Const) else None for at in said]
+
+
+def of_one_channel(model: Instance) -> bool:
+    """timm adds up the kernels of its first layer for grey images: they are to be normalised still, and by which numbers
+    is not published."""
+    return model.fact(ModuleFacts).family == "timm" and said_channels(model) == [1]
 
 
 def _first_layer(event: HeadReplaced, backbone: Instance) -> bool:

@@ -92,7 +92,7 @@ from tricklint.interpreter.values import (
     Func,
     Instance,
 )
-from tricklint.libraries.events import Backward, ModeSet, TrainerGiven
+from tricklint.libraries.events import Backward, Forward, ModeSet, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
 from tricklint.program.initialisation import Initialisation
@@ -177,6 +177,8 @@ class FrozenNormDrift(Rule):
         label = published_name(owner) or owner.label or "the backbone"
         if isinstance(train, TrainerGiven):
             how = "the trainer runs it in training mode"
+        elif isinstance(train, Forward):
+            how = "it trains in the training mode that it was built in"
         else:
             how = "train() puts them in training mode"
         message = (

@@ -76,7 +76,7 @@ _TIMM_IMAGENET = re.compile(
 )
 _TIMM_INCEPTION = re.compile(
     r"(?:vit_(?:tiny|small|base|large)_patch\d+_\d+$|inception_v4|inception_resnet_v2|tf_inception_v3|resnetv2_|mixer_|"
-    r"tf_efficientnet_b\d_ap|beit_)",
+    r"tf_efficientnet_b\d_ap|beit_|vit_[a-z]+_r\d+_s\d+|vit_base_resnet50_(?:384$|224_in21k))",
     re.IGNORECASE,
 )
 
@@ -103,7 +103,9 @@ def input_stats(family: str, name: str) -> InputStats | None:
             return UNNAMED
         if _TIMM_INCEPTION.match(short):
             return INCEPTION
-        return IMAGENET if _TIMM_IMAGENET.match(short) else UNNAMED
+        if _TIMM_IMAGENET.match(short):
+            return IMAGENET
+        return _TIMM_TAGGED.get(expected(short), UNNAMED)
     if family == "efficientnet":
         return IMAGENET
     if family == "cadene":

@@ -18,7 +18,8 @@ from tricklint.program.transfer import Norms, holds, holds_norms_of, optimised, 
 
 def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
     """The event that puts a trained model around `norms` into training mode, when nothing puts them back before the
-    training forward; None when nothing is sure to, or something may."""
+    training forward, or that forward, where the model is in the mode that it was built in; None when nothing is sure to, or
+    something may."""
     if any(touches(event.subject, norms.holder) for event in program.events(NormStatsSet)):
         return None
     modes = [event for event in program.events(ModeSet, TrainerGiven) if touches(event.subject, norms.holder)]
@@ -35,7 +36,27 @@ def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
             continue
         if not _put_back(program, event, modes, norms):
             return event
-    return None
+    return next((event for event in program.events(Forward) if _trains_as_built(program, event, modes, norms)), None)
+
+
+def _trains_as_built(program: Program, event: Forward, modes: list[ModeSet | TrainerGiven], norms: Norms) -> bool:
+    """A pass that trains, in the mode that modules are built in: nothing sets another one before. (transformers' own loaders
+    give models in evaluation mode.)"""
+    if event.depth or event.grad is False or not event.possible or not _around(event, norms):
+        return False
+    if not optimised(program, event.subject) or any(isinstance(mode, TrainerGiven) for mode in modes):
+        return False
+    if any(owner.library.startswith("transformers.") for owner in (event.subject, norms.holder.owner)):
+        return False
+    before = (
+        mode for mode in modes if mode.entry != event.entry or mode.seq < event.seq or shared_loops(mode, event)
+    )
+    if any(_evals(program, mode, norms) for mode in before):
+        return False
+    return any(
+        backward.entry == event.entry and backward.seq > event.seq and (shared_loops(backward, event) or not event.loops)
+        for backward in program.events(Backward)
+    )
 
 
 def _subjects(event: Event) -> list[Instance]:
