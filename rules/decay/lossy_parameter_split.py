@@ -119,7 +119,7 @@ from tricklint.libraries.paramsets import OfLowered, ParamSet
 from tricklint.program import Program
 from tricklint.program.decay import is_vector, vectors_of
 from tricklint.program.slots import Slot, slots
-from tricklint.program.splits import Split, lost, missed_norms, nones, one_sided, origin, split_of, twice, whole_names
+from tricklint.program.splits import Split, half_spared, lost, missed_norms, nones, one_sided, origin, split_of, twice, whole_names
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Optimizer, Parameter, Run
@@ -235,6 +235,13 @@ class LossyParameterSplit(Rule):
                 [n for n, _, _ in norms],
                 self.names_fix(program, split, file, node, norms),
             )
+        half = half_spared(split)
+        if half is not None:
+            weights, pset, pred = half
+            file, node = at(pset)
+            words = ", ".join(str(text) for text in pred.args)
+            message = f"the names {words} spare biases twice and {' and '.join(weights)} never: these norms still decay"
+            return file, place(node), message, [], self.listed_fix(file, node, weights)
         return None
 
     def report(
@@ -311,11 +318,18 @@ class LossyParameterSplit(Rule):
                 return self.spare_vectors(program, split, file, reason)
             if any(isinstance(text, OfLowered) for text in norms[0][2].args):
                 missing = [name.lower() for name in missing]
-            end = build.whole_offsets(file.tree, literal.elements[-1].value)[1]
-            added = ", ".join(f'"{name}.weight"' for name in missing)
-            edits: build.Edits | None = (build.edit_at(file.tree, end, end, f", {added}"),)
-            return Fix(FixLevel.RECIPE, "put the norms on the list", edits or (), reason, keeps=Keeps(optimised="more"))
+            return self.listed_fix(file, node, [f"{name}.weight" for name in missing])
         return self.spare_vectors(program, split, file, reason)
+
+    def listed_fix(self, file: FileModule, node: cst.CSTNode, names: list[str]) -> Fix | None:
+        """Add names to the list."""
+        literal = listed_names(file.tree, node)
+        if literal is None or not literal.elements:
+            return None
+        end = build.whole_offsets(file.tree, literal.elements[-1].value)[1]
+        edits = (build.edit_at(file.tree, end, end, "".join(f', "{name}"' for name in names)),)
+        reason = "these norms are no longer decayed"
+        return Fix(FixLevel.RECIPE, "put the norms on the list", edits, reason, keeps=Keeps(optimised="more"))
 
     def spare_vectors(self, program: Program, split: Split, file: FileModule, reason: str) -> Fix | None:
         edits = self.or_vectors(program, split, file)

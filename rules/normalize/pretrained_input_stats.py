@@ -155,7 +155,7 @@ class PretrainedInputStats(Rule):
     def check(self, program: Program) -> Iterator[Finding]:
         seen: set[int] = set()
         flow = ImageFlow(program)
-        for event, backbone, stats, value in fed(program):
+        for event, backbone, stats, value in sorted(fed(program), key=measures):
             image = flow.of(value)
             if image is None or not differs(image, stats) or (of_one_channel(backbone) and image.mean is not None):
                 continue
@@ -271,6 +271,11 @@ def fed(program: Program) -> Iterator[tuple[Event, Instance, InputStats, Value]]
                 yield built, backbone, stats, _batch(loader)
 
 
+def measures(one: tuple[Event, Instance, InputStats, Value]) -> bool:
+    """Whether the pass does not train: of several, the one that does is shown."""
+    return isinstance(one[0], Forward) and one[0].grad is False
+
+
 def _batch(loader: Instance) -> Value:
     from tricklint.libraries.tensors import Tensor
 
@@ -384,6 +389,8 @@ def what(image: Image) -> str:
             by = image.std[0] / std[0]
             return f"this pipeline divides values in [0, 1] by {by:g} once more before it normalises them"
         return f"this pipeline normalises values in 0 … 255 with mean {_show(mean)} and std {_show(std)}"
+    if image.mean is not None and image.std is not None and image.normalize is None and not any(image.mean):
+        return f"values in [0, 1] are divided by {image.std[0]:g} once more"
     if image.mean is not None and image.std is not None:
         return f"this pipeline normalises with mean {_show(image.mean)} and std {_show(image.std)}"
     if image.node is None:

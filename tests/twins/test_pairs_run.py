@@ -35,7 +35,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 ROOT = Path(__file__).parents[2] / "fixtures"
-BIG = re.compile(r"^\s*(?:from|import) (?:torchvision|transformers|lightning|pytorch_lightning|timm|fastai|ignite|accelerate|monai)\b", re.M)
+BIG = re.compile(r"^\s*(?:from|import) (?:torchvision|transformers|lightning|pytorch_lightning|timm|fastai|ignite|accelerate|monai|segmentation_models_pytorch)\b", re.M)
 IMPORTED = re.compile(r"^\s*(?:from|import) (\w+)", re.M)
 SECONDS, AFTER = 5, 20  # of this process, before the fix and after it: what is near the end before may not be over after
 STARTS = ("train.py", "main.py", "run.py")

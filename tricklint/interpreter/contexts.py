@@ -18,10 +18,10 @@ from tricklint.interpreter.values import (
     Func,
     Instance,
     Ref,
+    Union,
     Unknown,
     Value,
     first,
-    members,
 )
 
 _GENERATORS = ("contextlib.contextmanager", "contextlib.asynccontextmanager")
@@ -117,15 +117,20 @@ def leave_own(m: Machine, value: Value, node: cst.CSTNode) -> None:
 
 
 def enter(m: Machine, value: Value, decorates: bool = False) -> None:
-    """Enter a context manager; `decorates`: it stands above a function, where its bare name serves too."""
-    for member in members(value):
-        name = (
-            member.library
-            if isinstance(member, Instance)
-            else member.name
-            if decorates and isinstance(member, Ref)
-            else ""
-        )
-        handler = ENTERED.get(name)
-        if handler is not None:
-            handler(m, member)
+    """Enter a context manager; `decorates`: it stands above a function, where its bare name serves too. Of one that is one or
+    the other, it is the one that the defaults choose; where they choose none, nobody knows whether autograd records."""
+    if isinstance(value, Union) and not value.sure:
+        before, after = m.grad, set()
+        for member in value.values:
+            m.grad = before
+            enter(m, member, decorates)
+            after.add(m.grad)
+        m.grad = after.pop() if len(after) == 1 else None
+        return
+    at = first(value)
+    if at is None:
+        return
+    name = at.library if isinstance(at, Instance) else at.name if decorates and isinstance(at, Ref) else ""
+    handler = ENTERED.get(name)
+    if handler is not None:
+        handler(m, at)

@@ -71,7 +71,7 @@ CARRIERS = frozenset((
     "numpy.flip", "numpy.fliplr", "numpy.flipud", "numpy.rot90", "numpy.squeeze", "numpy.repeat", "numpy.concatenate",
     "PIL.Image.fromarray", "PIL.ImageOps.exif_transpose", "PIL.ImageOps.expand", "PIL.ImageOps.fit", "PIL.ImageOps.pad",
     "PIL.ImageOps.contain", "PIL.ImageOps.mirror", "PIL.ImageOps.flip", "PIL.ImageOps.grayscale",
-    "torch.autograd.Variable", "skimage.transform.rotate", *_functional(
+    "torch.autograd.Variable", *_functional(
         "resize", "pad", "crop", "center_crop", "resized_crop", "hflip", "vflip", "rotate", "affine", "perspective",
         "adjust_brightness", "adjust_contrast", "adjust_saturation", "adjust_hue", "adjust_gamma", "adjust_sharpness",
         "to_grayscale", "rgb_to_grayscale", "gaussian_blur", "equalize", "autocontrast", "posterize", "solarize", "invert",
@@ -79,6 +79,13 @@ CARRIERS = frozenset((
     ),
 ))  # fmt: skip
 TO_UNIT_FUNCTIONS = frozenset(_functional("to_tensor"))
+# Of scikit-image: bytes come back as floats in [0, 1], unless `preserve_range` is asked for
+TO_UNIT_ARRAYS = frozenset((
+    "skimage.transform.resize", "skimage.transform.rescale", "skimage.transform.rotate", "skimage.transform.warp",
+    "skimage.util.img_as_float", "skimage.util.img_as_float32", "skimage.img_as_float", "skimage.img_as_float32",
+))  # fmt: skip
+# By which imgaug's augmenters are called: each keeps the range of the pixels
+AUGMENTS = frozenset(("augment_image", "augment_images"))
 # Arrays that hold nothing of their own: what is pasted into them is the picture
 CANVASES = frozenset((
     "numpy.zeros", "numpy.ones", "numpy.empty", "numpy.full", "numpy.zeros_like", "numpy.ones_like", "numpy.empty_like",

@@ -25,6 +25,12 @@ _PREFIXES = {
     "pandas.core.frame": "pandas",
     "tensorflow": "tensorflow",
     "apex.parallel": "apex.parallel",
+    # timm's convolutions are torch's, or classes derived from it; its Linear too
+    **{
+        f"timm.{module}layers.{name}": f"torch.nn.{plain}"
+        for module in ("", "models.")
+        for name, plain in {"create_conv2d": "Conv2d", "Conv2dSame": "Conv2d", "Linear": "Linear"}.items()
+    },
 }
 _TORCH_MODULE = re.compile(r"^torch\.nn\.modules\.(?:[a-z]\w*\.)?(_?[A-Z]\w*)$")
 _TORCH_OPTIM = re.compile(r"^torch\.optim\.(?!lr_scheduler|swa_utils)[a-z_0-9]+\.(\w+)$")

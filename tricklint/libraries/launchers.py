@@ -26,6 +26,7 @@ from tricklint.interpreter.values import (
     first,
     members,
 )
+from tricklint.libraries import optuna
 
 Arguments = Callable[[Machine, CallArgs, cst.CSTNode], CallArgs]
 
@@ -149,7 +150,7 @@ LAUNCHERS: dict[str, tuple[int | None, Arguments]] = {
 }  # fmt: skip
 # Methods of objects that some library made
 METHODS: dict[str, tuple[int | None, Arguments]] = {
-    "optimize": (0, something),
+    "optimize": (0, optuna.trial),
     "Process": (None, PROCESS),
     "submit": (0, the_rest),
     "apply": (0, given_below(1, "args", "kwds")),

@@ -55,7 +55,7 @@ def may_be_trained_already(module: Instance) -> bool:
     choice, whatever that is by default."""
     for value in module.fields.values():
         for part in instances(value):
-            if part.fact(ModuleFacts).external and _switched(part.node):
+            if part.fact(ModuleFacts).external and _switched(part):
                 return True
             if part.fact(ModuleFacts).guessed and any(map(_names_one, (*part.args, *part.kwargs.values()))):
                 return True
@@ -76,11 +76,20 @@ def may_be_trained_already(module: Instance) -> bool:
     return False
 
 
-def _switched(made: cst.CSTNode | None) -> bool:
-    """Whether a call asks for weights by a variable, such as an argument of the constructor around it."""
-    flags = [arg.value for arg in made.args if arg.keyword and arg.keyword.value in pretrained.FLAGS] if isinstance(made, cst.Call) else []
+def _switched(part: Instance) -> bool:
+    """Whether a call asks for weights by a variable, such as an argument of the constructor around it, that is not sure to
+    say no: a caller's literal is."""
+    made = part.node
+    if not isinstance(made, cst.Call):
+        return False
+    asked = {arg.keyword.value: arg.value for arg in made.args if arg.keyword and arg.keyword.value in pretrained.FLAGS}
     constants = ("True", "False", "None")
-    return any(isinstance(flag, (cst.Name, cst.Attribute)) and getattr(flag, "value", "") not in constants for flag in flags)
+    return any(
+        isinstance(flag, (cst.Name, cst.Attribute))
+        and getattr(flag, "value", "") not in constants
+        and not (isinstance(given := first(part.kwargs.get(name)), Const) and not given.value and not given.default)
+        for name, flag in asked.items()
+    )
 
 
 def _names_one(value: Value) -> bool:

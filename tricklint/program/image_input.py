@@ -25,6 +25,7 @@ from tricklint.interpreter.values import (
     Union,
     Value,
     first,
+    join,
     members,
     number,
 )
@@ -131,9 +132,9 @@ class ImageFlow:
 
     def _scaled(self, value: Value, by: float | None, depth: int) -> Image | None:
         image = self.of(value, depth)
-        if image is None or by is None or image.unit or image.mean is not None or abs(by - 255) > 1.5:
+        if image is None or by is None or image.mean is not None or abs(by - 255) > 1.5:
             return None
-        return replace(image, unit=True)
+        return replace(image, mean=(0.0,), std=(by,)) if image.unit else replace(image, unit=True)  # once more
 
     def _instance(self, value: Instance, depth: int) -> Image | None:
         name = value.library
@@ -148,8 +149,13 @@ class ImageFlow:
             return None
         if name in images.READERS:
             return Image()
-        if name in images.CARRIERS and value.args:
+        augments = name.startswith("imgaug.augmenters.") and name.rpartition(".")[2] in images.AUGMENTS
+        if (name in images.CARRIERS or augments) and value.args:
             return self.of(value.args[0], depth)
+        if name in images.TO_UNIT_ARRAYS and value.args:
+            kept = first(value.kwargs.get("preserve_range"))
+            image = self.of(value.args[0], depth)
+            return image if image is None or (isinstance(kept, Const) and kept.value) else replace(image, unit=True)
         if name.rpartition(".")[2] in images.METHODS and isinstance(value.fact(CallFacts).of, Instance):
             return self.of(value.fact(CallFacts).of, depth)
         if name in images.TO_UNIT_FUNCTIONS and value.args:
@@ -261,6 +267,9 @@ class ImageFlow:
 
     def part(self, sample: Value | None, key: object) -> Value | None:
         """The element of a sample that stands under `key` of a collated batch."""
+        if isinstance(sample, Union) and not sample.sure:  # it returns here or there
+            parts = [self.part(each, key) for each in sample.values]
+            return None if None in parts else join(*(each for each in parts if each is not None))
         sample = first(sample)
         if isinstance(sample, Sequence) and isinstance(key, int) and not sample.open and key < len(sample.items):
             return sample.items[key]

@@ -278,7 +278,31 @@ def missed_norms(split: Split) -> list[tuple[Slot, ParamSet, Pred]]:
 
 def speaks_of_norms(texts: tuple[object, ...]) -> bool:
     rest = tuple(text for text in texts if isinstance(text, str) and "bias" not in text.lower())
-    return speaks_of_vectors(rest)
+    return speaks_of_vectors(rest) or bool(half_named(texts))
+
+
+def half_named(texts: tuple[object, ...]) -> list[str]:
+    """The weights of layers that a list names by their bias alone, although it has all biases anyhow: `LayerNorm.weight` of
+    `"bias", "LayerNorm.bias"`."""
+    words = [text for text in texts if isinstance(text, str)]
+    if "bias" not in words:
+        return []
+    weights = [f"{word.removesuffix('bias')}weight" for word in words if word.endswith(".bias")]
+    return [weight for weight in weights if not any(word in weight for word in words)]
+
+
+def half_spared(split: Split) -> tuple[list[str], ParamSet, Pred] | None:
+    """Weights of norms that a list misses by name (`half_named`), with the set that decays them and the list's test, of a model
+    whose parameters are not to be seen: a language model's of transformers."""
+    unseen = any(part.library.startswith("transformers.") for _, part in submodules(split.root))
+    if len(split.parts) < 2 or not unseen:
+        return None
+    for part in split.parts:
+        for pset in part.sets if part.decay else ():
+            for pred in _flat(pset.preds):
+                if pred.op == "name_contains" and pred.negated and (weights := half_named(pred.args)):
+                    return weights, pset, pred
+    return None
 
 
 def origin(program: Program, pset: ParamSet) -> tuple[cst.CSTNode, FileModule] | None:
