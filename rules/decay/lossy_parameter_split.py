@@ -119,7 +119,18 @@ from tricklint.libraries.paramsets import OfLowered, ParamSet
 from tricklint.program import Program
 from tricklint.program.decay import is_vector, vectors_of
 from tricklint.program.slots import Slot, slots
-from tricklint.program.splits import Split, half_spared, lost, missed_norms, nones, one_sided, origin, split_of, twice, whole_names
+from tricklint.program.splits import (
+    Split,
+    half_spared,
+    lost,
+    missed_norms,
+    nones,
+    one_sided,
+    origin,
+    split_of,
+    twice,
+    whole_names,
+)
 from tricklint.rule import Rule
 from tricklint.source.tree import Tree, walk
 from tricklint.watching.record import Clean, Optimizer, Parameter, Run

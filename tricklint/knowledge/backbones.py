@@ -3,7 +3,8 @@ on.
 
 Sources, read November 2026: torchvision.models (0.28, https://docs.pytorch.org/vision/stable/models.html), timm's
 `default_cfgs` (1.0, https://huggingface.co/docs/timm), segmentation_models_pytorch encoders
-(https://smp.readthedocs.io/en/latest/encoders.html), pretrainedmodels, efficientnet_pytorch.
+(https://smp.readthedocs.io/en/latest/encoders.html), pretrainedmodels, efficientnet_pytorch. Whether timm's families have BatchNorm: timm
+1.0.31's models, built on meta.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ _BATCH_NORM = re.compile(
     r"(?:resnet(?!v2)|resnext|wide_resnet|resnest|res2ne|efficientnet|mobilenet|densenet|inception|googlenet|shufflenet|"
     r"mnasnet|regnet|xception|hrnet|dpn\d|dla\d|senet|seresn|se_resn|skresn|ecaresn|cspresnet|cspdarknet|vgg\d+_bn|"
     r"nasnet|pnasnet|fcn_resnet|deeplabv3|lraspp|r3d_18|mc3_18|r2plus1d|maxvit|ghostnet|rexnet|repvgg|hardcorenas|"
-    r"fbnet|spnasnet|mixnet|selecsls|tresnet|bninception|fbresnet|polynet)",
+    r"fbnet|spnasnet|mixnet|selecsls|tresnet|bninception|fbresnet|polynet|bat_resne|botnet|coatnet|convmixer|cpubone|cs3|"
+    r"cspnext|cspresnext|darknet|efficientformer|efficientvim|efficientvit|ese_vovnet|fasternet|fastvit|gcresne|gernet|halo|"
+    r"mobilevit|hgnet|iformer|lambda_|lamhalobotnet|lcnet|levit|lowformer|mobileone|nextvit|repghostnet|repvit|sebotnet|sedarknet|"
+    r"sehalonet|shvit|starnet|swiftformer|tiny_vit|tinynet|visformer|volo|vovnet)",
     re.IGNORECASE,
 )
 _NO_BATCH_NORM = re.compile(
     r"(?:vgg\d+$|alexnet|squeezenet|vit|deit|beit|swin|convnext|mixer|mit_b|resnetv2|nfnet|nf_|dm_nf|eva|cait|xcit|"
-    r"pvt|bert|roberta|gpt|clip)",
+    r"pvt|bert|roberta|gpt|clip|caformer|coat_|coatnext|convformer|convit|crossvit|davit|edgenext|flexivit|focalnet|gcvit|"
+    r"gmixer|gmlp|hiera|mambaout|maxxvit|mvitv|nest|pit_|poolformer|rdnet|resmlp|sam2?_|samvit|sequencer|tnt_|twins)",
     re.IGNORECASE,
 )
 

@@ -1,5 +1,5 @@
-"""Processes of this machine, with one thread each. Each worker keeps one server process that has imported torch and
-forks for every run, so that a run does not pay the imports."""
+"""Processes of this machine, with one thread each. A server process that has imported torch forks for every run, so that a run
+does not pay the imports."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def environment(threads: int = 1, seat: Seat | None = None) -> dict[str, str]:
 
 
 class _Server:
-    """One runner in `--serve` mode, used by one thread."""
+    """One runner in `--serve` mode, which forks for every job that it is given, as many at a time as there are threads that
+    give it one."""
 
     def __init__(self, python: str, options: Payload, threads: int, seat: Seat) -> None:
-        self.seat = seat
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         self.process = subprocess.Popen(
             [python, str(RUNNER), "--serve", json.dumps(options)],
@@ -63,53 +63,100 @@ class _Server:
             env=environment(threads, seat),
             start_new_session=True,
         )
-        self.child: int | None = None
-        self._answer()
+        self.children: set[int] = set()
+        self._lock = threading.Lock()
+        self._serial = 0
+        self._ended = ""  # why it answers no more
+        self._waiting: dict[int, queue.SimpleQueue[Payload | None]] = {}
+        ready = self._expect()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._next(*ready)
 
-    def _answer(self) -> Payload:
+    def _expect(self) -> tuple[int, queue.SimpleQueue[Payload | None]]:
+        """A number for a message, and where its answers will come; answers to number 0 say that the server is ready."""
+        with self._lock:
+            number, self._serial = self._serial, self._serial + 1
+            answers = self._waiting[number] = queue.SimpleQueue()
+            if self._ended:
+                answers.put(None)
+        return number, answers
+
+    def _listen(self) -> None:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
+        try:
+            for line in self.process.stdout:
+                answer: Payload = json.loads(line)
+                with self._lock:
+                    answers = self._waiting.get(answer["number"])
+                if answers is not None:
+                    answers.put(answer)
+        except (OSError, ValueError):
+            pass  # closed
+        with self._lock:
+            self._ended = self._last_words() or "the runner ended"
+            for answers in self._waiting.values():
+                answers.put(None)
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
             self.errors.seek(0)
-            tail = self.errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise ChildProcessError(tail[0] if tail else "the runner ended")
-        answer: Payload = json.loads(line)
+            return "".join(self.errors.read().decode(errors="replace").strip().splitlines()[-1:])
+        return ""
+
+    def _next(self, number: int, answers: queue.SimpleQueue[Payload | None], last: bool = True) -> Payload:
+        answer = answers.get()
+        if last or answer is None:
+            with self._lock:
+                self._waiting.pop(number, None)
+        if answer is None:
+            raise ChildProcessError(self._ended)
         return answer
 
-    def run(self, job: Payload, timeout_s: float | None) -> int:
+    def _say(self, message: Payload) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(job).encode() + b"\n")
-        self.process.stdin.flush()
-        self.child = int(self._answer()["pid"])
+        line = json.dumps(message).encode() + b"\n"
+        with self._lock:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+
+    def preload(self, names: Sequence[str]) -> None:
+        """Import these too; when it returns, the next forks have them."""
+        number, answers = self._expect()
+        self._say({"number": number, "preload": list(names)})
+        self._next(number, answers)
+
+    def run(self, job: Payload, timeout_s: float | None) -> int:
+        """The exit status of a job. Raises ChildProcessError when the server is gone."""
+        number, answers = self._expect()
+        self._say({"number": number, "job": job})
+        child = int(self._next(number, answers, last=False)["pid"])
+        self.children.add(child)
         late = threading.Event()
 
         def end() -> None:
             late.set()
-            self.kill_child()
+            _kill_group(child)
 
         timer = threading.Timer(timeout_s, end) if timeout_s else None
         if timer:
             timer.start()
         try:
-            status = int(self._answer()["status"])
+            status = int(self._next(number, answers)["status"])
             return TIMED_OUT if late.is_set() else status
         finally:
             if timer:
                 timer.cancel()
-            self.child = None
-
-    def kill_child(self) -> None:
-        if self.child is not None:
-            _kill_group(self.child)
+            self.children.discard(child)
 
     def close(self) -> None:
-        self.kill_child()
+        for child in list(self.children):
+            _kill_group(child)
         _kill_group(self.process.pid)
+        self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        self.process.wait()
         self.errors.close()
 
 
@@ -135,9 +182,10 @@ class LocalEngine:
         self.python = python or sys.executable
         self.options: Payload = {"preload": list(preload), "path": list(path), "warm": list(warm)}
         self.threads = threads
-        self.servers: list[_Server] = []
+        self.servers: dict[Seat, _Server] = {}  # seats with the same cards share one
         self.stop = threading.Event()
         self.lock = threading.Lock()
+        self.starting = threading.Lock()
 
     @property
     def workers(self) -> int:
@@ -155,18 +203,18 @@ class LocalEngine:
         """Each worker gets one seat, and its server the seat's cards from the start: what a library asked of CUDA
         before the fork would not be forgotten after it."""
         self.seats = list(placement.seats)
-        with self.lock:
-            stale = [server for server in self.servers if server.seat not in self.seats]
-            self.servers = [server for server in self.servers if server not in stale]
-        for server in stale:
-            server.close()
+        for seat in [seat for seat in self.servers if seat not in self.seats]:
+            self._drop(self.servers[seat])
 
     def preload(self, names: Sequence[str]) -> None:
-        """Import these too before forking; servers that run already are replaced when they are next used."""
-        wanted = list(dict.fromkeys([*self.options["preload"], *names]))
-        if wanted != self.options["preload"]:
-            self.options["preload"] = wanted
-            self.close()
+        """Import these too before forking, in the servers that run already as well."""
+        missing = [name for name in dict.fromkeys(names) if name not in self.options["preload"]]
+        self.options["preload"] = [*self.options["preload"], *missing]
+        for server in list(self.servers.values()) if missing else ():
+            try:
+                server.preload(missing)
+            except (ChildProcessError, OSError):
+                self._drop(server)
 
     def run(self, jobs: Sequence[Job], alone: bool = False, may_start: Callable[[], bool] | None = None) -> None:
         self.stop.clear()
@@ -175,17 +223,10 @@ class LocalEngine:
         for job in jobs:
             waiting.put(job)
         failures: list[BaseException] = []
-        seats = self.seats[: 1 if alone else len(jobs)]
-        with self.lock:
-            idle, self.servers = self.servers, []
-        threads = []
-        for seat in seats:
-            server = next((server for server in idle if server.seat == seat), None)
-            if server is not None:
-                idle.remove(server)
-            threads.append(threading.Thread(target=self._work, args=(waiting, failures, server, seat), daemon=True))
-        for server in idle:
-            server.close()
+        threads = [
+            threading.Thread(target=self._work, args=(waiting, failures, seat), daemon=True)
+            for seat in self.seats[: 1 if alone else len(jobs)]
+        ]
         try:
             for thread in threads:
                 thread.start()
@@ -199,9 +240,7 @@ class LocalEngine:
         if failures:
             raise failures[0]
 
-    def _work(
-        self, waiting: queue.SimpleQueue[Job], failures: list[BaseException], server: _Server | None, seat: Seat
-    ) -> None:
+    def _work(self, waiting: queue.SimpleQueue[Job], failures: list[BaseException], seat: Seat) -> None:
         try:
             while not self.stop.is_set() and not failures and self.may_start():
                 try:
@@ -210,23 +249,7 @@ class LocalEngine:
                     break
                 payload = job.prepare()
                 if hasattr(os, "fork"):
-                    if server is None:
-                        server = _Server(self.python, self.options, self.threads, seat)
-                    with self.lock:
-                        self.servers.append(server)
-                    try:
-                        status = server.run(payload, job.timeout_s)
-                    except (ChildProcessError, OSError, ValueError):
-                        if self.stop.is_set():
-                            return
-                        server.close()
-                        with self.lock:
-                            self.servers.remove(server)
-                        server = None
-                        status = -9
-                    else:
-                        with self.lock:
-                            self.servers.remove(server)
+                    status = self._forked(payload, job.timeout_s, seat)
                 else:
                     status = self._alone(payload, job.timeout_s, seat)
                 if self.stop.is_set():
@@ -234,10 +257,32 @@ class LocalEngine:
                 job.finish(read_record(payload), status)
         except BaseException as error:
             failures.append(error)
-        finally:
-            if server is not None and not self.stop.is_set():
+
+    def _forked(self, payload: Payload, timeout_s: float | None, seat: Seat) -> int:
+        server = self._server(seat)
+        try:
+            return server.run(payload, timeout_s)
+        except (ChildProcessError, OSError, ValueError):
+            if not self.stop.is_set():
+                self._drop(server)
+            return -9
+
+    def _server(self, seat: Seat) -> _Server:
+        with self.starting:  # the others wait for it
+            server = self.servers.get(seat)
+            if server is None:
+                server = _Server(self.python, self.options, self.threads, seat)
                 with self.lock:
-                    self.servers.append(server)
+                    self.servers[seat] = server
+            return server
+
+    def _drop(self, server: _Server) -> None:
+        with self.lock:
+            seats = [seat for seat, other in self.servers.items() if other is server]
+            for seat in seats:
+                del self.servers[seat]
+        if seats:
+            server.close()
 
     def _alone(self, payload: Payload, timeout_s: float | None, seat: Seat) -> int:
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
@@ -253,7 +298,7 @@ class LocalEngine:
     def close(self) -> None:
         """End every process. Safe to call twice."""
         with self.lock:
-            servers, self.servers = self.servers, []
+            servers, self.servers = list(self.servers.values()), {}
         for server in servers:
             server.close()
 

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 Job = dict[str, Any]
 
@@ -77,20 +77,61 @@ def _redirect(job: Job) -> None:
 
 
 def _serve(options: Job) -> int:
-    """Read jobs until stdin closes; answer `{"ready"}` once, then one line a job: its id and exit status."""
+    """Read messages until stdin closes: jobs, for each of which it forks, and names to import first. Each answer is a line with
+    the message's number; number 0 is the start's own."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what preloaded packages print must not mix with the answers
     jobs = os.fdopen(os.dup(0), "rb", buffering=0)
+    _import(options.get("preload", []), options.get("path", []), options.get("warm", []))
+    wake, woken = socket.socketpair()
+    wake.setblocking(False)
+    woken.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
+    print(json.dumps({"number": 0, "ready": os.getpid()}), file=answers)
+    running: dict[int, int] = {}  # children, and the numbers of their jobs
+    buffer = b""
+    while True:
+        sources: list[Any] = [woken, jobs]
+        ready = select.select(sources, [], [], 5.0)[0]
+        if woken in ready:
+            with contextlib.suppress(BlockingIOError):
+                woken.recv(4096)
+        for child in list(running):
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                number = running.pop(child)
+                print(json.dumps({"number": number, "status": os.waitstatus_to_exitcode(status)}), file=answers)
+        if jobs not in ready:
+            continue
+        chunk = os.read(jobs.fileno(), 65536)
+        if not chunk:  # the engine itself is gone
+            _leave(running)
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        for message in map(json.loads, lines):
+            if "preload" in message:
+                _import(message["preload"], options.get("path", []), [])
+                print(json.dumps({"number": message["number"], "ready": os.getpid()}), file=answers)
+                continue
+            sys.stdout.flush()
+            child = os.fork()
+            if child == 0:
+                _child(message["job"], answers)
+            running[child] = message["number"]
+            print(json.dumps({"number": message["number"], "pid": child}), file=answers)
+
+
+def _import(names: list[str], folders: list[str], warm: list[Any]) -> None:
     path = list(sys.path)
-    sys.path[:0] = options.get("path", [])
+    sys.path[:0] = folders
     asked = os.environ.get(_LIGHTLY)
     os.environ[_LIGHTLY] = "1"
-    for name in options.get("preload", []):
+    for name in names:
         try:
             importlib.import_module(name)
         except BaseException as error:
             sys.stderr.write(f"preload {name}: {type(error).__name__}: {error}" + "\n")
-    for target, arguments in options.get("warm", []):
+    for target, arguments in warm:
         module, _, function = target.partition(":")
         try:
             getattr(importlib.import_module(module), function)(**arguments)
@@ -103,42 +144,33 @@ def _serve(options: Job) -> int:
         os.environ[_LIGHTLY] = asked
     gc.collect()
     gc.freeze()  # a child's collector need not look at what was imported here: looking would copy its pages
-    wake, woken = socket.socketpair()
-    wake.setblocking(False)
-    woken.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake.fileno())
-    print(json.dumps({"ready": os.getpid()}), file=answers)
-    buffer = b""
-    while True:
-        while b"\n" not in buffer:
-            chunk = os.read(jobs.fileno(), 65536)
-            if not chunk:
-                return 0
-            buffer += chunk
-        line, _, buffer = buffer.partition(b"\n")
-        job = json.loads(line)
+
+
+def _child(job: Job, answers: Any) -> NoReturn:
+    """A forked process: it runs the job and ends."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    status = 70
+    try:
+        os.setpgid(0, 0)
+        answers.close()
+        if _card_is_lost():
+            _anew(job)
+        status = run_job(job)
+    except BaseException:
+        traceback.print_exc()
+    finally:
         sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            status = 70
-            try:
-                os.setpgid(0, 0)
-                answers.close()
-                if _card_is_lost():
-                    _anew(job)
-                status = run_job(job)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-        print(json.dumps({"started": job["id"], "pid": child}), file=answers)
-        status = _wait(child, jobs.fileno(), woken)
-        print(json.dumps({"done": job["id"], "status": status}), file=answers)
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _leave(running: dict[int, int]) -> NoReturn:
+    """End the children, and leave."""
+    for child in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    os._exit(0)
 
 
 def _card_is_lost() -> bool:
@@ -155,20 +187,3 @@ def _anew(job: Job) -> None:
         json.dump(job, stream)
     runner = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
     os.execv(sys.executable, [sys.executable, runner, path, "--once"])
-
-
-def _wait(child: int, jobs: int, woken: socket.socket) -> int:
-    """Wait for a child; when the engine itself is gone (stdin closed), end the child and leave."""
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        sources: list[Any] = [woken, jobs]
-        ready = select.select(sources, [], [], 5.0)[0]
-        if woken in ready:
-            with contextlib.suppress(BlockingIOError):
-                woken.recv(4096)
-        elif jobs in ready:  # only its end can be read here: the engine sends one job at a time
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)
-            os._exit(0)
