@@ -92,7 +92,9 @@ def trained_wholes(program: Program, init: Initialisation) -> Iterator[tuple[Ins
     given += [(root, at) for root, at in program.alternatives if id(root.cls) not in parts]
     for root, at in given:
         part = not isinstance(root.cls, Class) and root.made_in is not None and kind_of_class(root.made_in) == "module"
-        for whole in (*(() if part else (root,)), *trained_in_parts(program, init, root)):
+        around = list(trained_in_parts(program, init, root))
+        part = part or bool(around)  # the whole is told of, once
+        for whole in (*(() if part else (root,)), *around):
             for model in one_of_several(whole):
                 if (id(model), at.seq) not in seen and program.complete(at):
                     seen.add((id(model), at.seq))
@@ -132,7 +134,8 @@ def trained_in_parts(program: Program, init: Initialisation, part: Instance) -> 
     for outer in init.holders(part):
         if outer is part or outer.cls is not part.made_in or program.trained_by(outer):
             continue
-        if all(program.trained_by(layer) for _, layer in owned(outer)) and not _parts_loaded(program, outer):
+        own = isinstance(part.cls, Class)
+        if all(program.trained_by(layer) for _, layer in owned(outer)) and (own or not _parts_loaded(program, outer)):
             yield outer
 
 
