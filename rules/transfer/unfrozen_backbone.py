@@ -237,7 +237,7 @@ class UnfrozenBackbone(Rule):
             assert isinstance(optimizer, Instance)
             several = sum(group.default for group in optimizer.fact(OptimizerFacts).groups) > 1
             if bb.has_own_group(optimizer) or any(
-                e.subject is optimizer and (several or isinstance(e, GroupAdded))
+                e.subject is optimizer and (e.group is None if isinstance(e, GroupAdded) else several and not e.every)
                 for e in program.events(GroupOptionSet, GroupAdded)
             ):
                 return None

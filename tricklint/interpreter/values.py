@@ -62,6 +62,12 @@ class Share(Unknown):
         self.base = base
 
 
+class Length(Unknown):
+    """How many something has that is not known itself: `len(columns)`."""
+
+    __slots__ = ()
+
+
 class Strided(Unknown):
     """A number out of `range(start, stop, step)`, whatever the start."""
 

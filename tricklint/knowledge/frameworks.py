@@ -58,6 +58,7 @@ HARMLESS_PREFIXES = (
     "PIL.", "scipy.", "functools.", "itertools.", "collections.", "typing.", "datetime.", "shutil.", "glob.", "pickle.",
     "copy.", "math.", "sys.", "argparse.", "yaml.", "rich.", "click.", "lightning.seed_everything", "accelerate.utils.set_seed",
     "ema_pytorch.", "timm.utils.", "timm.data.", "datasets.", "evaluate.", "lightning.callbacks", "lightning.loggers",
+    "lightning.tuner",  # it gives the weights back that it tried rates and batch sizes on
     "ignite.handlers", "ignite.metrics", "ignite.contrib",
 )  # fmt: skip
 # What `from fastai.vision import *` binds, of the names that matter here (fastai v1 and v2)

@@ -26,6 +26,7 @@ from tricklint.interpreter.values import (
     Dict,
     Instance,
     IteratorFacts,
+    Length,
     Namespace,
     Pred,
     Ref,
@@ -76,6 +77,7 @@ def fold(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
             return Attr(inner.of, "ndim")
         if isinstance(inner, Const) and isinstance(inner.value, str):
             return Const(len(inner.value))
+        return Length()
     if name == "sum" and given:
         given_over = members(args.positional[0])
         held = [item for each in given_over if isinstance(each, Sequence) for item in each.items]

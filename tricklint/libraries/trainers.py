@@ -135,6 +135,8 @@ def trains_over(m: Machine, trainer: Instance, framework: str, node: cst.CSTNode
 @behaves("trainer")
 class TrainerBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> Value | None:
+        if name == "tuner" and value.fact(TrainerFacts).framework == "lightning":
+            return plain(m, "lightning.tuner.Tuner", CallArgs(), node)
         return value.fact(TrainerFacts).model if name == "model" else None
 
     def built(self, m: Machine, made: Instance, cls: Class, args: CallArgs, node: cst.CSTNode) -> bool:

@@ -12,6 +12,7 @@ from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Const,
     Instance,
+    Length,
     Ref,
     Sequence,
     Value,
@@ -215,8 +216,9 @@ def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bo
         if prior is not None and prior >= 0.5:
             return None  # one of two classes: even odds are the truth
         target_is_input = len(inputs) > 1 and _same_data(inputs[0], inputs[1])
-        if head.library in layers.LINEAR and many is not None and many > 1 and not target_is_input:
-            return Imbalance(f"its {many:g} labels are trained by binary cross-entropy, each mostly negative",
+        if head.library in layers.LINEAR and not target_is_input and (_counted(head) if many is None else many > 1):
+            several = "its" if many is None else f"its {many:g}"
+            return Imbalance(f"{several} labels are trained by binary cross-entropy, each mostly negative",
                              "many labels, each rare", event.node, event.file, True, prior)  # fmt: skip
         if head.library in layers.CONV and "Transpose" not in head.library and not target_is_input:
             if _keeps_size(head) and not _unreduced(event):
@@ -285,12 +287,20 @@ def _prior_of(weight: Value | None) -> float | None:
 
 
 def _outputs(head: Instance) -> float | None:
-    position = layers.OUT_FEATURES.get(head.library, 1)
-    name = "out_features" if head.library in layers.LINEAR else "out_channels"
-    value = first(head.passed(position, name))
+    value = first(_width(head))
     if isinstance(value, Const) and isinstance(value.value, (int, float)):
         return float(value.value)
     return None
+
+
+def _counted(head: Instance) -> bool:
+    """It has as many outputs as there are names on some list: one for each label."""
+    return isinstance(first(_width(head)), Length)
+
+
+def _width(head: Instance) -> Value | None:
+    name = "out_features" if head.library in layers.LINEAR else "out_channels"
+    return head.passed(layers.OUT_FEATURES.get(head.library, 1), name)
 
 
 def _keeps_size(conv: Instance) -> bool:

@@ -19,6 +19,7 @@ from tricklint.program.activations import following
 from tricklint.program.foreign import may_be_trained_already
 from tricklint.program.idle import idle
 from tricklint.program.initialisation import Initialisation, holds_pretrained, owned
+from tricklint.program.loops import flow, shared_loops
 from tricklint.program.program import Program
 
 SMALL_HEAD = 2  # weight layers: a new head on a pretrained net, not a net of its own
@@ -284,17 +285,37 @@ def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Ev
 
 
 def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
-    """Whether the entry runs a net that no optimizer is given and that has weights, or of which no gradient is asked: the
-    model is trained on its features."""
+    """Whether the entry runs a net that no optimizer is given and that has loaded weights, or of which no gradient is asked:
+    the model is trained on its features. One that is run in the same rounds, and whose output is not what the model is given,
+    only stands beside it: a teacher."""
     mine = held(model)
     init = Initialisation.of(program)
-    return any(
-        forward.entry == event.entry
+    others = [
+        forward
+        for forward in program.events(Forward)
+        if forward.entry == event.entry
         and isinstance(forward.subject, Instance)
         and id(forward.subject) not in mine
         and not program.trained_by(forward.subject)
         and (forward.grad is False or holds_pretrained(forward.subject) or init.loaded(forward.subject))
-        for forward in program.events(Forward)
+        and _has_weights(forward.subject)
+    ]
+    if not others:
+        return False
+    passes = [forward for forward in program.events(Forward) if forward.subject is model and forward.entry == event.entry]
+    given = {id(tensor.module) for forward in passes for tensor in flow(*forward.inputs) if tensor.op == "call"}
+    return any(
+        id(other.subject) in given or not any(shared_loops(other, forward) for forward in passes)
+        for other in others
+        if not other.depth
+    )
+
+
+def _has_weights(module: Instance) -> bool:
+    """A library's model, whose layers are not to be seen, has some."""
+    return any(
+        layer_class(part) in layers.WEIGHTED or layer_class(part) in layers.RECURRENT or part.fact(ModuleFacts).external
+        for _, part in submodules(module)
     )
 
 
