@@ -10,7 +10,7 @@ import pytest
 
 from .helpers import ROOT, oracle
 
-FEW, MANY = 32, 400  # scripts; the same ones on every machine
+FEW, MANY = 16, 400  # scripts; the same ones on every machine
 
 
 def sample() -> list[Path]:

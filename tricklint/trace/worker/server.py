@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ def serve() -> None:
     sys.dont_write_bytecode = True
     warnings.simplefilter("ignore")
     started = time.perf_counter()
+    gc.disable()  # imports leave hardly any garbage, and looking for it is an eighth of torch's
     try:
         import torch
     except ImportError as error:
@@ -37,6 +39,8 @@ def serve() -> None:
     downloads.patch_torch()
     _spare_dynamo()
     _warm_up()
+    gc.enable()
+    gc.freeze()
     guard = Guard()
     guard.install()
     lines = sys.stdin.buffer

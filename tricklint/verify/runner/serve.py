@@ -126,6 +126,7 @@ def _import(names: list[str], folders: list[str], warm: list[Any]) -> None:
     sys.path[:0] = folders
     asked = os.environ.get(_LIGHTLY)
     os.environ[_LIGHTLY] = "1"
+    gc.disable()  # imports leave hardly any garbage, and looking for it is an eighth of torch's
     for name in names:
         try:
             importlib.import_module(name)
@@ -142,6 +143,7 @@ def _import(names: list[str], folders: list[str], warm: list[Any]) -> None:
         del os.environ[_LIGHTLY]
     else:
         os.environ[_LIGHTLY] = asked
+    gc.enable()
     gc.collect()
     gc.freeze()  # a child's collector need not look at what was imported here: looking would copy its pages
 
