@@ -83,7 +83,7 @@ from tricklint.program.detached import only_looked_at
 from tricklint.program.evaluation import Evaluation, evaluations, made_up
 from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import Modes, Reach, happens_with, levels, names_in, surely_with
-from tricklint.program.modes import behaves_differently, unfollowed_mode_call
+from tricklint.program.modes import behaves_differently, copied_into_eval, unfollowed_mode_call
 from tricklint.program.transfer import holds
 from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
@@ -159,6 +159,8 @@ class EvalModeMissing(Rule):
         seen: set[int] = set()
         for found in evaluations(program, grad=None):
             event, module = found.event, found.event.subject
+            if event.mixed or copied_into_eval(program, module):
+                continue  # it may be what was put in eval mode elsewhere: `ema.ema if average else model.eval()`
             file, node = found.file, found.node
             outside = asked_of_model(program, event) if found.called is None and not found.beside else None
             if outside is not None:

@@ -216,7 +216,8 @@ def imbalance(program: Program, event: LossComputed, head: Instance, softmax: bo
         if prior is not None and prior >= 0.5:
             return None  # one of two classes: even odds are the truth
         target_is_input = len(inputs) > 1 and _same_data(inputs[0], inputs[1])
-        if head.library in layers.LINEAR and not target_is_input and (_counted(head) if many is None else many > 1):
+        labels = many > 1 if many is not None else _counted(head) and not _of_classes(program, head)
+        if head.library in layers.LINEAR and not target_is_input and labels:
             several = "its" if many is None else f"its {many:g}"
             return Imbalance(f"{several} labels are trained by binary cross-entropy, each mostly negative",
                              "many labels, each rare", event.node, event.file, True, prior)  # fmt: skip
@@ -296,6 +297,20 @@ def _outputs(head: Instance) -> float | None:
 def _counted(head: Instance) -> bool:
     """It has as many outputs as there are names on some list: one for each label."""
     return isinstance(first(_width(head)), Length)
+
+
+def _of_classes(program: Program, head: Instance) -> bool:
+    """Its outputs go to a cross-entropy as well: they are classes there, and the binary loss is for two of them."""
+    found: set[int] = program.remember(
+        "heads under cross-entropy",
+        lambda: {
+            id(layer)
+            for event in program.events(LossComputed)
+            if event.type in ("cross_entropy", "nll") and event.inputs
+            for layer, _ in head_layers(event)
+        },
+    )
+    return id(head) in found
 
 
 def _width(head: Instance) -> Value | None:

@@ -38,6 +38,19 @@ class Modal:
     starts_in_eval: bool = False
 
 
+def copied_into_eval(program: Program, module: Instance) -> bool:
+    """Whether a copy of the module is put in eval mode where it is made: `copy.deepcopy(model).eval()`. Copy and model are one
+    here, so that nobody can tell which of them is run."""
+    return module.fact(ModuleFacts).copied and any(
+        event.train is False
+        and event.subject is module
+        and isinstance(event.node, cst.Call)
+        and isinstance(event.node.func, cst.Attribute)
+        and isinstance(event.node.func.value, cst.Call)
+        for event in program.events(ModeSet)
+    )
+
+
 def behaves_differently(module: Instance) -> Modal | None:
     """A dropout or batch norm below `module`: a layer, a function that is given `self.training`, one of a library's model."""
     whole = None

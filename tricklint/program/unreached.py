@@ -304,10 +304,12 @@ def _runs_beside(program: Program, model: Instance, event: Event) -> bool:
         return False
     passes = [forward for forward in program.events(Forward) if forward.subject is model and forward.entry == event.entry]
     given = {id(tensor.module) for forward in passes for tensor in flow(*forward.inputs) if tensor.op == "call"}
+    parts = {each for other in others if not other.depth for each in held(other.subject)}
     return any(
-        id(other.subject) in given or not any(shared_loops(other, forward) for forward in passes)
+        id(other.subject) not in parts  # the model itself runs it
+        if other.depth
+        else id(other.subject) in given or not any(shared_loops(other, forward) for forward in passes)
         for other in others
-        if not other.depth
     )
 
 
