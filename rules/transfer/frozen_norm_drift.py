@@ -96,7 +96,7 @@ from tricklint.libraries.events import Backward, Forward, ModeSet, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
 from tricklint.program.initialisation import Initialisation
-from tricklint.program.loops import surely_with
+from tricklint.program.loops import shared_loops, surely_with
 from tricklint.program.norm_drift import may_happen, trained_in_train_mode
 from tricklint.program.transfer import (
     Freeze,
@@ -190,7 +190,8 @@ class FrozenNormDrift(Rule):
             program.evidence(train.file, train.node, how),
         ]
         later = thawed_before_it_trains(program, norms, train)
-        return program.finding(self, event.file, event.node, message, evidence, None if later else self.mend(train))
+        anew = event.seq > train.seq and bool(shared_loops(event, train))  # behind `train()`, in each round: not yet at the first
+        return program.finding(self, event.file, event.node, message, evidence, None if later or anew else self.mend(train))
 
     def mend(self, train: Event) -> Fix | None:
         """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""

@@ -99,7 +99,15 @@ from tricklint.program import Program
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
 from tricklint.program.decay import joined, param_sets
-from tricklint.program.freezing import condition, drifts, guarded, instead_of, one_of_several
+from tricklint.program.freezing import (
+    chosen_apart,
+    condition,
+    drifts,
+    guarded,
+    heads_on_branches,
+    instead_of,
+    one_of_several,
+)
 from tricklint.program.idle import idle, seen_training
 from tricklint.program.loops import happens_with, surely_with
 from tricklint.program.rates import peak_rate, warmed_up
@@ -361,12 +369,25 @@ class UnfrozenBackbone(Rule):
             target = assigned_root(head.node)
             if target is None or "." in str(model.fact(ModuleFacts).path):
                 return None
-            tree = head.file.tree
-            lines = freeze_lines(tree, head.node, tree.code(target))
+            tree, code, node = head.file.tree, head.file.tree.code(target), head.node
+            lines = freeze_lines(tree, node, code)
             if still:
-                lines += norm_lines(head.file, head.node, tree.code(target))
-            above = build.insert_before(tree, head.node, guarded(condition(backbone), lines), above_comments=True)
-            return with_nn(head.file, above, still)
+                lines += norm_lines(head.file, node, code)
+            lines = guarded(condition(backbone), lines)
+            if head.file is backbone.built.file:
+                built = backbone.built.node
+                if chosen_apart(tree, built, node) is not None:  # elsewhere it may be built without weights
+                    made = tree.statement_of(built)
+                    if made is None or assignment_target(tree, made, built) != code:
+                        return None
+                    return with_nn(head.file, build.insert_after(tree, made, lines), still)
+                chain = chosen_apart(tree, node, built)
+                heads = heads_on_branches(tree, chain, code) if chain is not None else [True]
+                if chain is not None and sum(heads) > 1:  # each name has a head of its own: all are frozen, or none
+                    if not all(heads):
+                        return None
+                    node = chain
+            return with_nn(head.file, build.insert_before(tree, node, lines, above_comments=True), still)
         node, file = backbone.built.node, backbone.built.file
         if backbone.loaded is not None:
             return None

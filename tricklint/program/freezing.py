@@ -9,7 +9,7 @@ import libcst as cst
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import Instance, members
 from tricklint.knowledge.pretrained import FLAGS
-from tricklint.libraries.events import Forward
+from tricklint.libraries.events import Forward, TrainerGiven
 from tricklint.libraries.modules import submodules
 from tricklint.program import backbone as bb
 from tricklint.program.backbone import Backbone
@@ -75,6 +75,9 @@ def drifts(program: Program, backbone: Backbone) -> bool:
         return False
     reach, modes = Reach.of(program), Modes.of(program)
     outer = [backbone.model, *bb.containers(program, backbone.model)]
+    trainers = (event for event in program.events(TrainerGiven) if event.framework in ("lightning", "transformers"))
+    if any(holds(event.subject, backbone.model) for event in trainers):
+        return False  # they call `train()` themselves
     return any(
         any(event.subject is each for each in outer)
         and reach.reaches(event)
@@ -82,6 +85,37 @@ def drifts(program: Program, backbone: Backbone) -> bool:
         and not unfollowed_mode_call(program, event, "train")
         for event in program.events(Forward)
     )
+
+
+def chosen_apart(tree: Tree, inner: cst.CSTNode, outer: cst.CSTNode) -> cst.If | None:
+    """The outermost `if` that `inner` stands in and `outer` does not, of the same function."""
+    above = {id(up) for up in tree.ancestors(outer)}
+    found: cst.If | None = None
+    for up in tree.ancestors(inner):
+        if isinstance(up, (cst.FunctionDef, cst.ClassDef)) or id(up) in above:
+            break
+        if isinstance(up, cst.If):
+            found = up
+    return found
+
+
+def heads_on_branches(tree: Tree, chain: cst.If, target: str) -> list[bool]:
+    """For each branch of a chain of tests, whether it replaces a part of `target`, or ends the run; False at the end where there
+    is no `else`."""
+    found: list[bool] = []
+    at: cst.If | cst.Else | None = chain
+    while at is not None:
+        found.append(
+            any(
+                isinstance(node, cst.Raise)
+                or (isinstance(node, cst.AssignTarget) and tree.code(node.target).startswith((f"{target}.", f"{target}[")))
+                for node in walk(at.body)
+            )
+        )
+        if isinstance(at, cst.Else):
+            return found
+        at = at.orelse
+    return [*found, False]
 
 
 def scope_of(event: Event) -> object:
