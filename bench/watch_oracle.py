@@ -115,6 +115,7 @@ def watch(
     child = os.fork()
     if child == 0:
         _child(work / script.name, folder, arguments, steps, hooks)
+    gc.unfreeze()
     _, status = os.waitpid(child, 0)
     seconds = time.monotonic() - began
     try:

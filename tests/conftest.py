@@ -26,12 +26,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 _ROUNDS = 25  # tests between two looks for garbage
+_MANY = 300_000  # objects that are worth being left out of the next looks: the libraries'
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Checks in this process leave their trees as garbage, and much of it makes each fork of the process slow. What is left
-    is not looked at again, nor by the collectors of forks, which would copy its pages."""
+    """Checks in this process leave their trees as garbage, and much of it makes each fork of the process slow."""
     done = item.config.stash[_DONE] = item.config.stash.get(_DONE, 0) + 1
     if done % _ROUNDS == 0:
         gc.collect()
-        gc.freeze()
+        if len(gc.get_objects()) > _MANY:
+            gc.freeze()
