@@ -112,6 +112,10 @@ def element_test(m: Machine, kind: type, left: Value, right: Value) -> Pred | No
                 if kind in (cst.Equal, cst.NotEqual, cst.Is, cst.IsNot, cst.In, cst.NotIn):
                     return Pred("isinstance", type_names(b), negated)
                 return Pred("unknown")
+            if a.what == "requires_grad" and isinstance(number, Const) and isinstance(number.value, bool):
+                if kind in (cst.Equal, cst.NotEqual, cst.Is, cst.IsNot):  # `param.requires_grad == True`
+                    return Pred("requires_grad", (), negated is number.value)
+                return Pred("unknown")
             if a.what == "id":
                 if kind in (cst.In, cst.NotIn):
                     return Pred("id_in", (b,), negated)
