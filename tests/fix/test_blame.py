@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tricklint.check import Options, run
 from tricklint.finding import Edit, Finding, Fix, FixLevel, Keeps, Location, Severity
+from tricklint.fix.engine import fix_sources
 from tricklint.fix.looks import Looks
 from tricklint.fix.proof import Facts, blamed, broken
+from tricklint.inquiry import Found
 from tricklint.settings import load
+from tricklint.source.text import Source
 
 HERE = Location(1, 1)
 
@@ -88,3 +92,57 @@ def test_a_program_is_followed_no_more_often_than_the_cause_asks(
     report = run([tmp_path], settings, Options(fix=True, cache=False))
     assert len(report.fixed) == 8 and [finding.path for finding in report.findings] == [odd]
     assert proofs == [9, 8, 1, 8]
+
+
+def test_blamed_are_the_fixes_in_the_file_in_which_a_finding_arises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of nine fixes brings a finding of another rule to light where it stands."""
+    paths = [Path(f"net_{number}.py") for number in range(9)]
+    odd, proofs = paths[5], []
+
+    def ask(sources: Mapping[Path, Source]) -> Found:
+        found = Found()
+        for path, source in sources.items():
+            if source.text == "x = 1\n":
+                edit = Edit(path, Location(1, 5), Location(1, 6), "2")
+                fix = Fix(FixLevel.SAFE, "mend it", (edit,))
+                found.findings.append(Finding("TRK901", "one", Severity.WARNING, "found", path, HERE, HERE, fix=fix))
+            elif path == odd:
+                found.findings.append(Finding("TRK902", "two", Severity.ERROR, "arisen", path, HERE, HERE))
+        return found
+
+    prove = Looks.prove
+    monkeypatch.setattr(Looks, "prove", lambda *given: proofs.append(len(given[3])) or prove(*given))
+    looks = Looks(ask)
+    sources = {path: Source.from_text(path, "x = 1\n") for path in paths}
+    result = fix_sources(sources, lambda now: looks.at(now).findings, FixLevel.SAFE, prove=looks.prove)
+    assert set(result.changed) == set(paths) - {odd}
+    assert [(finding.path, why) for finding, why in result.reverted] == [(odd, "TRK902 would be found in net_5.py")]
+    assert proofs == [9, 8, 1, 8]
+
+
+def test_no_text_is_looked_at_twice_while_the_cause_is_searched_for() -> None:
+    """None of six fixes in one file keeps its word: what was seen of the others is still known when all six are given up."""
+    paths = [Path(f"net_{number}.py") for number in range(4)]
+    odd = paths[2]
+    asked: list[tuple[str, ...]] = []
+
+    def ask(sources: Mapping[Path, Source]) -> Found:
+        asked.append(tuple(source.text for source in sources.values()))
+        found = Found()
+        for path, source in sources.items():
+            for row, line in enumerate(source.text.splitlines(), 1):
+                if line.endswith("1"):
+                    edit = Edit(path, Location(row, len(line)), Location(row, len(line) + 1), "2")
+                    fix = Fix(FixLevel.SAFE, "mend it", (edit,))
+                    at = Location(row, 1)
+                    found.findings.append(Finding("TRK901", "one", Severity.WARNING, "found", path, at, at, fix=fix))
+            if path == odd and "2" in source.text:
+                found.findings.append(Finding("TRK902", "two", Severity.ERROR, "arisen", path, HERE, HERE))
+        return found
+
+    looks = Looks(ask)
+    sources = {path: Source.from_text(path, "x = 1\n") for path in paths}
+    sources[odd] = Source.from_text(odd, "".join(f"{name} = 1\n" for name in "abcdef"))
+    result = fix_sources(sources, lambda now: looks.at(now).findings, FixLevel.SAFE, prove=looks.prove)
+    assert set(result.changed) == set(paths) - {odd} and len(result.reverted) == 6
+    assert len(asked) == len(set(asked))

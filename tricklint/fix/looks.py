@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tricklint.inquiry import Found
 
 Ask = Callable[[Mapping[Path, Source]], "Found"]
-KEPT = 4  # the texts before, and those of a few attempts
+KEPT = 16  # the texts before, and those of a search by halves: findings and facts, no program
 
 
 class Looks:
@@ -59,4 +59,6 @@ class Looks:
         code, path = more[0]
         if any(finding.code == code and finding.path == path for finding in left):
             return Broken(f"{code} would still be found", left)
-        return Broken(f"{code} would be found in {path.name}", left)
+        places = {place for _, place in more}  # what arises in a file that was mended most likely does so by that
+        there = [finding for finding, fix in made if any(edit.path in places for edit in fix.edits)]
+        return Broken(f"{code} would be found in {path.name}", left or there)
