@@ -291,8 +291,8 @@ def frozen_norms(program: Program, root: Instance, freeze: Freeze) -> list[Norms
 
 
 def thawed(program: Program, norms: Norms, freeze: Freeze, every: list[Freeze], train: Event) -> bool:
-    """Something may set `requires_grad` of the norms again before the frozen net is trained; a thaw after a stage of training
-    comes too late for the statistics."""
+    """Something may set `requires_grad` of the norms again before the frozen net is trained, or in the same rounds (a net that
+    two optimizers take turns at); a thaw after a stage of training comes too late for the statistics."""
     steps = [step.seq for step in program.events(Backward) if step.entry == train.entry]
     return any(
         other.on is not False
@@ -300,6 +300,7 @@ def thawed(program: Program, norms: Norms, freeze: Freeze, every: list[Freeze], 
         and may_happen(program, other.event, norms)
         and not (
             other.event.entry == train.entry
+            and not shared_loops(other.event, freeze.event)
             and any(max(freeze.event.seq, train.seq) < step < other.event.seq for step in steps)
         )
         and any(holds(root, norms.holder) for root in other.roots)

@@ -46,6 +46,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     grouped = {layer_class(layer) for _, layer in mine if has_groups(layer)}
     # layer class → (path, the init that suits the layer; None where what follows is not known)
     kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+    chosen = {path for path, layer in mine if not made_anyway(program, module, layer)}
     normed = set()  # a norm behind them takes the scale of their weights out again: they need no line of their own
     for path, layer in mine:
         kind, activation = layer_class(layer), following(program, layer)
@@ -65,7 +66,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     for kind, call in majority.items():
         by_scheme[call, kind in biases.kept].append(kind)
     only = mine[0][1] if len(mine) == 1 and not library_blocks(module) else None
-    name = spelled(module, mine[0][0], self_name) if only is not None else ""
+    name = spelled(module, mine[0][0], self_name) if only is not None and not chosen else ""
     if only is not None and name:
         return one_layer(only, name, next(iter(majority.values())), nn, biases.leaves(only))
     lines = [*blocks_apart(module, self_name, nn), *loop_over(module, self_name, children)]
@@ -89,12 +90,21 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         word = "elif"
     for kind, uses in kinds.items():
         for path, suited in uses:
-            if suited is None or suited == majority[kind] or len(uses) == 1 or path in normed:
+            if suited is None or suited == majority[kind] or len(uses) == 1 or path in normed or path in chosen:
                 continue
             name = spelled(module, path, self_name)
             if name:
                 lines.append(suited.format(name))
     return lines
+
+
+def made_anyway(program: Program, module: Instance, layer: Instance) -> bool:
+    """Whether every way through the module's constructor makes the layer: else nothing, or something else, may have its name."""
+    built, holder = program.made.get(id(layer)), program.made.get(id(module))
+    if not built or not holder:
+        return True
+    known = {id(step.node) for step in holder[0].path}
+    return all(id(step.node) in known for step in built[0].path)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tricklint.interpreter.values import (
     members,
 )
 from tricklint.knowledge import layers
-from tricklint.libraries.events import Backward, Forward, ModeSet, NormStatsSet, TrainerGiven
+from tricklint.libraries.events import Backward, Forward, Initialised, ModeSet, NormStatsSet, TrainerGiven
 from tricklint.libraries.paramsets import ParamSet
 from tricklint.program.loops import happens_with, shared_loops
 from tricklint.program.program import Program
@@ -20,7 +20,7 @@ def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
     """The event that puts a trained model around `norms` into training mode, when nothing puts them back before the
     training forward, or that forward, where the model is in the mode that it was built in; None when nothing is sure to, or
     something may."""
-    if any(touches(event.subject, norms.holder) for event in program.events(NormStatsSet)):
+    if any(touches(event.subject, norms.holder) for event in program.events(NormStatsSet)) or _follows(program, norms):
         return None
     modes = [event for event in program.events(ModeSet, TrainerGiven) if touches(event.subject, norms.holder)]
     for event in modes:
@@ -37,6 +37,14 @@ def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
         if not _put_back(program, event, modes, norms):
             return event
     return next((event for event in program.events(Forward) if _trains_as_built(program, event, modes, norms)), None)
+
+
+def _follows(program: Program, norms: Norms) -> bool:
+    """Whether the weights are written in the rounds that train: an average of another net, whose norms are to go along."""
+    return any(
+        touches(event.subject, norms.holder) and any(shared_loops(event, backward) for backward in program.events(Backward))
+        for event in program.events(Initialised)
+    )
 
 
 def _trains_as_built(program: Program, event: Forward, modes: list[ModeSet | TrainerGiven], norms: Norms) -> bool:
