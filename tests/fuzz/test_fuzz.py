@@ -20,10 +20,10 @@ def told(tally: Tally) -> str:
 
 
 def test_some_programs() -> None:
-    """At most 25 seconds; the first of what the long run would do with this seed."""
-    tally = fuzz(25, seed=2, most=250)
+    """At most 10 seconds; the first of what the long run would do with this seed."""
+    tally = fuzz(10, seed=2, most=250)
     assert not tally.broken, told(tally)
-    assert sum(tally.cases.values()) >= 20
+    assert sum(tally.cases.values()) >= 8
 
 
 def test_what_does_not_hold_is_seen() -> None:
