@@ -324,12 +324,11 @@ class LossyParameterSplit(Rule):
         reason = "these norms are no longer decayed"
         missing = list(dict.fromkeys(slot.path.split(".")[-2] for slot, _, _ in norms if "." in slot.path))
         if missing and not any(name.isdigit() for name in missing):
-            literal = listed_names(file.tree, node)
-            if literal is None or not literal.elements:
-                return self.spare_vectors(program, split, file, reason)
             if any(isinstance(text, OfLowered) for text in norms[0][2].args):
                 missing = [name.lower() for name in missing]
-            return self.listed_fix(file, node, [f"{name}.weight" for name in missing])
+            listed = self.listed_fix(file, node, [f"{name}.weight" for name in missing])
+            if listed is not None:
+                return listed
         return self.spare_vectors(program, split, file, reason)
 
     def listed_fix(self, file: FileModule, node: cst.CSTNode, names: list[str]) -> Fix | None:

@@ -149,3 +149,14 @@ def test_a_package_that_is_the_folder_itself(files: dict[str, str], expected: se
     assert {path.relative_to(tmp_path).as_posix() for path in run if path is not None} - {"nets/small.py"} == expected - {
         "nets/small.py"
     }
+
+
+def test_a_package_is_the_folder_itself_as_long_as_all_of_it_stands_there() -> None:
+    start = "from pets.data import loader\nfrom pets.nets.small import Net\n"
+    texts = {ROOT / "train.py": start, ROOT / "data.py": "def loader(): ...\n", ROOT / "nets/small.py": "class Net: ...\n"}
+    imports = Imports(texts, [ROOT])
+    assert names(imports.imported(ROOT / "train.py")) == {"data.py", "nets/small.py"}
+    imports.update({**texts, ROOT / "data.py": "def other(): ...\n"})
+    assert names(imports.imported(ROOT / "train.py")) == set()
+    imports.update(texts)
+    assert names(imports.imported(ROOT / "train.py")) == {"data.py", "nets/small.py"}

@@ -14,7 +14,7 @@ from tricklint.program.activations import following, rescaled, slope_after
 from tricklint.program.foreign import foreign_parts
 from tricklint.program.heads import rare_heads
 from tricklint.program.init_scope import computed_weights, has_computed_weight, library_blocks
-from tricklint.program.initialisation import Initialisation
+from tricklint.program.initialisation import Initialisation, branches_within
 from tricklint.program.program import Program
 
 
@@ -46,7 +46,7 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     grouped = {layer_class(layer) for _, layer in mine if has_groups(layer)}
     # layer class → (path, the init that suits the layer; None where what follows is not known)
     kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    chosen = {path for path, layer in mine if not made_anyway(program, module, layer)}
+    chosen = {path for path, layer in mine if branches_within(program, module, layer)}  # else nothing may have its name, or another
     normed = set()  # a norm behind them takes the scale of their weights out again: they need no line of their own
     for path, layer in mine:
         kind, activation = layer_class(layer), following(program, layer)
@@ -96,15 +96,6 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
             if name:
                 lines.append(suited.format(name))
     return lines
-
-
-def made_anyway(program: Program, module: Instance, layer: Instance) -> bool:
-    """Whether every way through the module's constructor makes the layer: else nothing, or something else, may have its name."""
-    built, holder = program.made.get(id(layer)), program.made.get(id(module))
-    if not built or not holder:
-        return True
-    known = {id(step.node) for step in holder[0].path}
-    return all(id(step.node) in known for step in built[0].path)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import libcst as cst
 
-from tricklint.interpreter.events import Building, Built, Escaped, Event
+from tricklint.interpreter.events import Building, Built, Escaped, Event, Step
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.statements import leaves
 from tricklint.interpreter.values import (
@@ -279,6 +279,16 @@ class Initialisation:
                 if not self._after_training(event):
                     return True
         return False
+
+
+def branches_within(program: Program, module: Instance, layer: Instance) -> list[Step]:
+    """The branches of the module's constructor on which it makes the layer; none where every way through makes it, or that is
+    not known."""
+    built, holder = program.made.get(id(layer)), program.made.get(id(module))
+    if not built or not holder:
+        return []
+    known = {id(step.node) for step in holder[0].path}
+    return [step for step in built[0].path if id(step.node) not in known]
 
 
 def holds_pretrained(module: Instance, entry: str | None = None) -> bool:

@@ -18,7 +18,7 @@ from tricklint.libraries.torch_classes import unknown
 from tricklint.program.activations import following
 from tricklint.program.foreign import may_be_trained_already
 from tricklint.program.idle import idle
-from tricklint.program.initialisation import Initialisation, holds_pretrained, owned
+from tricklint.program.initialisation import Initialisation, branches_within, holds_pretrained, owned
 from tricklint.program.loops import flow, shared_loops
 from tricklint.program.program import Program
 
@@ -263,11 +263,7 @@ def _owner(begins: dict[int, int], above: tuple[Instance, ...], layer: Instance)
 
 def _only_by_choice(program: Program, module: Instance, layer: Instance) -> bool:
     """A layer on a branch of `__init__` that the defaults do not take: the module mostly goes without it."""
-    built, holder = program.made.get(id(layer)), program.made.get(id(module))
-    if not built or not holder:
-        return False
-    known = {id(step.node) for step in holder[0].path}
-    return any(step.taken is False and id(step.node) not in known for step in built[0].path)
+    return any(step.taken is False for step in branches_within(program, module, layer))
 
 
 def _is_head(program: Program, model: Instance, fresh: list[Instance], event: Event, around_loaded: bool) -> bool:

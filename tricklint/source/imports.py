@@ -140,8 +140,9 @@ class Imports:
                 self._below[str(path.parent)].append(path)
             self._by_module = by_module(texts)
             self._meant: dict[Path, list[str]] = {}
-        self._checkouts: dict[str, str | None] = {}
+            self._checkouts: dict[str, str | None] = {}
         self._importers: dict[Path, set[Path]] | None = None
+        changed = False
         for path in self._statements.keys() - texts.keys():
             del self._statements[path]
         for path, text in texts.items():
@@ -151,6 +152,11 @@ class Imports:
                 self._meant.pop(path, None)
                 self._statements[path] = (text, statements(text))
                 self._targets.pop(path, None)
+                changed = True
+        if changed and self._checkouts:  # what they say hangs on every text
+            before, self._checkouts = self._checkouts, {}
+            if any(self._checkout(top) != root for top, root in before.items()):
+                self._targets = {}
 
     def imported(self, path: Path) -> frozenset[Path]:
         """The files that importing or running `path` may run directly."""
