@@ -12,7 +12,7 @@ from tricklint.baseline import Baseline
 from tricklint.crew import Crew
 from tricklint.finding import Finding
 from tricklint.fix.looks import Looks
-from tricklint.inquiry import ask
+from tricklint.inquiry import Found, ask
 from tricklint.memory import Memory
 from tricklint.report import Report
 from tricklint.rule import Rule, RuleError, discover
@@ -102,10 +102,16 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     memory = Memory(cache, repr(_without_showing(settings)))
     # A fix is proven by what every rule says of the mended program, whichever were selected.
     every = [rule for rule in known if not rule.needs_trace or real]
-    looks = Looks(lambda now: ask(universe, known, every, now, prove=True))
+    proofs = Memory()
+
+    def look(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> Found:
+        some = universe if within is None else universe.only(within)
+        return ask(some, known, every, now, prove=True, memory=proofs if within is None else None)
+
+    looks = Looks(look)
     universe.crew = crew = Crew()
     try:
-        if memory.empty and not options.mends:
+        if memory.empty:
             crew.expect(universe, raws)
         screen_universe(universe, raws, rules, known, cache)
         if options.mends:

@@ -34,12 +34,14 @@ _START = "import sys; sys.path[:] = sys.argv[1:]; from tricklint.follower import
 
 @dataclass(frozen=True)
 class Task:
-    """What all parts have in common. `codes`: the rules that run; `broken`: files of the project with no source."""
+    """What all parts have in common. `codes`: the rules that run; `broken`: files of the project with no source; `prove`: what
+    is known of the programs is asked for as well."""
 
     settings: Settings
     codes: tuple[str, ...]
     asked: frozenset[Path]
     broken: frozenset[Path]
+    prove: bool = False
 
 
 def processes() -> int:
@@ -77,7 +79,11 @@ class Crew:
 
 
 def side_by_side(
-    universe: Universe, parts: Mapping[str, Unit], rules: Sequence[Rule], sources: Mapping[Path, Source]
+    universe: Universe,
+    parts: Mapping[str, Unit],
+    rules: Sequence[Rule],
+    sources: Mapping[Path, Source],
+    prove: bool = False,
 ) -> list[tuple[str, Answer]]:
     """(key, answer) of parts, in no order. Texts that the disk does not hold cannot be followed elsewhere."""
     size = {key: part.size(sources) for key, part in parts.items()}
@@ -86,7 +92,7 @@ def side_by_side(
     if count < 2 or elsewhere or any(_is_local(rule) for rule in rules):
         return []
     codes = tuple(rule.code for rule in rules)
-    task = Task(replace(universe.settings), codes, universe.asked, frozenset(universe.digests.keys() - sources.keys()))
+    task = Task(replace(universe.settings), codes, universe.asked, frozenset(universe.digests.keys() - sources.keys()), prove)
     waiting: SimpleQueue[tuple[str, Unit]] = SimpleQueue()
     for key in sorted(parts, key=lambda key: -size[key]):  # the longest first: they must not come last
         waiting.put((key, parts[key]))

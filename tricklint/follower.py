@@ -47,6 +47,6 @@ def _follow(stream: IO[bytes], out: IO[bytes]) -> None:
             universe.sources = {path: universe.shelf.read(path).source for path in sorted(unit.files)}
         except SourceError:  # it changed meanwhile: whoever asked has the texts
             return
-        out.write(wire.pack(answer(universe, unit, rules, universe.sources)))
+        out.write(wire.pack(answer(universe, unit, rules, universe.sources, prove=task.prove)))
         out.flush()
         tidy.after(unit, universe.sources)

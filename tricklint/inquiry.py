@@ -23,7 +23,7 @@ from tricklint.universe import Universe
 from tricklint.unused_ignore import Suppressions, UnusedIgnore
 
 if TYPE_CHECKING:
-    from tricklint.fix.proof import Facts
+    from tricklint.fix.facts import Facts
     from tricklint.program import Program
 
 
@@ -54,7 +54,7 @@ def ask(
 ) -> Found:
     """All findings for the files asked for. `sources`: other texts than the universe's own, while files are mended.
     `prove`: what is known of the program is kept too, so that fixes can be held against it. `memory` knows what parts of
-    a big project showed before."""
+    a big project showed before, in inquiries of the same kind."""
     sources = universe.sources if sources is None else sources
     found = Found()
     _run_rules(universe, rules, sources, found, prove, memory or Memory())
@@ -75,11 +75,13 @@ def _run_rules(
     prove: bool,
     memory: Memory,
 ) -> None:
-    parts = units(universe, sources, whole=prove)
-    if len(parts) == 1 and (prove or len(parts[0].files) == len(sources)):  # it is remembered with the whole run
-        answers = [answer(universe, parts[0], rules, sources, found, prove)]
+    parts = units(universe, sources)
+    if len(parts) == 1 and len(parts[0].files) == len(sources):  # it is remembered with the whole run
+        answers = [answer(universe, parts[0], rules, sources, found, prove=prove)]
     else:
-        answers = _answers(universe, parts, rules, sources, memory)
+        answers = _answers(universe, parts, rules, sources, memory, prove)
+    if prove:
+        found.facts = _joined(answers)
     for one in answers:
         found.findings += one.findings
         found.problems += one.problems
@@ -92,19 +94,36 @@ def _run_rules(
         found.findings = universe.watched.judge(found.findings, rules, sources)
 
 
+def _joined(answers: Sequence[Answer]) -> Facts | None:
+    """What is known of all parts together; None where that of one is missing, as after a crash."""
+    from tricklint.fix.facts import Facts
+
+    joined = Facts()
+    for one in answers:
+        if one.facts is None:
+            return None
+        joined.add(one.facts)
+    return joined
+
+
 def _answers(
-    universe: Universe, parts: Sequence[Unit], rules: Sequence[Rule], sources: Mapping[Path, Source], memory: Memory
+    universe: Universe,
+    parts: Sequence[Unit],
+    rules: Sequence[Rule],
+    sources: Mapping[Path, Source],
+    memory: Memory,
+    prove: bool,
 ) -> list[Answer]:
     """The answer of each part, remembered or new."""
     keys = [part.key(sources, universe.asked, rules) for part in parts]
     new = {key: part for key, part in zip(keys, parts, strict=True) if memory.recall(key) is None}
     if new:
         tidy = Tidy()
-        for key, one in side_by_side(universe, new, rules, sources):
+        for key, one in side_by_side(universe, new, rules, sources, prove):
             memory.keep(key, one)
         for key, part in new.items():
             if memory.recall(key) is None:
-                memory.keep(key, answer(universe, part, rules, sources))
+                memory.keep(key, answer(universe, part, rules, sources, prove=prove))
                 tidy.after(part, sources)
         tidy.end()
     memory.only(keys, every=universe.asked.issuperset(sources))
@@ -117,10 +136,11 @@ def answer(
     rules: Sequence[Rule],
     sources: Mapping[Path, Source],
     found: Found | None = None,
+    *,
     prove: bool = False,
 ) -> Answer:
-    """Follow one part and ask every rule. `found` takes the notes of a trace, and what is known of the program where
-    fixes are to be proven: for both the whole is one part."""
+    """Follow one part and ask every rule. `found` takes the notes of a trace, for which the whole is one part. `prove`: what is
+    known of the program is kept too."""
     from tricklint.program import Program
 
     settings = universe.settings
@@ -138,6 +158,7 @@ def answer(
             watch=universe.watch,
             asked=universe.asked,
             patience=universe.patience,
+            pace=universe.pace,
         )
         if settings.trace and found is not None:
             _trace(program, universe, found)
@@ -164,10 +185,10 @@ def answer(
         except (Exception, SystemExit) as error:
             ours = type(rule).__module__.startswith("tricklint.rules.")
             one.problems.append(_crash(f"rule {rule.code} ({rule.name})", error, ours=ours))
-    if prove and found is not None:
-        from tricklint.fix.proof import facts_of
+    if prove:
+        from tricklint.fix.facts import facts_of
 
-        found.facts = facts_of(program)
+        one.facts = facts_of(program)
     one.beyond = universe.digests_of(universe.touched)
     return one
 

@@ -44,8 +44,8 @@ def fix(
         if finding.fix and not untouchable.isdisjoint(_touched(finding))
     ]
 
-    def ask_again(now: Mapping[Path, Source]) -> list[Finding]:
-        findings = keep(looks.at(now).findings, now)
+    def ask_again(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> list[Finding]:
+        findings = keep(looks.at(now, within).findings, now)
         return [_within(finding, universe.asked - untouchable) for finding in findings]
 
     def mended() -> FixResult:

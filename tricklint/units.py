@@ -12,12 +12,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tricklint.finding import Finding
 from tricklint.rule import Rule
 from tricklint.source.imports import Imports, components
 from tricklint.source.text import Problem, Source
 from tricklint.universe import Universe
+
+if TYPE_CHECKING:
+    from tricklint.fix.facts import Facts
 
 FEW = 50  # roots: a project of so few is one part
 ROW_WORD = "iterrows"  # what a class that defines this method means in one file counts wherever it is called
@@ -53,17 +57,19 @@ class Unit:
 
 @dataclass
 class Answer:
-    """What a unit showed. `beyond`: the files outside the project that were looked at, with their digests."""
+    """What a unit showed. `beyond`: the files outside the project that were looked at, with their digests. `facts`: what is
+    known of its program, where fixes are to be proven."""
 
     findings: list[Finding] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     spent: list[str] = field(default_factory=list)
     beyond: dict[Path, str | None] = field(default_factory=dict)
+    facts: Facts | None = None
 
 
-def units(universe: Universe, sources: Mapping[Path, Source], *, whole: bool = False) -> list[Unit]:
+def units(universe: Universe, sources: Mapping[Path, Source]) -> list[Unit]:
     """The parts of a project that come to a file that was asked for, in the order of their first files; one where the
-    project is small, or the `whole` of them is asked for."""
+    project is small."""
     from tricklint.program import followed
 
     roots = sorted(universe.roots)
@@ -72,11 +78,9 @@ def units(universe: Universe, sources: Mapping[Path, Source], *, whole: bool = F
         roots = [path for path in roots if path in universe.entries]
         start = [path for path in start if path in universe.entries]
     few = min(len(roots), len(start)) <= FEW  # of a library of models only what trains is followed
-    everything = whole and universe.asked.issuperset(sources)
-    if few or everything or universe.settings.trace or universe.entries is not None:
+    if few or universe.settings.trace or universe.entries is not None:
         return [Unit(tuple(roots), tuple(start), frozenset(sources))] if roots else []
-    parts = _parts(universe, sources, roots, start)
-    return [_joined(parts, start)] if whole and parts else parts
+    return _parts(universe, sources, roots, start)
 
 
 def _parts(
@@ -95,13 +99,6 @@ def _parts(
         begun = sorted((path for path in group if path in turn), key=turn.__getitem__)
         found.append(Unit(tuple(path for path in group if path in wanted), tuple(begun), frozenset(files)))
     return found
-
-
-def _joined(parts: Sequence[Unit], start: Sequence[Path]) -> Unit:
-    roots = sorted(path for part in parts for path in part.roots)
-    begun = {path for part in parts for path in part.followed}
-    files = frozenset(path for part in parts for path in part.files)
-    return Unit(tuple(roots), tuple(path for path in start if path in begun), files)
 
 
 class Tidy:

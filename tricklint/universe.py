@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,8 @@ class Universe:
     trigger word; `entries`: the only ones of them to follow, if not all. `digests`: of all files as they were read, for
     the cache. `watch` is called now and then, and may raise to end a run; `patience` says how soon
     an answer is wanted, if that is to be soon. `ran`: once it was followed, the files that were
-    run, with those that each of them ran."""
+    run, with those that each of them ran. `pace`: the entries that were followed, and which of them less deep, since so much
+    was followed before: in other texts they are followed alike."""
 
     asked: frozenset[Path]
     settings: Settings
@@ -46,6 +47,7 @@ class Universe:
     watch: Callable[[], None] = lambda: None
     patience: Patience | None = None
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
+    pace: dict[str, bool] = field(default_factory=dict)
     touched: set[Path] = field(default_factory=set)  # what `load` and `read` were asked for since it was cleared
     walked: tuple[Path, ...] = ()  # the folders all of whose files are looked at
     _loaded: dict[Path, Source | None] = field(default_factory=dict)
@@ -98,6 +100,10 @@ class Universe:
         """Of files that `load` and `read` were asked for."""
         beyond: dict[Path, Source | Raw | None] = {**self._loaded, **self._data}
         return {path: one.digest if (one := beyond.get(path)) else None for path in paths}
+
+    def only(self, entries: frozenset[Path]) -> Universe:
+        """The same, of which these files alone are followed."""
+        return replace(self, entries=entries if self.entries is None else entries & self.entries)
 
     def import_roots(self) -> Sequence[Path]:
         return self.settings.src

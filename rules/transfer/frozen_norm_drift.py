@@ -81,6 +81,7 @@ batches.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import libcst as cst
 
@@ -153,26 +154,14 @@ class FrozenNormDrift(Rule):
         for freeze in every:
             if freeze.on is not False or id(freeze.event.node) in seen:
                 continue
-            for root in freeze.roots:
-                frozen = [
-                    norms for norms in frozen_norms(program, root, freeze) if always_frozen(program, freeze.event, norms)
-                ]
-                train = next(
-                    (
-                        found
-                        for norms in frozen
-                        if (found := trained_in_train_mode(program, norms))
-                        and not thawed(program, norms, freeze, every, found)
-                    ),
-                    None,
-                )
-                if train is not None and seen.isdisjoint(owners := {id(norms.holder.owner) for norms in frozen}):
+            for root, frozen, trains in drifting(program, freeze, every):
+                if seen.isdisjoint(owners := {id(norms.holder.owner) for norms in frozen}):
                     seen |= {id(freeze.event.node), *owners}
-                    yield self.report(program, freeze, root, frozen[0], train)
+                    yield self.report(program, freeze, root, frozen[0], [*trains, *elsewhere(program, freeze, every)])
                     break
 
-    def report(self, program: Program, freeze: Freeze, root: Instance, norms: Norms, train: Event) -> Finding:
-        event = freeze.event
+    def report(self, program: Program, freeze: Freeze, root: Instance, norms: Norms, trains: list[Event]) -> Finding:
+        event, train = freeze.event, trains[0]
         owner = norms.holder.owner
         label = published_name(owner) or owner.label or "the backbone"
         if isinstance(train, TrainerGiven):
@@ -189,9 +178,16 @@ class FrozenNormDrift(Rule):
             program.evidence(norms.holder.file, norms.holder.node, f"{label} with BatchNorm layers is built here"),
             program.evidence(train.file, train.node, how),
         ]
-        later = thawed_before_it_trains(program, norms, train)
-        anew = event.seq > train.seq and bool(shared_loops(event, train))  # behind `train()`, in each round: not yet at the first
-        return program.finding(self, event.file, event.node, message, evidence, None if later or anew else self.mend(train))
+        unready = any(not_yet(program, freeze, norms, each) for each in trains)
+        return program.finding(self, event.file, event.node, message, evidence, None if unready else self.mend_all(trains))
+
+    def mend_all(self, trains: list[Event]) -> Fix | None:
+        """At each place where the layers are put in training mode, in whichever scripts: all or none."""
+        fixes = [self.mend(train) for train in {id(train.node): train for train in trains}.values()]
+        whole = [fix for fix in fixes if fix is not None]
+        if not whole or len(whole) < len(fixes):
+            return None
+        return replace(whole[0], edits=tuple(dict.fromkeys(edit for fix in whole for edit in fix.edits)))
 
     def mend(self, train: Event) -> Fix | None:
         """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
@@ -255,6 +251,45 @@ class FrozenNormDrift(Rule):
         reason = "frozen norms no longer follow the new data"
         message = "run the frozen BatchNorm layers in evaluation mode"
         return Fix(FixLevel.RECIPE, message, edits, reason, keeps=Keeps(modes="any"))
+
+
+def drifting(
+    program: Program, freeze: Freeze, every: list[Freeze]
+) -> Iterator[tuple[Instance, list[Norms], list[Event]]]:
+    """What is frozen, its norms that stay frozen, and what puts them in training mode."""
+    for root in freeze.roots:
+        frozen = [norms for norms in frozen_norms(program, root, freeze) if always_frozen(program, freeze.event, norms)]
+        for norms in frozen:
+            found = [
+                train
+                for train in trained_in_train_mode(program, norms)
+                if not thawed(program, norms, freeze, every, train)
+            ]
+            if found:
+                yield root, frozen, found
+                break
+
+
+def elsewhere(program: Program, freeze: Freeze, every: list[Freeze]) -> Iterator[Event]:
+    """What puts the layers in training mode that the same line freezes in other scripts."""
+    entries = {freeze.event.entry}
+    for other in every:
+        if other.on is False and other.event.node is freeze.event.node and other.event.entry not in entries:
+            for _, _, trains in drifting(program, other, every):
+                entries.add(other.event.entry)
+                yield from trains
+                break
+
+
+def not_yet(program: Program, freeze: Freeze, norms: Norms, train: Event) -> bool:
+    """Layers follow their own `requires_grad` too early right behind `train()`: what is frozen later, and not put in training
+    mode again after it, or only then in each round; or what is thawed before it trains."""
+    event = freeze.event
+    if isinstance(train, ModeSet) and event.entry == train.entry and event.seq > train.seq:
+        again = any(mode.node is train.node and mode.seq > event.seq for mode in program.events(ModeSet))
+        if not again or shared_loops(event, train):
+            return True
+    return thawed_before_it_trains(program, norms, train)
 
 
 def thawed_before_it_trains(program: Program, norms: Norms, train: Event) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from tricklint.check import Options, run
 from tricklint.finding import Edit, Finding, Fix, FixLevel, Keeps, Location, Severity
 from tricklint.fix.engine import fix_sources
+from tricklint.fix.facts import Facts
 from tricklint.fix.looks import Looks
-from tricklint.fix.proof import Facts, blamed, broken
+from tricklint.fix.proof import Breach, blamed, breaches
 from tricklint.inquiry import Found
 from tricklint.settings import load
 from tricklint.source.text import Source
@@ -25,26 +27,75 @@ def made(name: str, *others: str) -> tuple[Finding, Fix]:
     return Finding("TRK999", "test-rule", Severity.WARNING, "found", Path(name), HERE, HERE, fix=fix), fix
 
 
+def whys(before: Facts, after: Facts, fixes: Sequence[tuple[Finding, Fix]]) -> list[str]:
+    return [breach.why for breach in breaches(before, after, fixes)]
+
+
 def test_blamed_are_the_fixes_in_files_that_hold_other_events_now() -> None:
-    before = Facts(places=Counter({("GradsCleared", Path("a.py")): 2, ("Froze", Path("b.py")): 1}))
-    after = Facts(
-        places=Counter({("GradsCleared", Path("a.py")): 3, ("Froze", Path("b.py")): 1, ("ModeSet", Path("c.py")): 1})
+    starts = {"run a": Path("a.py"), "run e": Path("e.py")}
+    ran = {Path("a.py"): frozenset([Path("b.py"), Path("c.py")])}
+    before = Facts(
+        places=Counter({("GradsCleared", Path("a.py")): 2, ("Froze", Path("b.py")): 1}), starts=starts, ran=ran
     )
-    fixes = [made("a.py"), made("b.py"), made("d.py", "c.py")]
-    assert [found.path.name for found in blamed(before, after, fixes)] == ["a.py", "d.py"]
-    assert not blamed(before, before, fixes)
+    places = {("GradsCleared", Path("a.py")): 3, ("Froze", Path("b.py")): 1, ("ModeSet", Path("c.py")): 1}
+    after = Facts(places=Counter(places), starts=starts, ran=ran)
+    fixes = [made("a.py"), made("b.py"), made("d.py", "c.py"), made("e.py")]
+    found = [Breach("other", "run a")]
+    assert [found.path.name for found in blamed(before, after, fixes, found)] == ["a.py", "d.py"]
+    # nothing is another number of times: any file that the entry runs
+    assert [found.path.name for found in blamed(before, before, fixes, found)] == ["a.py", "b.py", "d.py"]
+    assert [found.path.name for found in blamed(before, after, fixes, [Breach("other", "run e")])] == ["e.py"]
+    assert not blamed(before, after, fixes, [])
 
 
 def test_an_entry_that_is_too_long_to_be_followed_proves_nothing() -> None:
     """Where it was left depends on how many steps came before: a fix elsewhere moves that."""
     long, short = ("main", ("SGD", 0, "main"), None), ("eval", ("SGD", 0, "eval"), None)
-    before = Facts(cleared=Counter({long: 4, short: 1}), incomplete=frozenset({"main"}))
-    later = Facts(cleared=Counter({long: 3, short: 1}), incomplete=frozenset({"main"}))
-    assert not broken(before, later, Keeps())
-    assert broken(before, Facts(cleared=Counter({long: 4}), incomplete=frozenset({"main"})), Keeps())
-    whole = Facts(cleared=Counter({long: 4, short: 1}))
-    assert broken(whole, before, Keeps()) == "the mended program could not be followed to its end"
-    assert broken(whole, Facts(cleared=Counter({long: 3, short: 1})), Keeps())
+    starts, fixes = {"main": Path("a.py"), "eval": Path("a.py")}, [made("a.py")]
+
+    def facts(cleared: dict[object, int], *incomplete: str) -> Facts:
+        return Facts(cleared=Counter(cleared), starts=starts, incomplete=frozenset(incomplete))  # type: ignore[arg-type]
+
+    before, whole = facts({long: 4, short: 1}, "main"), facts({long: 4, short: 1})
+    assert not whys(before, facts({long: 3, short: 1}, "main"), fixes)
+    assert whys(before, facts({long: 4}, "main"), fixes)
+    assert whys(whole, before, fixes) == ["the mended program could not be followed to its end"]
+    assert whys(whole, facts({long: 3, short: 1}), fixes)
+
+
+def test_an_entry_keeps_what_the_fixes_in_its_own_files_promise() -> None:
+    """A freeze in one script allows none in another, and what runs no mended file is not asked."""
+    starts = {"run a": Path("a.py"), "run b": Path("b.py")}
+    ran = {Path("a.py"): frozenset([Path("net.py")])}
+    frozen = Counter({("run a", "net", False): 1, ("run b", "net", False): 1})
+    before, after = Facts(starts=starts, ran=ran), Facts(starts=starts, ran=ran, frozen=frozen)
+    freezes = replace(made("net.py")[1], keeps=Keeps(frozen="any"))
+    assert not whys(before, after, [(made("net.py")[0], freezes)])
+    found = list(breaches(before, after, [(made("net.py")[0], freezes), made("b.py")]))
+    assert [(breach.entry, breach.why) for breach in found] == [("run b", "other parameters would be frozen than before")]
+
+
+def test_parts_of_a_project_are_known_together() -> None:
+    one = Facts(
+        optimised={"run a": [("SGD", {})]},
+        cleared=Counter({("run a", "net", None): 2}),
+        unbound=Counter({("lib.py", "x"): 1}),
+        starts={"run a": Path("a.py")},
+        ran={Path("lib.py"): frozenset([Path("one.py")])},
+        incomplete=frozenset(["run a"]),
+    )
+    two = Facts(
+        unbound=Counter({("lib.py", "x"): 1}),
+        starts={"run b": Path("b.py")},
+        ran={Path("lib.py"): frozenset([Path("two.py")]), Path("b.py"): frozenset([Path("lib.py")])},
+    )
+    joined = Facts()
+    joined.add(one)
+    joined.add(two)
+    assert joined.optimised == one.optimised and joined.cleared == one.cleared and joined.incomplete == {"run a"}
+    assert joined.unbound == one.unbound and set(joined.starts) == {"run a", "run b"}
+    assert joined.reached(["run b"]) == {Path(name) for name in ("b.py", "lib.py", "one.py", "two.py")}
+    assert joined.leading_to([Path("two.py")]) == {Path(name) for name in ("two.py", "lib.py", "b.py")}
 
 
 SCRIPT = """\
@@ -66,13 +117,13 @@ for x, y in [(torch.randn(3, 4), torch.tensor([0, 1, 0]))] * 4:
 def test_a_program_is_followed_no_more_often_than_the_cause_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of nine fixes would clear gradients otherwise: the proofs are of all, of the others, of that one."""
-    from tricklint.fix import proof
+    """One of nine fixes would clear gradients otherwise: the proofs are of all, of that one, of the others."""
+    from tricklint.fix import facts as known
 
     for number in range(9):
         (tmp_path / f"train_{number}.py").write_text(SCRIPT)
     odd, proofs = tmp_path / "train_5.py", []
-    facts_of = proof.facts_of
+    facts_of = known.facts_of
 
     def facts(program: object) -> Facts:
         found = facts_of(program)  # type: ignore[arg-type]
@@ -81,17 +132,17 @@ def test_a_program_is_followed_no_more_often_than_the_cause_asks(
             for path, source in program.sources.items()
             if path == odd
         ):  # type: ignore[attr-defined]
-            found.cleared["main", "more", None] += 1
+            found.cleared[f"run {odd}", "more", None] += 1
             found.places["GradsCleared", odd] += 1
         return found
 
     prove = Looks.prove
-    monkeypatch.setattr(proof, "facts_of", facts)
+    monkeypatch.setattr(known, "facts_of", facts)
     monkeypatch.setattr(Looks, "prove", lambda *given: proofs.append(len(given[3])) or prove(*given))
     settings = load([tmp_path], isolated=True, options={"select": ["TRK302"]})
     report = run([tmp_path], settings, Options(fix=True, cache=False))
     assert len(report.fixed) == 8 and [finding.path for finding in report.findings] == [odd]
-    assert proofs == [9, 8, 1, 8]
+    assert proofs == [9, 1, 8]
 
 
 def test_blamed_are_the_fixes_in_the_file_in_which_a_finding_arises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +168,7 @@ def test_blamed_are_the_fixes_in_the_file_in_which_a_finding_arises(monkeypatch:
     result = fix_sources(sources, lambda now: looks.at(now).findings, FixLevel.SAFE, prove=looks.prove)
     assert set(result.changed) == set(paths) - {odd}
     assert [(finding.path, why) for finding, why in result.reverted] == [(odd, "TRK902 would be found in net_5.py")]
-    assert proofs == [9, 8, 1, 8]
+    assert proofs == [9, 1, 8]
 
 
 def test_no_text_is_looked_at_twice_while_the_cause_is_searched_for() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from tricklint.finding import Edit, Finding, Fix, FixLevel
 from tricklint.fix.edits import EditError, Lines, apply_edits, meet
@@ -21,13 +22,27 @@ Key = tuple[str, str, str, str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Broken:
-    """Why fixes do not keep their word together, and the findings whose fixes are known to be the cause, if any are."""
+    """Why fixes do not keep their word together. `by`: the findings whose fixes are known to be the cause, if any are;
+    `within`: the files that show it when they alone are followed, if it is known and they are few; `arisen`: the reason is
+    that findings arise which were not there; `vain`: those whose fixes leave them as they were, with what to say of it."""
 
     why: str
     by: Sequence[Finding] = ()
+    within: frozenset[Path] | None = None
+    arisen: bool = False
+    vain: Mapping[int, str] = field(default_factory=dict)  # by id
 
 
-Prove = Callable[[Sources, Sources, Wanted], "Broken | None"]  # before, after, the fixes made between them
+class Prove(Protocol):
+    """Before, after, the fixes made between them; `within`: as far as these files go, when they alone are followed."""
+
+    def __call__(
+        self, old: Sources, new: Sources, made: Wanted, within: frozenset[Path] | None = None, /
+    ) -> Broken | None: ...
+
+
+class FindingsOf(Protocol):
+    def __call__(self, now: Sources, within: frozenset[Path] | None = None, /) -> list[Finding]: ...
 
 
 @dataclass
@@ -44,7 +59,7 @@ class FixResult:
 
 def fix_sources(
     sources: Mapping[Path, Source],
-    findings_of: Callable[[Sources], list[Finding]],
+    findings_of: FindingsOf,
     max_level: FixLevel,
     max_passes: int = 10,
     prove: Prove | None = None,
@@ -117,9 +132,18 @@ class _Proven:
 
 @dataclass(frozen=True)
 class _Proof:
-    prove: Prove
-    findings_of: Callable[[Sources], list[Finding]]
+    """`within`: the files that alone are followed; None: all of the program."""
+
+    ask: Prove
+    asked: FindingsOf
     max_level: FixLevel
+    within: frozenset[Path] | None = None
+
+    def prove(self, now: Sources, after: Sources, made: Wanted) -> Broken | None:
+        return self.ask(now, after, made) if self.within is None else self.ask(now, after, made, self.within)
+
+    def findings_of(self, now: Sources) -> list[Finding]:
+        return self.asked(now) if self.within is None else self.asked(now, self.within)
 
     def with_what_follows(self, now: Sources, after: Sources, accepted: Wanted) -> _Proven | None:
         """Fixes that bring findings to light, together with the fixes of those: a freeze, and the norms that would drift in
@@ -145,38 +169,61 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
     broken = proof.prove(now, after, accepted)
     if broken is None:
         return _Proven(accepted, [], after)
-    both = proof.with_what_follows(now, after, accepted)
+    both = proof.with_what_follows(now, after, accepted) if broken.arisen else None
     if both is not None:
         return both
     if len(accepted) == 1:
         finding, fix = accepted[0]
         return _Proven([], [(finding, fix, broken.why)], now)
-    parts: list[_Proven] = []
-    for part in _apart(accepted, broken):
-        alone, problem = _texts(now, [fix for _, fix in part])
-        if problem is None:
-            parts.append(_proven(now, part, alone, proof))
-    refused = [each for part in parts for each in part.refused]
-    kept = [pair for part in parts if not part.apart for pair in part.made]
+    kept, refused, apart, less = _searched(now, accepted, broken, proof)
     if not kept:  # what has to stand apart has a pass of its own
-        first = next((part for part in parts if part.made), None)
-        return _Proven(first.made, refused, first.texts, apart=True) if first is not None else _Proven([], refused, now)
+        if apart is None:
+            return _Proven([], refused, now)
+        wrong = proof.prove(now, apart.texts, apart.made)
+        if wrong is None:
+            return _Proven(apart.made, refused, apart.texts, apart=True)
+        return _Proven([], [*refused, *((finding, fix, wrong.why) for finding, fix in apart.made)], now)
     together, problem = _texts(now, [fix for _, fix in kept])
-    if problem is None and not proof.prove(now, {**now, **together}, kept):
-        return _Proven(kept, refused, {**now, **together})
-    # each alone keeps its word, their sum does not: the first is made now, the others are asked of the next pass
-    alone, _ = _texts(now, [kept[0][1]])
-    return _Proven(kept[:1], refused, {**now, **alone})
+    if problem is not None or len(kept) == len(accepted):  # each part keeps its word, their sum does not
+        kept = less  # the others are asked of the next pass
+        together, problem = _texts(now, [fix for _, fix in kept])
+        if problem is not None:
+            return _Proven([], refused, now)
+    rest = _proven(now, kept, together, proof)
+    return replace(rest, refused=[*refused, *rest.refused])
 
 
-def _apart(accepted: Wanted, broken: Broken) -> tuple[Wanted, Wanted]:
-    """Fixes that do not keep their word together, in two parts: those that are the cause from the others, else halves."""
-    by = set(map(id, broken.by))
-    others = [pair for pair in accepted if id(pair[0]) not in by]
-    if others and len(others) < len(accepted):
-        return others, [pair for pair in accepted if id(pair[0]) in by]
-    half = len(accepted) // 2
-    return accepted[:half], accepted[half:]
+def _searched(
+    now: Sources, accepted: Wanted, broken: Broken, proof: _Proof
+) -> tuple[Wanted, Refused, _Proven | None, Wanted]:
+    """Fixes that break something together: those that may keep their word without the others, those that do not, what has
+    to stand apart, if anything, and fewer of them, should it be their sum alone that breaks it. What is broken is looked at
+    where it shows, as far as that is known."""
+    vain, by = broken.vain, set(map(id, broken.by))
+    refused: Refused = [(finding, fix, vain[id(finding)]) for finding, fix in accepted if id(finding) in vain]
+    suspects = [pair for pair in accepted if id(pair[0]) in by and id(pair[0]) not in vain]
+    kept = [pair for pair in accepted if id(pair[0]) not in by and id(pair[0]) not in vain]
+    if refused or (suspects and kept):
+        parts = [suspects] if suspects else []
+    else:
+        kept, half = [], len(accepted) // 2
+        parts = [accepted[:half], accepted[half:]]
+    less = list(kept) or parts[0] if parts else kept
+    if broken.within and (proof.within is None or broken.within < proof.within):
+        proof = replace(proof, within=broken.within)
+    apart: _Proven | None = None
+    for part in parts:
+        alone, problem = _texts(now, [fix for _, fix in part])
+        if problem is not None:
+            continue
+        found = _proven(now, part, alone, proof)
+        refused += found.refused
+        if not found.apart:
+            kept += found.made
+        elif apart is None:
+            apart = found
+    order = {id(finding): at for at, (finding, _) in enumerate(accepted)}
+    return sorted(kept, key=lambda pair: order[id(pair[0])]), refused, apart, less
 
 
 def _state(now: Sources, sources: Mapping[Path, Source]) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tricklint.finding import Finding, Fix
 from tricklint.fix.engine import Broken
@@ -13,52 +14,103 @@ from tricklint.source.text import Source
 if TYPE_CHECKING:
     from tricklint.inquiry import Found
 
-Ask = Callable[[Mapping[Path, Source]], "Found"]
-KEPT = 16  # the texts before, and those of a search by halves: findings and facts, no program
+KEPT = 24  # the texts before, and those of a search by halves: findings and facts, no program
+MOST = 0.6  # of what is followed: before and after, so much costs more than the whole once more
+Texts = Mapping[Path, Source]
+
+
+class Ask(Protocol):
+    """What every rule finds in some texts, with what is known of the program. `within`: follow these files alone."""
+
+    def __call__(self, now: Texts, within: frozenset[Path] | None = None, /) -> Found: ...
 
 
 class Looks:
-    """`ask`: what every rule finds in some texts, with what is known of the program."""
-
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._seen: dict[tuple[str, ...], Found] = {}
+        self._seen: dict[tuple[frozenset[Path] | None, tuple[str, ...]], Found] = {}
 
-    def at(self, sources: Mapping[Path, Source]) -> Found:
-        texts = tuple(source.text for source in sources.values())
-        found = self._seen.pop(texts, None) or self._ask(sources)
+    def at(self, sources: Texts, within: frozenset[Path] | None = None) -> Found:
+        key = (within, tuple(source.text for source in sources.values()))
+        found = self._seen.pop(key, None) or (self._ask(sources) if within is None else self._ask(sources, within))
         if len(self._seen) >= KEPT:
             del self._seen[next(iter(self._seen))]  # the one that was not asked for the longest
-        self._seen[texts] = found
+        self._seen[key] = found
         return found
 
     def prove(
-        self, old: Mapping[Path, Source], new: Mapping[Path, Source], made: Sequence[tuple[Finding, Fix]]
+        self, old: Texts, new: Texts, made: Sequence[tuple[Finding, Fix]], within: frozenset[Path] | None = None
     ) -> Broken | None:
-        """What the fixes made between two texts break; None when they keep their word."""
-        from tricklint.fix.proof import arisen, blamed, broken, lost_name, widest
+        """What the fixes made between two texts break; None when they keep their word. `within`: as far as these files go."""
+        from tricklint.fix.lost_names import lost_name
+        from tricklint.fix.proof import blamed, breaches, touched
 
         for path, source in new.items():
             if source is not old[path] and (name := lost_name(old[path].text, source.text)):
-                there = [finding for finding, fix in made if any(edit.path == path for edit in fix.edits)]
+                there = [finding for finding, fix in made if path in touched(fix)]
                 return Broken(f"it would read {name!r} where nothing has bound it", there)
-        before, after = self.at(old), self.at(new)
+        before, after = self.at(old, within), self.at(new, within)
         if after.problems and not before.problems:
             return Broken(f"the mended program could not be followed: {after.problems[0].message}")
         if before.facts is not None and after.facts is not None:
-            why = broken(before.facts, after.facts, widest(fix.keeps for _, fix in made))
-            if why:
-                return Broken(why, blamed(before.facts, after.facts, made))
-        was, now = (*before.findings, *before.elsewhere), (*after.findings, *after.elsewhere)
-        more = arisen(was, now, [finding for finding, _ in made])
-        if not more:
-            return None
-        still = {(finding.code, finding.path, finding.message) for finding in after.findings}
-        left = [finding for finding, _ in made if (finding.code, finding.path) in more]
-        left = [finding for finding in left if (finding.code, finding.path, finding.message) in still] or left
-        code, path = more[0]
-        if any(finding.code == code and finding.path == path for finding in left):
-            return Broken(f"{code} would still be found", left)
-        places = {place for _, place in more}  # what arises in a file that was mended most likely does so by that
-        there = [finding for finding, fix in made if any(edit.path in places for edit in fix.edits)]
-        return Broken(f"{code} would be found in {path.name}", left or there)
+            found = list(breaches(before.facts, after.facts, made))
+            if found:
+                starts = {**after.facts.starts, **before.facts.starts}
+                begun = frozenset(starts[breach.entry] for breach in found if breach.entry)
+                everywhere = any(not breach.entry for breach in found)
+                more = _arisen(before, after, made)
+                causes = {*map(id, blamed(before.facts, after.facts, made, found)), *map(id, more.by if more else ())}
+                by = [finding for finding, _ in made if id(finding) in causes]
+                return Broken(found[0].why, by, None if everywhere or more else begun, vain=more.vain if more else {})
+        return _arisen(before, after, made)
+
+
+def _arisen(before: Found, after: Found, made: Sequence[tuple[Finding, Fix]]) -> Broken | None:
+    """Findings that the program had not before, and fixes that leave their own."""
+    from tricklint.fix.proof import arisen, touched
+
+    was, now = (*before.findings, *before.elsewhere), (*after.findings, *after.elsewhere)
+    more = arisen(was, now, [finding for finding, _ in made])
+    if not more:
+        return None
+    had, still = _counted(before.findings), _counted(after.findings)
+    left = [finding for finding, _ in made if (finding.code, finding.path) in more]
+    same = [finding for finding in left if _words(finding) in still]
+    vain = {
+        id(finding): f"{finding.code} would still be found"
+        for finding in same
+        if still[_words(finding)] >= had[_words(finding)]  # of fewer than there were it may be one that is gone
+    }
+    left = same or left
+    places = {place for _, place in more if not any(finding.path == place for finding in left)}
+    # what arises in a file that was mended most likely does so by that
+    there = [finding for finding, fix in made if not places.isdisjoint(touched(fix))]
+    within = _leading(before, after, {place for _, place in more})
+    if within and not left and not there:
+        files = _run_by(before, within) | _run_by(after, within)
+        there = [finding for finding, fix in made if not files.isdisjoint(touched(fix))]
+    code, path = more[0]
+    if any(finding.code == code and finding.path == path for finding in left):
+        return Broken(f"{code} would still be found", [*left, *there], within, vain=vain)
+    return Broken(f"{code} would be found in {path.name}", [*left, *there], within, arisen=True, vain=vain)
+
+
+def _words(finding: Finding) -> tuple[str, Path, str]:
+    return finding.code, finding.path, finding.message
+
+
+def _counted(findings: Sequence[Finding]) -> Counter[tuple[str, Path, str]]:
+    return Counter(map(_words, findings))
+
+
+def _leading(before: Found, after: Found, paths: set[Path]) -> frozenset[Path] | None:
+    """The files to follow so that nothing is missed that `paths` show; None when they are most of all."""
+    if before.facts is None or after.facts is None:
+        return None
+    starts = {*before.facts.starts.values(), *after.facts.starts.values()}
+    found = starts & (before.facts.leading_to(paths) | after.facts.leading_to(paths))
+    return frozenset(found) if found and len(found) < MOST * len(starts) else None
+
+
+def _run_by(found: Found, starts: frozenset[Path]) -> set[Path]:
+    return found.facts.run_by(starts) if found.facts is not None else set()

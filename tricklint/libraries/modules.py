@@ -64,20 +64,29 @@ def submodules(module: Instance) -> tuple[tuple[str, Instance], ...]:
     return module.below
 
 
-def _below(module: Instance, seen: set[int], path: str) -> Iterator[tuple[str, Instance]]:
+def _below(module: Instance, seen: set[int], path: str, sure: bool = False) -> Iterator[tuple[str, Instance]]:
     if id(module) in seen:
         return
     seen.add(id(module))
     yield path, module
     for name, child in module.fields.items():
-        for member in members(child) if isinstance(child, Value) else ():
+        held = members(child) if isinstance(child, Value) else ()
+        if sure and len(held) > 1 and str(name).startswith("<dynamic"):
+            continue
+        for member in held:
             below = f"{path}.{name}" if path else str(name)
             if isinstance(member, Instance) and member.kind in ("module", "loss"):
-                yield from _below(member, seen, below)
+                yield from _below(member, seen, below, sure)
             elif isinstance(member, ParamSet) and member.kind == "module":
                 for root in members(member.root):
                     if isinstance(root, Instance):
-                        yield from _below(root, seen, below)
+                        yield from _below(root, seen, below, sure)
+
+
+def surely_below(module: Instance) -> set[int]:
+    """Ids of `module` and of the modules below it, without what is one of several under a name that is not known: what
+    replaces the children of any of some nets puts the children of each of them into all."""
+    return {id(below) for _, below in _below(module, set(), "", sure=True)}
 
 
 def modules_below(module: Instance) -> set[int]:

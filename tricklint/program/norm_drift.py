@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.values import (
     Instance,
@@ -16,27 +18,34 @@ from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, holds_norms_of, optimised, touches
 
 
-def trained_in_train_mode(program: Program, norms: Norms) -> Event | None:
-    """The event that puts a trained model around `norms` into training mode, when nothing puts them back before the
-    training forward, or that forward, where the model is in the mode that it was built in; None when nothing is sure to, or
+def trained_in_train_mode(program: Program, norms: Norms) -> Iterator[Event]:
+    """The events that put a trained model around `norms` into training mode, where nothing puts them back before the
+    training forward, or that forward, where the model is in the mode that it was built in; none when nothing is sure to, or
     something may."""
     if any(touches(event.subject, norms.holder) for event in program.events(NormStatsSet)) or _follows(program, norms):
-        return None
+        return
     modes = [event for event in program.events(ModeSet, TrainerGiven) if touches(event.subject, norms.holder)]
+    found = False
     for event in modes:
         if isinstance(event, TrainerGiven):
             if event.framework not in ("lightning", "transformers") or not _around(event, norms):
                 continue
             if any(_evals(program, other, norms) for other in modes) or _overrides_train(event):
                 continue
-            return event
+            found = True
+            yield event
+            continue
         if event.train is not True or not may_happen(program, event, norms) or not _around(event, norms):
             continue
         if not any(optimised(program, root) for root in _subjects(event)):
             continue
         if not _put_back(program, event, modes, norms):
-            return event
-    return next((event for event in program.events(Forward) if _trains_as_built(program, event, modes, norms)), None)
+            found = True
+            yield event
+    if not found:
+        as_built = next((event for event in program.events(Forward) if _trains_as_built(program, event, modes, norms)), None)
+        if as_built is not None:
+            yield as_built
 
 
 def _follows(program: Program, norms: Norms) -> bool:

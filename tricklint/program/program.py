@@ -29,6 +29,7 @@ from tricklint.interpreter.values import (
     first,
     members,
 )
+from tricklint.interpreter.yields import ENDLESS
 from tricklint.libraries import load as load_libraries
 from tricklint.libraries.events import GroupAdded, LossBuilt, OptimizerBuilt, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
@@ -69,7 +70,8 @@ class Program:
     (no Exception, which would be taken for a mistake of the entry). read: the bytes of a configuration file (None when
     it cannot). asked: the files that
     findings are reported for, all when it is None. patience: how soon an answer is wanted; what is not reached until
-    then is left as where the budget is spent.
+    then is left as where the budget is spent. pace: which entries are followed less deep, as in an earlier state; what it
+    says nothing of is added.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Program:
         read: Reader = from_disk,
         asked: Container[Path] | None = None,
         patience: Patience | None = None,
+        pace: dict[str, bool] | None = None,
     ) -> None:
         self.sources = sources
         self.asked = asked
@@ -95,6 +98,8 @@ class Program:
         self.interpreter = Machine(self.project)
         self.interpreter.watch = watch
         self.interpreter.patience = patience
+        self.starts: dict[str, Path] = {}  # the file that each entry begins in
+        self._pace = {} if pace is None else pace
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots) if followed is None else list(followed)
@@ -110,10 +115,12 @@ class Program:
     def _enter(self, path: Path, name: str, run: Callable[[], object], budget: int = SCRIPT_BUDGET) -> int:
         """Run one entry from a clean state; returns the steps it took."""
         at = self.interpreter
+        self.starts[name] = path
         if at.patience is not None and at.patience.over:
             at.incomplete.add(name)
             return 0
         at.spent += at.steps
+        at.hurried = self._pace.setdefault(name, at.spent >= ENDLESS)
         at.steps, at.entry, at.budget, at.calls_of, at.fresh, at.built_before = 0, name, budget, {}, set(), {}
         at.began = at.seq
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
@@ -177,7 +184,7 @@ class Program:
                 else:
                     self._run_class(module, value)
 
-            left[path] -= self._enter(path, f"{path.name}: {value.name}", run, min(ENTRY_BUDGET, whole[path]))
+            left[path] -= self._enter(path, f"{path}: {value.name}", run, min(ENTRY_BUDGET, whole[path]))
 
     def _run_function(self, module: FileModule, func: Func) -> None:
         at = self.interpreter

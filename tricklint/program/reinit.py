@@ -21,7 +21,7 @@ from tricklint.knowledge import layers
 from tricklint.libraries.checkpoints import CHANGED, saved
 from tricklint.libraries.events import Initialised, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
-from tricklint.libraries.modules import submodules
+from tricklint.libraries.modules import submodules, surely_below
 from tricklint.libraries.paramsets import ParamSet, roots_of
 from tricklint.program.program import Program
 from tricklint.program.transfer import holds
@@ -67,8 +67,10 @@ def overwritten(program: Program, event: Initialised) -> Loaded | None:
     if isinstance(subject.node, cst.Call) and subject.node is event.node:
         return None
     for root in roots_of(subject):
-        owner = root.owner
+        owner, sure = root.owner, surely_below(root)
         for _, module in submodules(root):
+            if id(module) not in sure:
+                continue
             model = module.owner  # a backbone that was taken apart is in the net by its parts
             if model is not module and (model is owner or module.library.rpartition(".")[2] in _WEIGHTLESS):
                 continue
@@ -80,7 +82,7 @@ def overwritten(program: Program, event: Initialised) -> Loaded | None:
         for load in program.events(WeightsLoaded):
             if load.seq < event.seq and load.entry == event.entry and load.sure and _is_file(load):
                 for target in roots_of(load.subject):
-                    if holds(root, target) and _reaches(subject.preds, target) and not _built_later(root, target, load):
+                    if holds(root, target, sure) and _reaches(subject.preds, target) and not _built_later(root, target, load):
                         return Loaded(target.label, load.node, load.file)
     return None
 

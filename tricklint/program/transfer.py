@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from tricklint.interpreter.events import Event
@@ -170,10 +170,10 @@ def freezes(program: Program) -> Iterator[Freeze]:
             yield Freeze(event, roots, preds, on)
 
 
-def holds(outer: Instance, inner: Instance) -> bool:
-    """`inner` is `outer`, one of its submodules, or a part of one."""
+def holds(outer: Instance, inner: Instance, below: Container[int] | None = None) -> bool:
+    """`inner` is `outer`, one of its submodules, or a part of one. `below`: the ids of those that count, if not all do."""
     owner: Instance | None = inner
-    ids = modules_below(outer)
+    ids = modules_below(outer) if below is None else below
     while owner is not None:
         if id(owner) in ids:
             return True

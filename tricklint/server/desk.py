@@ -170,9 +170,10 @@ class Desk:
             every = [rule for rule in scope.known if not rule.needs_trace]
             wanted = {rule.code for rule in scope.rules}
 
-            def look(now: Mapping[Path, Source]) -> Found:
+            def look(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> Found:
                 """A fix is proven by what every rule says of the mended program, whichever were selected."""
-                return ask(universe, scope.known, every, now, prove=True)
+                some = universe if within is None else universe.only(within)
+                return ask(some, scope.known, every, now, prove=True)
 
             def kept(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
                 return scope.kept([finding for finding in findings if finding.code in wanted], now)

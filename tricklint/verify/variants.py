@@ -75,7 +75,7 @@ def made_here(project: Project, findings: Sequence[Finding], sources: Mapping[Pa
 
     asked: list[int] = []
 
-    def findings_of(_: object) -> list[Finding]:
+    def findings_of(_: object, within: object = None, /) -> list[Finding]:
         asked.append(1)
         return list(findings) if len(asked) == 1 else []
 
