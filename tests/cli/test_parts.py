@@ -50,9 +50,9 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = inquiry.answer
 
-    def answer(universe: Any, unit: units.Unit, *rest: Any) -> units.Answer:
+    def answer(universe: Any, unit: units.Unit, *rest: Any, **given: Any) -> units.Answer:
         seen.append(Path(unit.roots[0]).parent.name)
-        return real(universe, unit, *rest)
+        return real(universe, unit, *rest, **given)
 
     monkeypatch.setattr(inquiry, "answer", answer)
     return seen
@@ -155,6 +155,44 @@ def test_one_changed_file_costs_its_part(big: Project, followed: list[str]) -> N
     big.write({"part4/train.py": "import torch\n"})
     assert [one["code"] for one in findings(big, cache=True)].count("TRK107") == FOLDERS - 1
     assert followed == ["part4", "part4"]  # which no longer import each other
+
+
+SUMMED = """\
+import torch
+from torch import nn
+
+model = nn.Linear(8, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+total = 0
+for x, y in torch.load("batches.pt"):
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    total += loss
+print(total)
+"""
+
+
+def test_a_proof_follows_the_parts_whose_files_changed(big: Project, followed: list[str]) -> None:
+    """One part is mended: each of the others is followed once."""
+    big.write({"part2/train.py": SUMMED})
+    big.check("--select", "TRK302", "--fix")
+    assert "total += loss.detach()" in (big.root / "part2/train.py").read_text()
+    assert followed == ["part0", "part1", "part2", "part2", "part3", "part4", "part5", "part2"]  # its helper is one of its own
+
+
+def test_mended_in_parts_is_mended_as_a_whole(big: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes, or one; parts, or the whole: the same rewrites, refusals and findings left."""
+    big.write({f"part{n}/train.py": SUMMED for n in range(3)})
+    shown = []
+    for few, count in ((3, "1"), (3, "2"), (1000, "1")):
+        monkeypatch.setattr(units, "FEW", few)
+        monkeypatch.setenv(crew.PROCESSES, count)
+        monkeypatch.setattr(crew, "WORTH", 1)
+        done = big.check("--diff", "--unsafe-fixes")
+        shown.append((done.out, done.err))
+    assert shown[0] == shown[1] == shown[2] and shown[0][0].count("+    total += loss.detach()") == 3
 
 
 def test_one_file_that_was_asked_for_costs_its_part(big: Project, followed: list[str]) -> None:

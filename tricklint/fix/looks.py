@@ -57,11 +57,11 @@ class Looks:
             if found:
                 starts = {**after.facts.starts, **before.facts.starts}
                 begun = frozenset(starts[breach.entry] for breach in found if breach.entry)
-                everywhere = any(not breach.entry for breach in found)
-                more = _arisen(before, after, made)
+                if more := _arisen(before, after, made):
+                    begun |= more.within or frozenset()
                 causes = {*map(id, blamed(before.facts, after.facts, made, found)), *map(id, more.by if more else ())}
                 by = [finding for finding, _ in made if id(finding) in causes]
-                return Broken(found[0].why, by, None if everywhere or more else begun, vain=more.vain if more else {})
+                return Broken(found[0].why, by, begun or None, vain=more.vain if more else {})
         return _arisen(before, after, made)
 
 
