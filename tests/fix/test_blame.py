@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tricklint.check import Options, run
 from tricklint.finding import Edit, Finding, Fix, FixLevel, Keeps, Location, Severity
-from tricklint.fix.engine import fix_sources
+from tricklint.fix.engine import Broken, fix_sources
 from tricklint.fix.facts import Facts
 from tricklint.fix.looks import Looks
 from tricklint.fix.proof import Breach, blamed, breaches
@@ -197,3 +198,60 @@ def test_no_text_is_looked_at_twice_while_the_cause_is_searched_for() -> None:
     result = fix_sources(sources, lambda now: looks.at(now).findings, FixLevel.SAFE, prove=looks.prove)
     assert set(result.changed) == set(paths) - {odd} and len(result.reverted) == 6
     assert len(asked) == len(set(asked))
+
+
+def test_what_is_broken_is_looked_at_where_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six scripts one would clear gradients otherwise: the search follows that one, before and after; the rest of the
+    program is followed as it was, with every fix, and with those that are left."""
+    from tricklint.fix import facts as known
+
+    for number in range(6):
+        (tmp_path / f"train_{number}.py").write_text(SCRIPT)
+    odd = tmp_path / "train_3.py"
+    followed: list[int] = []
+    facts_of = known.facts_of
+
+    def facts(program: object) -> Facts:
+        found = facts_of(program)  # type: ignore[arg-type]
+        followed.append(len({*found.starts.values()}))
+        if "detach()" in program.sources[odd].text:  # type: ignore[attr-defined]
+            found.cleared[f"run {odd}", "more", None] += 1
+            found.places["GradsCleared", odd] += 1
+        return found
+
+    monkeypatch.setattr(known, "facts_of", facts)
+    settings = load([tmp_path], isolated=True, options={"select": ["TRK302"]})
+    report = run([tmp_path], settings, Options(fix=True, cache=False))
+    assert [(finding.path, why) for finding, why in report.refused] == [
+        (odd, "gradients would be cleared otherwise than before")
+    ]
+    assert followed == [6, 6, 1, 1, 6]
+
+
+def test_a_fix_that_leaves_its_finding_is_not_asked_about_again() -> None:
+    """It is given up with the first look, beside those that are made; of two in the same words it may be the other."""
+    paths = [Path(f"net_{number}.py") for number in range(3)]
+
+    def ask(sources: Mapping[Path, Source], within: frozenset[Path] | None = None) -> Found:
+        found = Found()
+        for path, source in sources.items():
+            for row, line in enumerate(source.text.splitlines(), 1):
+                if line[-1] in "13":
+                    edit = Edit(path, Location(row, len(line)), Location(row, len(line) + 1), "2" if line[-1] == "1" else "3")
+                    fix = Fix(FixLevel.SAFE, "mend it", (edit, replace(edit, location=HERE, end_location=HERE, content="a")))
+                    at = Location(row, 1)
+                    found.findings.append(Finding("TRK901", "one", Severity.WARNING, "found", path, at, at, fix=fix))
+        return found
+
+    proofs: list[int] = []
+    looks = Looks(ask)
+
+    def prove(*given: Any) -> Broken | None:
+        proofs.append(len(given[2]))
+        return looks.prove(*given)
+
+    sources = {path: Source.from_text(path, "x = 1\n") for path in paths}
+    sources[paths[1]] = Source.from_text(paths[1], "x = 3\n")
+    result = fix_sources(sources, lambda now, within=None: looks.at(now, within).findings, FixLevel.SAFE, prove=prove)
+    assert [(finding.path, why) for finding, why in result.reverted] == [(paths[1], "TRK901 would still be found")]
+    assert proofs == [3, 2]
