@@ -24,7 +24,7 @@ Key = tuple[str, str, str, str, tuple[str, ...]]
 class Broken:
     """Why fixes do not keep their word together. `by`: the findings whose fixes are known to be the cause, if any are;
     `within`: the files that show it when they alone are followed, if it is known and they are few; `arisen`: the reason is
-    that findings arise which were not there; `vain`: those whose fixes leave them as they were, with what to say of it."""
+    that findings arise which were not there as they are; `vain`: those whose fixes leave them as they were, with what to say of it."""
 
     why: str
     by: Sequence[Finding] = ()

@@ -91,7 +91,7 @@ def _arisen(before: Found, after: Found, made: Sequence[tuple[Finding, Fix]]) ->
         there = [finding for finding, fix in made if not files.isdisjoint(touched(fix))]
     code, path = more[0]
     if any(finding.code == code and finding.path == path for finding in left):
-        return Broken(f"{code} would still be found", [*left, *there], within, vain=vain)
+        return Broken(f"{code} would still be found", [*left, *there], within, arisen=not same, vain=vain)
     return Broken(f"{code} would be found in {path.name}", [*left, *there], within, arisen=True, vain=vain)
 
 
