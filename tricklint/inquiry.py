@@ -82,6 +82,8 @@ def _run_rules(
         answers = _answers(universe, parts, rules, sources, memory, prove)
     if prove:
         found.facts = _joined(answers)
+        if found.facts is not None:
+            universe.haste = {**found.facts.haste, **universe.haste}  # the first counts
     for one in answers:
         found.findings += one.findings
         found.problems += one.problems
@@ -158,7 +160,7 @@ def answer(
             watch=universe.watch,
             asked=universe.asked,
             patience=universe.patience,
-            pace=universe.pace,
+            haste=universe.haste,
         )
         if settings.trace and found is not None:
             _trace(program, universe, found)

@@ -20,6 +20,7 @@ from tricklint.source.text import Problem, Source, SourceError
 
 if TYPE_CHECKING:
     from tricklint.crew import Crew
+    from tricklint.interpreter.yields import Haste
     from tricklint.traced import Traced
     from tricklint.watching.verdicts import Watched
 
@@ -30,8 +31,8 @@ class Universe:
     trigger word; `entries`: the only ones of them to follow, if not all. `digests`: of all files as they were read, for
     the cache. `watch` is called now and then, and may raise to end a run; `patience` says how soon
     an answer is wanted, if that is to be soon. `ran`: once it was followed, the files that were
-    run, with those that each of them ran. `pace`: the entries that were followed, and which of them less deep, since so much
-    was followed before: in other texts they are followed alike."""
+    run, with those that each of them ran. `haste`: how each entry was followed; in other
+    texts it is followed alike."""
 
     asked: frozenset[Path]
     settings: Settings
@@ -47,7 +48,7 @@ class Universe:
     watch: Callable[[], None] = lambda: None
     patience: Patience | None = None
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
-    pace: dict[str, bool] = field(default_factory=dict)
+    haste: dict[str, Haste] = field(default_factory=dict)
     touched: set[Path] = field(default_factory=set)  # what `load` and `read` were asked for since it was cleared
     walked: tuple[Path, ...] = ()  # the folders all of whose files are looked at
     _loaded: dict[Path, Source | None] = field(default_factory=dict)

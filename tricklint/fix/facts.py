@@ -12,6 +12,7 @@ from tricklint.source.imports import closure
 
 if TYPE_CHECKING:
     from tricklint.interpreter.values import Instance, Value
+    from tricklint.interpreter.yields import Haste
     from tricklint.program import Program
 
 Owner = tuple[str, int, str]  # a model: its label, and the how-manieth of that label it is in an entry
@@ -26,7 +27,7 @@ class Facts:
     events counted, by the entry in which they happen. keys: parameters of each trained model by their path. unbound: names
     that are read where nothing has bound them, by file. places: how many events of each kind stand in a file. incomplete:
     entries that were too long to be followed to their end: where they were left says nothing. starts: the file that each
-    entry begins in. ran: the files that each file ran by importing them.
+    entry begins in. ran: the files that each file ran by importing them. haste: how each entry was followed.
     """
 
     optimised: dict[str, list[tuple[str, Given]]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Facts:
     incomplete: frozenset[str] = frozenset()
     starts: dict[str, Path] = field(default_factory=dict)
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
+    haste: dict[str, Haste] = field(default_factory=dict)
 
     def add(self, other: Facts) -> None:
         """What is known of another part of the project: parts share no entry."""
@@ -54,6 +56,7 @@ class Facts:
         self.places |= other.places
         self.incomplete |= other.incomplete
         self.starts.update(other.starts)
+        self.haste.update(other.haste)
         for path, imported in other.ran.items():
             self.ran[path] = self.ran.get(path, frozenset()) | imported
 
@@ -121,7 +124,7 @@ def facts_of(program: Program) -> Facts:
         found.cleared[cleared.entry, owners.named(cleared.subject, cleared.entry), None] += 1
     found.unbound.update((str(path), name) for path, name in program.unbound)
     found.incomplete = frozenset(program.interpreter.incomplete)
-    found.starts, found.ran = dict(program.starts), program.ran
+    found.starts, found.ran, found.haste = program.starts, program.ran, program.haste
     return found
 
 

@@ -49,12 +49,13 @@ def widest(all_keeps: Iterable[Keeps]) -> Keeps:
 
 def breaches(before: Facts, after: Facts, made: Made) -> Iterator[Breach]:
     """What the mended program does not keep of what the fixes promise: for each entry, those in files that it runs. What runs
-    no mended file does what it did."""
+    no mended file does what it did; a function that only one of the programs had to enter by itself is part of other
+    entries in the other."""
     new = after.unbound - before.unbound
     if new and after.unbound.total() > before.unbound.total():
         for path, name in sorted(new):
             yield Breach(f"it would read {name!r} where nothing has bound it", paths=frozenset([Path(path)]))
-    for entry in sorted(before.starts.keys() | after.starts.keys()):
+    for entry in sorted(before.starts.keys() & after.starts.keys()):
         files = before.reached([entry]) | after.reached([entry])
         keeps = [fix.keeps for _, fix in made if not files.isdisjoint(touched(fix))]
         if keeps and (why := _broken(before, after, entry, widest(keeps))):

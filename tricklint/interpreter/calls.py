@@ -33,7 +33,7 @@ from tricklint.interpreter.values import (
     join,
     members,
 )
-from tricklint.interpreter.yields import LONG, Yield
+from tricklint.interpreter.yields import Haste, Yield
 from tricklint.knowledge.names import canonical
 
 _KNOWN = frozenset((Func, Class, Ref))  # callees of which nothing need be guessed
@@ -153,14 +153,14 @@ def invoke(m: Machine, func: Func, self_value: Value | None, args: CallArgs, nod
     calls = [frame.func.node for frame in m.frames if frame.func is not None]  # a file that imports another is no call
     running = sum([each is func.node for each in calls])
     times = m.calls_of[id(func.node)] = m.calls_of.get(id(func.node), 0) + 1
-    deep = len(calls) + 1 > (m.depth_when_endless if m.hurried else m.max_depth)
+    deep = len(calls) + 1 > (m.depth_when_endless if m.haste is Haste.ENDLESS else m.max_depth)
     if deep or running >= 2 or times > MAX_CALLS:
         m.cover(func)
         return call_unknown(m, args, node, func.name)
     known = m.yields.get(id(func.node))
     if known is None:
         known = m.yields[id(func.node)] = Yield(func)
-    elif known.barren and m.spent + m.steps > LONG:
+    elif known.barren and m.haste is not Haste.NONE:
         return known.again(m, args, node)
     before = m.fruits
     result = follow(m, func, self_value, args, node)

@@ -26,7 +26,7 @@ from tricklint.interpreter.values import (
     Value,
     join,
 )
-from tricklint.interpreter.yields import NOISE, Yield
+from tricklint.interpreter.yields import NOISE, Haste, Yield
 from tricklint.source.patience import Patience
 
 FALL, RETURN, BREAK, CONTINUE, RAISE = range(5)
@@ -144,7 +144,7 @@ class Machine:
         self.budget = budget
         self.steps = 0
         self.spent = 0  # steps of the entries before
-        self.hurried = False  # so many steps were taken before that calls are followed less deep
+        self.haste = Haste.NONE
         self.fruits = 0  # events, and changes to what is neither a local name nor a plain list or dict
         self.yields: dict[int, Yield] = {}  # what running a function has shown so far, by the id of its node
         self.frames: list[Frame] = []

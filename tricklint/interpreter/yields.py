@@ -6,6 +6,7 @@ keeps an interpreter from reaching the training loop.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from tricklint.interpreter import behaviour
@@ -29,8 +30,20 @@ if TYPE_CHECKING:
     from tricklint.interpreter.callargs import CallArgs
     from tricklint.interpreter.machine import Machine
 
-LONG = 200_000  # steps of a whole program, from which on this saves time that somebody would notice
-ENDLESS = 1_000_000  # steps, from which on calls are followed less deep
+class Haste(IntEnum):
+    """How an entry is followed, by the steps that were taken in the entries before it."""
+
+    NONE = 0
+    LONG = 1  # so many that to remember what shows nothing saves time that somebody would notice
+    ENDLESS = 2  # so many that calls are followed less deep
+
+    @classmethod
+    def after(cls, steps: int) -> Haste:
+        return cls.ENDLESS if steps >= ENDLESS else cls.LONG if steps > LONG else cls.NONE
+
+
+LONG = 200_000
+ENDLESS = 1_000_000
 ENOUGH = 12  # runs
 NOISE = (Iterated, Handled, Picked)  # events that say nothing by themselves
 
@@ -84,4 +97,4 @@ def _says_nothing(value: object, depth: int = 3) -> bool:
     return True
 
 
-__all__ = ["ENDLESS", "LONG", "NOISE", "Yield"]
+__all__ = ["NOISE", "Haste", "Yield"]

@@ -29,7 +29,7 @@ from tricklint.interpreter.values import (
     first,
     members,
 )
-from tricklint.interpreter.yields import ENDLESS
+from tricklint.interpreter.yields import Haste
 from tricklint.libraries import load as load_libraries
 from tricklint.libraries.events import GroupAdded, LossBuilt, OptimizerBuilt, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
@@ -70,8 +70,8 @@ class Program:
     (no Exception, which would be taken for a mistake of the entry). read: the bytes of a configuration file (None when
     it cannot). asked: the files that
     findings are reported for, all when it is None. patience: how soon an answer is wanted; what is not reached until
-    then is left as where the budget is spent. pace: which entries are followed less deep, as in an earlier state; what it
-    says nothing of is added.
+    then is left as where the budget is spent. haste: how entries are followed, where that is
+    not to hang on how much was followed before them.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Program:
         read: Reader = from_disk,
         asked: Container[Path] | None = None,
         patience: Patience | None = None,
-        pace: dict[str, bool] | None = None,
+        haste: Mapping[str, Haste] | None = None,
     ) -> None:
         self.sources = sources
         self.asked = asked
@@ -99,7 +99,8 @@ class Program:
         self.interpreter.watch = watch
         self.interpreter.patience = patience
         self.starts: dict[str, Path] = {}  # the file that each entry begins in
-        self._pace = {} if pace is None else pace
+        self.haste: dict[str, Haste] = {}
+        self._haste = haste or {}
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots) if followed is None else list(followed)
@@ -120,7 +121,7 @@ class Program:
             at.incomplete.add(name)
             return 0
         at.spent += at.steps
-        at.hurried = self._pace.setdefault(name, at.spent >= ENDLESS)
+        at.haste = self.haste[name] = self._haste.get(name, Haste.after(at.spent))
         at.steps, at.entry, at.budget, at.calls_of, at.fresh, at.built_before = 0, name, budget, {}, set(), {}
         at.began = at.seq
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0
