@@ -255,3 +255,26 @@ def test_a_fix_that_leaves_its_finding_is_not_asked_about_again() -> None:
     result = fix_sources(sources, lambda now, within=None: looks.at(now, within).findings, FixLevel.SAFE, prove=prove)
     assert [(finding.path, why) for finding, why in result.reverted] == [(paths[1], "TRK901 would still be found")]
     assert proofs == [3, 2]
+
+
+def test_entries_are_followed_alike_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How deep hangs on how much was followed before, which a fix elsewhere changes: the first look decides."""
+    from tricklint.fix import facts as known
+    from tricklint.interpreter import yields
+
+    for number in range(3):
+        (tmp_path / f"train_{number}.py").write_text(SCRIPT)
+    monkeypatch.setattr(yields, "ENDLESS", 1)
+    seen: list[dict[str, yields.Haste]] = []
+    facts_of = known.facts_of
+
+    def facts(program: Any) -> Facts:
+        monkeypatch.setattr(yields, "ENDLESS", 10**9)
+        seen.append(program.haste)
+        return facts_of(program)
+
+    monkeypatch.setattr(known, "facts_of", facts)
+    settings = load([tmp_path], isolated=True, options={"select": ["TRK302"]})
+    assert len(run([tmp_path], settings, Options(fix=True, cache=False)).fixed) == 3
+    assert [seen[0][f"run {tmp_path}/train_{number}.py"].name for number in range(3)] == ["NONE", "ENDLESS", "ENDLESS"]
+    assert seen == [seen[0]] * 2
