@@ -35,7 +35,8 @@ def scheme(activation: str | None, nn: str, weight: str, slope: float | None = N
 
 
 def init_lines(program: Program, module: Instance, self_name: str, nn: str, children: list[str]) -> list[str] | None:
-    """The statements that initialise every weight layer below `module`; None where that would undo what code there does."""
+    """The statements that initialise every weight layer below `module`; None where that would undo what code there does, or
+    where every weight is computed from others."""
     mine = [
         (path, layer)
         for path, layer in submodules(module)
@@ -43,6 +44,8 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
         and (not children or path.partition(".")[0] in children)
         and not has_computed_weight(layer)
     ]
+    if not mine:
+        return None
     grouped = {layer_class(layer) for _, layer in mine if has_groups(layer)}
     # layer class → (path, the init that suits the layer; None where what follows is not known)
     kinds: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
