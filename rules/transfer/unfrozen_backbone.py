@@ -79,8 +79,10 @@ from tricklint.interpreter.events import Built, Event, Made
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import (
     Class,
+    Const,
     Func,
     Instance,
+    first,
     members,
 )
 from tricklint.knowledge import frameworks, images
@@ -351,6 +353,8 @@ class UnfrozenBackbone(Rule):
             each is trained.subject for loaded in program.events(OptimizerLoaded) for each in members(loaded.subject)
         ):
             level, reason = FixLevel.UNSAFE, "an optimizer state is loaded, and saved states hold all parameters"
+        elif isinstance(trained, OptimizerBuilt) and chosen_for_all(backbone.model, trained.subject):
+            level, reason = FixLevel.UNSAFE, "the rate is an option, and a small one fine-tunes all of a transformer"
         elif batch_norms(backbone.model) and not seen_training(program, trained):
             level, reason = FixLevel.UNSAFE, "no training step was found, which may let the frozen norms drift"
         return Fix(
@@ -442,6 +446,12 @@ def gently(program: Program, optimizer: Instance) -> bool:
     """Whether a schedule warms up to a rate that is small even for all of the net: a fine-tuning of the whole, by plan."""
     rate = peak_rate(program, optimizer)
     return rate is not None and rate <= SMALL_RATE and warmed_up(program, optimizer)
+
+
+def chosen_for_all(model: Instance, optimizer: Instance) -> bool:
+    """Whether a transformer's learning rate is an option's default: asked for a small one, the whole is fine-tuned by plan."""
+    rate = first(optimizer.fact(OptimizerFacts).options.get("lr"))
+    return isinstance(rate, Const) and rate.default and transformer(model)
 
 
 def freezes_by_hook(made: Instance) -> bool:

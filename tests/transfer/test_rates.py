@@ -50,3 +50,46 @@ def test_rate(tmp_path: Path, rate: str, schedule: str, told: str, mended: bool)
     (finding,) = run([tmp_path], settings, Options(cache=False)).findings
     assert told in finding.message, finding.message
     assert (finding.fix is not None) is mended
+
+
+OPTION = """\
+import argparse
+
+import torch
+from torch import nn
+from torchvision import models
+from transformers import BertModel
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.01)
+args = parser.parse_args()
+{model}
+optimizer = torch.optim.SGD(model.parameters(), lr={rate})
+"""
+BERT = """\
+class Sentiment(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bert = BertModel.from_pretrained("bert-base-cased")
+        self.out = nn.Linear(768, 3)
+
+    def forward(self, ids):
+        return self.out(self.bert(ids).pooler_output)
+
+
+model = Sentiment()
+"""
+VGG = 'model = models.vgg11(weights="IMAGENET1K_V1")\nmodel.classifier[6] = nn.Linear(4096, 7)\n'
+
+
+@pytest.mark.parametrize(
+    ("model", "rate", "level"),
+    [(BERT, "args.lr", "unsafe"), (BERT, "0.01", "recipe"), (VGG, "args.lr", "recipe")],
+)
+def test_a_transformer_whose_rate_is_an_option_may_be_meant_to_train_whole(
+    tmp_path: Path, model: str, rate: str, level: str
+) -> None:
+    (tmp_path / "train.py").write_text(OPTION.format(model=model, rate=rate))
+    settings = load([tmp_path], isolated=True, options={"select": ["TRK101"]})
+    (finding,) = run([tmp_path], settings, Options(cache=False)).findings
+    assert finding.fix is not None and finding.fix.level.value == level
