@@ -76,11 +76,11 @@ import libcst as cst
 from tricklint.finding import Finding, Severity
 from tricklint.interpreter.events import Escaped, Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Instance, Value
+from tricklint.interpreter.values import Instance, Value, members
 from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
 from tricklint.program import Program
 from tricklint.program.detached import only_looked_at
-from tricklint.program.evaluation import Evaluation, evaluations, made_up
+from tricklint.program.evaluation import Evaluation, evaluations, holds_weights, made_up
 from tricklint.program.loaders import loaders_of
 from tricklint.program.loops import Modes, Reach, happens_with, levels, names_in, surely_with
 from tricklint.program.modes import behaves_differently, copied_into_eval, unfollowed_mode_call
@@ -219,8 +219,8 @@ class EvalModeMissing(Rule):
             load = next((load for load in loads if load.seq < event.seq and loads_for(load, module, outside)), None)
             if load is None or not surely_with(load, event) or load.entry in training:
                 continue
-            if load.entry != event.entry and (load.file is not event.file or load.stack):
-                continue  # a function that is handed to a stranger runs what its own file has loaded
+            if load.entry != event.entry and program.starts.get(load.entry) != program.starts.get(event.entry):
+                continue  # a function that is handed to a stranger runs what its own script has loaded
             layer = behaves_differently(module)
             if layer is None or layer.starts_in_eval or modes.last(module, event) is not None:
                 continue
@@ -328,11 +328,21 @@ def model_asked(file: FileModule, node: cst.CSTNode) -> str:
 
 
 def loads_for(load: WeightsLoaded, module: Value | None, outside: object) -> bool:
-    """The weights are the module's; of one that is run in a method of the model, also where the whole was given them."""
-    if load.subject is module:
+    """The weights are the module's, or of the part that has all of its weights; of one that is run in a method of the model,
+    also where the whole was given them."""
+    given = load.subject
+    if given is module:
         return True
-    whole = load.subject
-    return outside is not None and isinstance(whole, Instance) and isinstance(module, Instance) and holds(whole, module)
+    if not isinstance(given, Instance) or not isinstance(module, Instance):
+        return False
+    return (outside is not None and holds(given, module)) or has_all_weights(given, module)
+
+
+def has_all_weights(part: Instance, module: Instance) -> bool:
+    """`module` is a wrapper round `part`: nothing else in it has weights."""
+    held = [each for value in module.fields.values() if isinstance(value, Value) for each in members(value)]
+    parts = [each for each in held if isinstance(each, Instance) and each.kind in ("module", "guessed")]
+    return any(each is part for each in parts) and not any(holds_weights(each) for each in parts if each is not part)
 
 
 def model_called(file: FileModule, node: cst.CSTNode) -> str:

@@ -98,7 +98,7 @@ from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
 from tricklint.program.initialisation import Initialisation
 from tricklint.program.loops import shared_loops, surely_with
-from tricklint.program.norm_drift import may_happen, trained_in_train_mode
+from tricklint.program.norm_drift import RUN_IN_TRAIN_MODE, may_happen, trained_in_train_mode
 from tricklint.program.transfer import (
     Freeze,
     Norms,
@@ -106,6 +106,7 @@ from tricklint.program.transfer import (
     freezes,
     holds,
     is_pretrained,
+    optimised,
     published_name,
     takes_in,
     whole,
@@ -258,12 +259,16 @@ def drifting(
 ) -> Iterator[tuple[Instance, list[Norms], list[Event]]]:
     """What is frozen, its norms that stay frozen, and what puts them in training mode."""
     for root in freeze.roots:
-        frozen = [norms for norms in frozen_norms(program, root, freeze) if always_frozen(program, freeze.event, norms)]
+        here = not is_pretrained(root) and trained_before(program, root, freeze.event)
+        frozen = [
+            norms for norms in frozen_norms(program, root, freeze, here) if always_frozen(program, freeze.event, norms)
+        ]
         for norms in frozen:
             found = [
                 train
                 for train in trained_in_train_mode(program, norms)
                 if not thawed(program, norms, freeze, every, train)
+                and not (here and train.seq < freeze.event.seq and train.entry == freeze.event.entry)
             ]
             if found:
                 yield root, frozen, found
@@ -311,9 +316,27 @@ def always_frozen(program: Program, freeze: Event, norms: Norms) -> bool:
     return freeze.sure or any(each.path and surely_with(freeze, each) for each in built)
 
 
-def frozen_norms(program: Program, root: Instance, freeze: Freeze) -> list[Norms]:
-    """Pretrained norms below `root` that exist when it is frozen and that the freeze takes in."""
-    loaded = is_pretrained(root) or Initialisation.of(program).loaded(root)
+def trained_before(program: Program, root: Instance, freeze: Event) -> bool:
+    """The net was trained in this script, and that is over when it is frozen."""
+    above = [node for _, node in freeze.calls]
+    for event in optimised(program, root):
+        if event.entry != freeze.entry or event.seq > freeze.seq or any(event.node is node for node in above):
+            continue
+        if isinstance(event, TrainerGiven):
+            call = event.node.func if isinstance(event.node, cst.Call) else None
+            if isinstance(call, cst.Attribute) and call.attr.value in ("fit", "train"):  # not where the trainer is made
+                return event.framework in RUN_IN_TRAIN_MODE
+            continue
+        steps = (step for step in program.events(Backward) if step.entry == freeze.entry)
+        if any(event.seq < step.seq < freeze.seq and not shared_loops(step, freeze) for step in steps):
+            return True
+    return False
+
+
+def frozen_norms(program: Program, root: Instance, freeze: Freeze, trained: bool) -> list[Norms]:
+    """Pretrained norms below `root`, or those of one that was `trained` before, that exist when it is frozen and that the freeze
+    takes in."""
+    loaded = trained or is_pretrained(root) or Initialisation.of(program).loaded(root)
     if root.fact(ModuleFacts).copied:  # a teacher or a momentum encoder: its copy is what is trained
         return []
     return [

@@ -113,6 +113,8 @@ def method(m: Machine, value: Value, name: str, args: CallArgs, node: cst.CSTNod
     if isinstance(value, Union):
         return join(*(method(m, member, name, args, node) for member in value.values), sure=value.sure)
     acts = behaviour.of(value)
+    if name == "super.__new__" and isinstance(value, Class):
+        return Instance(value, node, m.file)  # `__init__` is called once `__new__` has returned
     if isinstance(value, Instance):
         if name.startswith("super."):
             return acts.super_method(m, value, name[6:], args, node) or UNKNOWN

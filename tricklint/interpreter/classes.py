@@ -17,6 +17,7 @@ from tricklint.interpreter.values import (
     Instance,
     Ref,
     Value,
+    members,
 )
 
 _DATACLASS = frozenset(("dataclasses.dataclass", "pydantic.dataclasses.dataclass", "attr.s", "attrs.define", "attr.dataclass",
@@ -41,8 +42,17 @@ def kind_of_class(cls: Class) -> str:
     return next((kind for test in behaviour.KINDS_OF_CLASS if (kind := test(cls))), "")
 
 
+def by_own_new(m: Machine, cls: Class, args: CallArgs, node: cst.CSTNode) -> Instance | None:
+    """The object that a plain class's own `__new__` gives: the one that there is already, where it keeps just one."""
+    new = cls.lookup("__new__")
+    if not isinstance(new, Func) or kind_of_class(cls):
+        return None
+    given = m.call(Bound(cls, new, "__new__"), args, node)
+    return next((each for each in members(given) if isinstance(each, Instance) and each.cls is cls), None)
+
+
 def instantiate(m: Machine, cls: Class, args: CallArgs, node: cst.CSTNode) -> Value:
-    made = Instance(cls, node, m.file)
+    made = by_own_new(m, cls, args, node) or Instance(cls, node, m.file)
     made.kind = kind_of_class(cls)
     made.args, made.kwargs = tuple(args.positional), dict(args.kwargs)
     made.open_kwargs = args.open_kwargs

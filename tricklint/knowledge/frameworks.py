@@ -8,7 +8,9 @@ TRAINERS = {
     "transformers.Seq2SeqTrainer": "transformers",
     "sentence_transformers.SentenceTransformerTrainer": "transformers",
     "trl.SFTTrainer": "transformers",
-    "fastai.vision.all.Learner": "fastai",
+    **{f"fastai.{where}.Learner": "fastai" for where in (
+        "vision.all", "text.all", "tabular.all", "basics", "learner", "callback.schedule", "vision.learner",
+    )},
     "fastai.vision.all.vision_learner": "fastai",
     "fastai.vision.all.cnn_learner": "fastai",
     "fastai.vision.cnn_learner": "fastai",

@@ -11,6 +11,7 @@ from tricklint.interpreter.attributes import get_attribute, set_attribute
 from tricklint.interpreter.behaviour import Behaviour, behaves, function
 from tricklint.interpreter.binding import spread
 from tricklint.interpreter.callargs import CallArgs
+from tricklint.interpreter.classes import kind_of_class
 from tricklint.interpreter.folding import folded
 from tricklint.interpreter.imports import ModuleValue, dynamic_member
 from tricklint.interpreter.iteration import rounds, unrolled
@@ -217,6 +218,13 @@ def has_attribute(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> V
         if isinstance(value, Namespace):
             return Const(asked.value in value.fields, True)
     return UNKNOWN
+
+
+@function("builtins.object.__new__")
+def bare_object(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """`object.__new__(cls)`: an instance whose `__init__` has not run."""
+    cls = first(args.get(0, "cls"))
+    return Instance(cls, node, m.file) if isinstance(cls, Class) and not kind_of_class(cls) else UNKNOWN
 
 
 @function("builtins.getattr")

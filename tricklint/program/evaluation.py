@@ -181,12 +181,11 @@ def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
     if any(_is_method(level, "__init__") for level in found):
         return None  # a model that is run while it is built: how large its layers must be, say
     at = next((above for above, level in enumerate(found) if _is_method(level, "forward")), len(found))
+    if any(name.startswith("lightning.") for level in found[:at] for name in _bases(level)):
+        return None  # a function that a module's own step hands it to as well
     while at:
         func = found[at - 1].activation.func
-        owner = func.owner if func is not None else None
-        bases = owner.libraries() if owner is not None else ()
-        if any(name.startswith("lightning.") for name in bases):
-            return None
+        bases = _bases(found[at - 1])
         own = func is not None and (func.name == "forward" or any(name.startswith("torch.nn.") for name in bases))
         batches = any(not _picks_parts(loop, event.node) for loop in found[at - 1].loops)
         if not own or (batches and func is not None and func.name != "forward"):
@@ -195,6 +194,11 @@ def _outside_of_models(event: Forward, found: list[Level]) -> int | None:
             return None
         at -= 1
     return None
+
+
+def _bases(level: Level) -> tuple[str, ...]:
+    func = level.activation.func
+    return tuple(func.owner.libraries()) if func is not None and func.owner is not None else ()
 
 
 def _picks_parts(loop: Loop, call: cst.CSTNode) -> bool:

@@ -15,12 +15,14 @@ from tricklint.interpreter.calls import invoke
 from tricklint.interpreter.interpreter import BudgetSpent, Frame
 from tricklint.interpreter.values import (
     UNKNOWN,
+    Bound,
     CallFacts,
     Class,
     Const,
     Dict,
     Func,
     Instance,
+    Ref,
     Sequence,
     Union,
     Value,
@@ -170,8 +172,20 @@ class ImageFlow:
         """An element of a loader's batches, or the batch itself: whichever branch gave it its data set, the same."""
         held = loader.fact(LoaderFacts).dataset
         datasets = (first(held),) if not isinstance(held, Union) or held.sure else held.values
-        samples = [self.sample(dataset) for dataset in datasets]
+        samples = [self._collated(loader, self.sample(dataset)) for dataset in datasets]
         return _alike([self.of(sample if whole else self.part(sample, key), depth) for sample in samples])
+
+    def _collated(self, loader: Instance, sample: Value | None) -> Value | None:
+        """The batch of one sample, as the loader's `collate_fn` makes it; PyTorch's own puts the elements together as they are."""
+        given = first(loader.passed(6, "collate_fn"))
+        if given is None or sample is None or (isinstance(given, Const) and given.value is None):
+            return sample
+        if isinstance(given, Ref):
+            return sample if given.name.rpartition(".")[2] == "default_collate" else None
+        func, owner = (given.func, given.self) if isinstance(given, Bound) else (given, None)
+        if not isinstance(func, Func):
+            return None
+        return self._replayed(func, owner, Sequence("list", (sample,), False, loader.node, loader.file))
 
     # -- transforms ----------------------------------------------------------------------------------------------------
 
@@ -340,10 +354,6 @@ def _alike(found: list[Image | None]) -> Image | None:
 
 
 def _opened() -> Value:
-    from tricklint.interpreter.values import (
-        Ref,
-    )
-
     return Ref("PIL.Image.open")
 
 

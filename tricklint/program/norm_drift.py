@@ -17,6 +17,9 @@ from tricklint.program.loops import happens_with, shared_loops
 from tricklint.program.program import Program
 from tricklint.program.transfer import Norms, holds, holds_norms_of, optimised, touches
 
+# Frameworks whose training puts all of the model in training mode
+RUN_IN_TRAIN_MODE = ("lightning", "transformers", "fastai")
+
 
 def trained_in_train_mode(program: Program, norms: Norms) -> Iterator[Event]:
     """The events that put a trained model around `norms` into training mode, where nothing puts them back before the
@@ -28,7 +31,7 @@ def trained_in_train_mode(program: Program, norms: Norms) -> Iterator[Event]:
     found = False
     for event in modes:
         if isinstance(event, TrainerGiven):
-            if event.framework not in ("lightning", "transformers") or not _around(event, norms):
+            if event.framework not in RUN_IN_TRAIN_MODE or not _around(event, norms):
                 continue
             if any(_evals(program, other, norms) for other in modes) or _overrides_train(event):
                 continue

@@ -128,6 +128,8 @@ def _takes_in(pred: Pred, norms: Norms) -> bool:
         return not pred.negated or pred.op == "not_none"
     if pred.op == "unknown":
         return pred.args == ("slice",) and not pred.negated
+    if pred.op == "hasattr":  # what every module has, or every parameter
+        return not pred.negated and {"requires_grad_", "requires_grad", "parameters", "children"}.issuperset(pred.args)
     if pred.op == "and" and not pred.negated:
         return all(_takes_in(part, norms) for part in pred.args)
     if pred.op == "or" and pred.negated:
