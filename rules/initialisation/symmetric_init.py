@@ -220,7 +220,7 @@ def called(program: Program, event: Event) -> bool:
     name = func.name
     if name.startswith("__") or name == "forward" or set(func.owner.libraries()) != {"torch.nn.Module"}:
         return True
-    mentioned = re.compile(rf"^[^#\n]*\.{re.escape(name)}\b", re.MULTILINE)
+    mentioned = re.compile(rf"(?:^|(?<=\r))[^#\n\r]*\.{re.escape(name)}\b", re.MULTILINE)
     return any(name in source.text and mentioned.search(source.text) for source in program.sources.values())
 
 

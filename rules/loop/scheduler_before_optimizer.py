@@ -185,7 +185,10 @@ class SchedulerBeforeOptimizer(Rule):
         return program.finding(self, event.file, event.node, message, evidence, self.mend(event, step))
 
     def too_often(self, program: Program, event: Event, scheduler: Instance, steps: list[Event]) -> Finding | None:
-        around = [loop for loop in event.loops[:-1] if not loop.one_by_one]  # phases of one epoch stand between
+        built = (each for each in program.events(SchedulerBuilt) if each.subject is scheduler)
+        made_in = {loop.serial for each in built for loop in each.loops}
+        # phases of one epoch stand between; in rounds that make a scheduler each, it is another one
+        around = [loop for loop in event.loops[:-1] if not loop.one_by_one and loop.serial not in made_in]
         if not around:
             return None
         inner, outer = event.loops[-1], around[-1]

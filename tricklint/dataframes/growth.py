@@ -45,7 +45,8 @@ class FrameGrowth:
 
 def may_grow(text: str) -> bool:
     """Whether a file is worth a look: it imports pandas, and holds something that adds rows."""
-    return any(word in text for word in _FRAMES) and bool(_PANDAS.search(text) and _GROWS.search(text))
+    lines = text.replace("\r", "\n") if "\r" in text else text  # `^` stands behind a line feed alone
+    return any(word in text for word in _FRAMES) and bool(_PANDAS.search(lines) and _GROWS.search(lines))
 
 
 def frame_growths(tree: Tree) -> list[FrameGrowth]:

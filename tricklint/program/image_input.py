@@ -178,11 +178,16 @@ class ImageFlow:
     def _collated(self, loader: Instance, sample: Value | None) -> Value | None:
         """The batch of one sample, as the loader's `collate_fn` makes it; PyTorch's own puts the elements together as they are."""
         given = first(loader.passed(6, "collate_fn"))
+        owner: Value | None
+        func: object
         if given is None or sample is None or (isinstance(given, Const) and given.value is None):
             return sample
         if isinstance(given, Ref):
             return sample if given.name.rpartition(".")[2] == "default_collate" else None
-        func, owner = (given.func, given.self) if isinstance(given, Bound) else (given, None)
+        if isinstance(given, Instance) and isinstance(given.cls, Class):
+            func, owner = given.cls.lookup("__call__"), given
+        else:
+            func, owner = (given.func, given.self) if isinstance(given, Bound) else (given, None)
         if not isinstance(func, Func):
             return None
         return self._replayed(func, owner, Sequence("list", (sample,), False, loader.node, loader.file))

@@ -41,7 +41,7 @@ _HANDED_ON = re.compile(r"\bself\.\w+[ \t]*=[ \t]*(\w+)[ \t]*(?:#.*)?$", re.MULT
 # A freeze, one with a slip in its name, and one that compares
 _FREEZES = re.compile(r"\.requi\w+_g\w+\s*=[^=]|^\s*[\w.]+\.requires_grad\s*==", re.MULTILINE)
 _FILLS = re.compile(
-    r"(?:constant_?|zeros_|fill_)\(\s*[\w.]*(?:weight|param)|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
+    r"(?:constant_?|zeros_|fill_)\(\s*(?![\w.]*bias)\w|weight\.(?:data\.)?(?:fill_|zero_)\(|\.weight(?:\.data)?\s*=[^=]"
 )
 
 
