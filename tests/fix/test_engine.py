@@ -346,3 +346,20 @@ def test_patch_makes_of_the_diff_what_the_fix_makes(
 
 def test_no_change_is_no_diff() -> None:
     assert unified(Source.from_text(A, "x = 1\n"), "x = 1\n") == ""
+
+
+@pytest.mark.parametrize("blames", [True, False])
+def test_what_breaks_a_program_together_is_not_searched_for_without_end(blames: bool) -> None:
+    """No three of fifty fixes keep their word together, each alone does: the program is followed some thirty times."""
+    proofs: list[int] = []
+
+    def prove(_: Sources, new: Sources, made: Wanted) -> Broken | None:
+        proofs.append(len(made))
+        found = [each for each, _ in made]
+        return Broken("too many", found[2:] if blames else ()) if new[A].text.count("fine") > 2 else None
+
+    text = "".join(f"x{n} = good\n" for n in range(50))
+    result = fix_sources(sources_of(a=text), replacing("good", "fine"), FixLevel.SAFE, prove=prove)
+    assert result.changed[A].text.count("fine") in (1, 2)
+    assert len(result.applied) + len(result.reverted) == 50
+    assert len(proofs) <= 30

@@ -19,6 +19,8 @@ Refused = list[tuple[Finding, Fix, str]]
 # What a fix is, wherever it stands: rows move as other fixes are made, so the text of the flagged line stands for them.
 Key = tuple[str, str, str, str, tuple[str, ...]]
 
+SEARCHES = 5  # for what breaks a program together, each of which follows all of it once more
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -75,6 +77,7 @@ def fix_sources(
     given_up: set[Key] = set()
     seen = {_state(now, sources)}
     result.remaining = findings_of(now)
+    proof = _Proof(prove, findings_of, max_level) if prove is not None else None
     for _ in range(max_passes):
         wanted = [
             (finding, finding.fix)
@@ -93,8 +96,8 @@ def fix_sources(
                 continue  # others may have stepped back for the fixes that were given up
             break
         before = now
-        if prove is not None:
-            proven = _proven(now, accepted, texts, _Proof(prove, findings_of, max_level))
+        if proof is not None:
+            proven = _proven(now, accepted, texts, proof)
             accepted, now = proven.made, proven.texts
             for finding, fix, why in proven.refused:
                 given_up.add(_key(before, finding, fix))
@@ -132,15 +135,21 @@ class _Proven:
 
 @dataclass(frozen=True)
 class _Proof:
-    """`within`: the files that alone are followed; None: all of the program."""
+    """`within`: the files that alone are followed; None: all of the program. `broken`: how often that did not keep its word."""
 
     ask: Prove
     asked: FindingsOf
     max_level: FixLevel
     within: frozenset[Path] | None = None
+    broken: list[str] = field(default_factory=list)
 
     def prove(self, now: Sources, after: Sources, made: Wanted) -> Broken | None:
-        return self.ask(now, after, made) if self.within is None else self.ask(now, after, made, self.within)
+        if self.within is not None:
+            return self.ask(now, after, made, self.within)
+        found = self.ask(now, after, made)
+        if found is not None and len(made) > 1:
+            self.broken.append(found.why)
+        return found
 
     def findings_of(self, now: Sources) -> list[Finding]:
         return self.asked(now) if self.within is None else self.asked(now, self.within)
@@ -175,7 +184,10 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
     if len(accepted) == 1:
         finding, fix = accepted[0]
         return _Proven([], [(finding, fix, broken.why)], now)
-    kept, refused, apart, less = _searched(now, accepted, broken, proof)
+    if len(proof.broken) > SEARCHES:
+        kept, refused, apart, less = _cut_short(accepted, broken, soon=len(proof.broken) > 2 * SEARCHES)
+    else:
+        kept, refused, apart, less = _searched(now, accepted, broken, proof)
     if not kept:  # what has to stand apart has a pass of its own
         if apart is None:
             return _Proven([], refused, now)
@@ -191,6 +203,20 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
             return _Proven([], refused, now)
     rest = _proven(now, kept, together, proof)
     return replace(rest, refused=[*refused, *rest.refused])
+
+
+def _cut_short(
+    accepted: Wanted, broken: Broken, *, soon: bool
+) -> tuple[Wanted, Refused, _Proven | None, Wanted]:
+    """As `_searched`, without a search: the program was followed often enough. All that may be the cause is given up, with
+    more that may not be where an end is to come `soon`."""
+    by = {*map(id, broken.by), *broken.vain}
+    kept = [pair for pair in accepted if id(pair[0]) not in by]
+    if soon or len(kept) == len(accepted):
+        kept = kept[: len(kept) // 2]
+    kept = kept or accepted[: len(accepted) // 2]
+    left = {id(finding) for finding, _ in kept}
+    return kept, [(finding, fix, broken.why) for finding, fix in accepted if id(finding) not in left], None, kept
 
 
 def _searched(
