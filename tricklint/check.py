@@ -108,7 +108,11 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
         some = universe if within is None else universe.only(within)
         return ask(some, known, every, now, prove=True, memory=proofs if within is None else None)
 
-    looks = Looks(look)
+    def forget() -> None:
+        universe.haste.clear()
+        proofs.forget_led()
+
+    looks = Looks(look, forget)
     universe.crew = crew = Crew()
     try:
         if memory.empty:

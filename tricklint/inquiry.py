@@ -83,7 +83,8 @@ def _run_rules(
     if prove:
         found.facts = _joined(answers)
         if found.facts is not None:
-            universe.haste = {**found.facts.haste, **universe.haste}  # the first counts
+            for entry, haste in found.facts.haste.items():
+                universe.haste.setdefault(entry, haste)
     for one in answers:
         found.findings += one.findings
         found.problems += one.problems

@@ -45,7 +45,8 @@ def fix(
     ]
 
     def ask_again(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> list[Finding]:
-        findings = keep(looks.at(now, within).findings, now)
+        found = looks.settled(now) if within is None else looks.at(now, within)
+        findings = keep(found.findings, now)
         return [_within(finding, universe.asked - untouchable) for finding in findings]
 
     def mended() -> FixResult:

@@ -115,6 +115,7 @@ pieces of unequal size, and are bit-equal when no error comes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import libcst as cst
 
@@ -190,7 +191,15 @@ class FixedCudaBatch(Rule):
             evidence.append(program.evidence(each.file, each.node, f"the same with batches of {each.size}"))
             if each.made_in is not each.file:
                 evidence.append(program.evidence(each.made_in, each.made, "from a loader that is built here"))
-        yield program.finding(self, found.file, found.node, message, evidence, self.mend(program, found))
+        yield program.finding(self, found.file, found.node, message, evidence, self.mend_all(program, every))
+
+    def mend_all(self, program: Program, every: list[FixedBatch]) -> Fix | None:
+        """Wherever such batches are trained on, or nowhere: the next place would be found instead."""
+        fixes = [self.mend(program, each) for each in {id(each.backward.node): each for each in every}.values()]
+        whole = [fix for fix in fixes if fix is not None]
+        if not whole or len(whole) < len(fixes):
+            return None
+        return replace(whole[0], edits=tuple(dict.fromkeys(edit for fix in whole for edit in fix.edits)))
 
     def mend(self, program: Program, found: FixedBatch) -> Fix | None:
         guard = getattr(program.settings, "oom_guard", None) or "accumulate"

@@ -27,7 +27,8 @@ class Facts:
     events counted, by the entry in which they happen. keys: parameters of each trained model by their path. unbound: names
     that are read where nothing has bound them, by file. places: how many events of each kind stand in a file. incomplete:
     entries that were too long to be followed to their end: where they were left says nothing. starts: the file that each
-    entry begins in. ran: the files that each file ran by importing them. haste: how each entry was followed.
+    entry begins in. ran: the files that each file ran by importing them. haste: how each entry was followed;
+    led: some otherwise than they would have been by themselves.
     """
 
     optimised: dict[str, list[tuple[str, Given]]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Facts:
     starts: dict[str, Path] = field(default_factory=dict)
     ran: dict[Path, frozenset[Path]] = field(default_factory=dict)
     haste: dict[str, Haste] = field(default_factory=dict)
+    led: bool = False
 
     def add(self, other: Facts) -> None:
         """What is known of another part of the project: parts share no entry."""
@@ -57,6 +59,7 @@ class Facts:
         self.incomplete |= other.incomplete
         self.starts.update(other.starts)
         self.haste.update(other.haste)
+        self.led |= other.led
         for path, imported in other.ran.items():
             self.ran[path] = self.ran.get(path, frozenset()) | imported
 
@@ -124,7 +127,8 @@ def facts_of(program: Program) -> Facts:
         found.cleared[cleared.entry, owners.named(cleared.subject, cleared.entry), None] += 1
     found.unbound.update((str(path), name) for path, name in program.unbound)
     found.incomplete = frozenset(program.interpreter.incomplete)
-    found.starts, found.ran, found.haste = program.starts, program.ran, program.haste
+    found.starts, found.ran = program.starts, program.ran
+    found.haste, found.led = program.haste, program.led
     return found
 
 

@@ -101,6 +101,7 @@ class Program:
         self.starts: dict[str, Path] = {}  # the file that each entry begins in
         self.haste: dict[str, Haste] = {}
         self._haste = haste or {}
+        self.led = False  # whether an entry was followed otherwise than it would have been by itself
         self.roots = [path for path in roots if path in sources]
         self.crashes: list[tuple[Path, str]] = []
         followed = starts.followed(sources, self.roots) if followed is None else list(followed)
@@ -121,7 +122,9 @@ class Program:
             at.incomplete.add(name)
             return 0
         at.spent += at.steps
-        at.haste = self.haste[name] = self._haste.get(name, Haste.after(at.spent))
+        by_itself = Haste.after(at.spent)
+        at.haste = self.haste[name] = self._haste.get(name, by_itself)
+        self.led |= at.haste is not by_itself
         at.steps, at.entry, at.budget, at.calls_of, at.fresh, at.built_before = 0, name, budget, {}, set(), {}
         at.began = at.seq
         at.frames, at.path, at.loops, at.journal, at.grad, at.forward_depth = [], [], [], None, True, 0

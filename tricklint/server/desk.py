@@ -178,7 +178,7 @@ class Desk:
             def kept(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
                 return scope.kept([finding for finding in findings if finding.code in wanted], now)
 
-            mend.fix(report, universe, Looks(look), kept, options)
+            mend.fix(report, universe, Looks(look, universe.haste.clear), kept, options)
         source: Source | None = report.sources.get(path)
         return source or self.shelf.read(path).source
 
