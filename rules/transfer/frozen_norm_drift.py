@@ -65,8 +65,8 @@ def train_one_epoch(loader, criterion):
 
 ## Fix level
 recipe. Only BatchNorm layers whose own scale is frozen go to evaluation mode, after each `train()`; layers that are
-still trained (a head's norms, a stage unfrozen later) stay as they are. No fix where a framework calls `train()`
-itself.
+still trained (a head's norms, a stage unfrozen later) stay as they are. The lines stand behind the freeze where that
+comes later. No fix where a framework calls `train()` itself.
 
 ## Evidence
 `tricklint verify` pairs both variants over seeds; the effect grows with the distance of the data and with small
@@ -179,19 +179,25 @@ class FrozenNormDrift(Rule):
             program.evidence(norms.holder.file, norms.holder.node, f"{label} with BatchNorm layers is built here"),
             program.evidence(train.file, train.node, how),
         ]
-        unready = any(not_yet(program, freeze, norms, each) for each in trains)
-        return program.finding(self, event.file, event.node, message, evidence, None if unready else self.mend_all(trains))
+        thawed = any(thawed_before_it_trains(program, norms, each) for each in trains)
+        fix = None if thawed else self.mend_all(program, freeze, trains)
+        return program.finding(self, event.file, event.node, message, evidence, fix)
 
-    def mend_all(self, trains: list[Event]) -> Fix | None:
+    def mend_all(self, program: Program, freeze: Freeze, trains: list[Event]) -> Fix | None:
         """At each place where the layers are put in training mode, in whichever scripts: all or none."""
-        fixes = [self.mend(train) for train in {id(train.node): train for train in trains}.values()]
+        fixes = []
+        for train in {id(train.node): train for train in trains}.values():
+            late = frozen_later(program, freeze, train)
+            behind = statement_beside(freeze.event, train) if late else train.node
+            fixes.append(self.mend(train, behind) if behind is not None else None)
         whole = [fix for fix in fixes if fix is not None]
         if not whole or len(whole) < len(fixes):
             return None
         return replace(whole[0], edits=tuple(dict.fromkeys(edit for fix in whole for edit in fix.edits)))
 
-    def mend(self, train: Event) -> Fix | None:
-        """After each plain `model.train()` statement: BatchNorm layers follow their own scale's `requires_grad`."""
+    def mend(self, train: Event, behind: cst.CSTNode) -> Fix | None:
+        """After a plain `model.train()` statement, or the freeze that follows it: BatchNorm layers follow their own scale's
+        `requires_grad`."""
         if isinstance(train, TrainerGiven):
             return self.mend_lightning(train)
         call, tree = train.node, train.file.tree
@@ -215,7 +221,7 @@ class FrozenNormDrift(Rule):
             f"    if isinstance({module}, torch.nn.modules.batchnorm._BatchNorm) and {module}.weight is not None:",
             f"        {module}.train({module}.weight.requires_grad)",
         ]
-        edits = build.joined((build.insert_after(tree, call, lines), build.add_import(tree, "import torch")))
+        edits = build.joined((build.insert_after(tree, behind, lines), build.add_import(tree, "import torch")))
         if edits is None:
             return None
         return Fix(
@@ -286,15 +292,30 @@ def elsewhere(program: Program, freeze: Freeze, every: list[Freeze]) -> Iterator
                 break
 
 
-def not_yet(program: Program, freeze: Freeze, norms: Norms, train: Event) -> bool:
-    """Layers follow their own `requires_grad` too early right behind `train()`: what is frozen later, and not put in training
-    mode again after it, or only then in each round; or what is thawed before it trains."""
+def frozen_later(program: Program, freeze: Freeze, train: Event) -> bool:
+    """Right behind `train()` the layers are not frozen yet: that comes later, be it in each round, and the training mode is not
+    set again after it."""
     event = freeze.event
-    if isinstance(train, ModeSet) and event.entry == train.entry and event.seq > train.seq:
-        again = any(mode.node is train.node and mode.seq > event.seq for mode in program.events(ModeSet))
-        if not again or shared_loops(event, train):
-            return True
-    return thawed_before_it_trains(program, norms, train)
+    if not isinstance(train, ModeSet) or event.entry != train.entry or event.seq < train.seq:
+        return False
+    return bool(shared_loops(event, train)) or not any(
+        mode.node is train.node and mode.seq > event.seq for mode in program.events(ModeSet)
+    )
+
+
+def statement_beside(freeze: Event, train: Event) -> cst.CSTNode | None:
+    """The statement below that of `train()`, in the same block, that freezes or calls what does."""
+    tree = train.file.tree
+    statement = tree.statement_of(train.node)
+    block = tree.parent(statement) if statement is not None else None
+    body = list(getattr(block, "body", ()))
+    for file, node in ((freeze.file, freeze.node), *freeze.calls):
+        at: cst.CSTNode | None = node if file is train.file else None
+        while at is not None and tree.parent(at) is not block:
+            at = tree.parent(at)
+        if at is not None and at in body and body.index(at) > body.index(statement):
+            return at
+    return None
 
 
 def thawed_before_it_trains(program: Program, norms: Norms, train: Event) -> bool:
