@@ -35,7 +35,9 @@ def renamed(text: str, draw: random.Random) -> str | None:
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
             fixed.add(node.name)
         elif isinstance(node, ast.alias):
-            fixed |= {node.name.split(".")[0], node.asname or ""}
+            fixed |= {*node.name.split("."), node.asname or ""}
+        elif isinstance(node, ast.ImportFrom):
+            fixed |= set((node.module or "").split("."))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             fixed |= set(re.findall(r"\w+", node.value))
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
@@ -68,6 +70,8 @@ def aliased(text: str, draw: random.Random) -> str | None:
         return None
     line = draw.choice(known)
     old, new = line.rsplit(" ", 1)[1], _ALIASES[line].rsplit(" ", 1)[1]
+    if re.search(rf"\b{new}\b", text):
+        return None  # a name of the program's own
     tree = ast.parse(text)
     if any(isinstance(node, ast.arg) and node.arg == old for node in ast.walk(tree)):
         return None
