@@ -57,11 +57,12 @@ class FixedBatch:
 
 
 def fixed_batches(program: Program) -> list[FixedBatch]:
-    """One for each script that trains on CUDA with a batch size that the code fixes: its first training loader."""
+    """One for each script that trains on CUDA with a batch size that the code fixes: its first training loader. In the order of
+    their paths, which no change of another file alters."""
     found: dict[FileModule, FixedBatch] = {}
     for one in (*_in_loops(program), *_in_frameworks(program)):
         found.setdefault(one.file, one)
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: one.file.path)
 
 
 def _in_loops(program: Program) -> Iterator[FixedBatch]:
