@@ -7,6 +7,7 @@ concatenation of its code cells; `tricklint.source` maps it back to a cell and a
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -85,6 +86,15 @@ class Fix:
     edits: tuple[Edit, ...]
     reason: str = ""
     keeps: Keeps = Keeps()
+
+    @staticmethod
+    def everywhere(fixes: Iterable[Fix | None]) -> Fix | None:
+        """One fix for all the places of a finding, in the words of the first; None where one of them has none."""
+        each = list(fixes)
+        whole = [fix for fix in each if fix is not None]
+        if not whole or len(whole) < len(each):
+            return None
+        return replace(whole[0], edits=tuple(dict.fromkeys(edit for fix in whole for edit in fix.edits)))
 
 
 @dataclass(frozen=True)

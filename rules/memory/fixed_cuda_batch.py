@@ -115,7 +115,6 @@ pieces of unequal size, and are bit-equal when no error comes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import libcst as cst
 
@@ -195,11 +194,8 @@ class FixedCudaBatch(Rule):
 
     def mend_all(self, program: Program, every: list[FixedBatch]) -> Fix | None:
         """Wherever such batches are trained on, or nowhere: the next place would be found instead."""
-        fixes = [self.mend(program, each) for each in {id(each.backward.node): each for each in every}.values()]
-        whole = [fix for fix in fixes if fix is not None]
-        if not whole or len(whole) < len(fixes):
-            return None
-        return replace(whole[0], edits=tuple(dict.fromkeys(edit for fix in whole for edit in fix.edits)))
+        places = {id(each.backward.node): each for each in every}.values()
+        return Fix.everywhere(self.mend(program, each) for each in places)
 
     def mend(self, program: Program, found: FixedBatch) -> Fix | None:
         guard = getattr(program.settings, "oom_guard", None) or "accumulate"

@@ -81,7 +81,6 @@ batches.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import libcst as cst
 
@@ -190,10 +189,7 @@ class FrozenNormDrift(Rule):
             late = frozen_later(program, freeze, train)
             behind = statement_beside(freeze.event, train) if late else train.node
             fixes.append(self.mend(train, behind) if behind is not None else None)
-        whole = [fix for fix in fixes if fix is not None]
-        if not whole or len(whole) < len(fixes):
-            return None
-        return replace(whole[0], edits=tuple(dict.fromkeys(edit for fix in whole for edit in fix.edits)))
+        return Fix.everywhere(fixes)
 
     def mend(self, train: Event, behind: cst.CSTNode) -> Fix | None:
         """After a plain `model.train()` statement, or the freeze that follows it: BatchNorm layers follow their own scale's
