@@ -229,6 +229,8 @@ class ParamSetBehaviour(Behaviour):
         return True
 
     def item(self, m: Machine, value: ParamSet, index: Value, node: cst.CSTNode) -> Value | None:
+        if value.elem and value.kind == "param" and not value.names:
+            return value.narrowed(Pred("unknown", ("part",)))  # of one tensor: a row, a column
         return value.but(elem=True)
 
     def sliced(self, m: Machine, value: ParamSet, node: cst.CSTNode) -> Value | None:

@@ -127,6 +127,11 @@ def passes_on(memo: Tensor) -> bool:
     return False
 
 
+def _cut_off(part: Value) -> bool:
+    """What a loss gives beside itself, and no gradient flows through: a mask, labels, a number."""
+    return isinstance(part, Tensor) and not part.grad and not passes_on(part)
+
+
 def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: cst.CSTNode, grad: bool) -> Value:
     at: Value = inputs[0] if inputs else UNKNOWN
     memo = module.fact(ModuleFacts).output
@@ -162,14 +167,14 @@ def outputs(
             made.attrs["alternatives"] = alternatives
         return made
     if isinstance(memo, Sequence):
-        items = [outputs(m, module, item, inputs, node, grad, loss) for item in memo.items]
+        items = [outputs(m, module, item, inputs, node, grad, loss and not _cut_off(item)) for item in memo.items]
         if memo.open and not items:
             items.append(Tensor("call", inputs, module, node, m.file, grad))
         return Sequence(memo.kind, tuple(items), memo.open, node, m.file)
     if isinstance(memo, Dict):
         made_dict = Dict(node, m.file, memo.open)
         for key, item in memo.fields.items():
-            made_dict.fields[key] = outputs(m, module, item, inputs, node, grad, loss)
+            made_dict.fields[key] = outputs(m, module, item, inputs, node, grad, loss and not _cut_off(item))
         if memo.open and not made_dict.fields:  # whatever else it computed
             made_dict.fields["<dynamic 0>"] = Tensor("call", inputs, module, node, m.file, grad)
         return made_dict

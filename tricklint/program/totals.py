@@ -47,7 +47,8 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
     everything = {each for made in flows.values() for each in made}
     taken = {id(m) for event in program.events(Forward) for v in event.inputs or () for m in members(v)}
     evaluated = {id(t) for found in evaluations(program, grad=True) for t in tensors_in(found.event.output)}
-    seen: set[int] = set()
+    found: dict[int, GraphTotal] = {}
+    as_one: set[int] = set()  # what adds to a total that is backpropagated as one in some call of the function, say a net's outputs
     for event in program.events(Accumulated):
         tensor = event.subject
         if (
@@ -65,7 +66,7 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
         mine = {id(t) for t in flow(tensor) if t.grad and t.op not in ("parameter", "data", "input")}
         sharing = [back for back in backwards if not mine.isdisjoint(flows[id(back)])]
         loop, direct = _loop_around(event, site_file, site, sharing)
-        if id(node) in seen or loop is None or not target or assigned_in(site_file.tree, loop.node, target, node):
+        if loop is None or not target or assigned_in(site_file.tree, loop.node, target, node):
             continue
         if site is not node and _reset_by_a_method(site_file.tree, loop.node, target, node):
             continue
@@ -74,14 +75,15 @@ def graph_totals(program: Program) -> Iterator[GraphTotal]:
         if any(_holds(made, node, event.node) for made in flows.values()):
             continue
         if direct is None and any(id(tensor) in flows[id(back)] for back in sharing):
+            as_one.add(id(node))
             continue
         if not carries_graph(tensor, everything):
             continue
         if direct is None and not run_by_framework(loop):
             if in_model(event) or not event.possible or mine.isdisjoint(evaluated):
                 continue
-        seen.add(id(node))
-        yield GraphTotal(event, file, node, target, value, loop, direct)
+        found.setdefault(id(node), GraphTotal(event, file, node, target, value, loop, direct))
+    yield from (total for at, total in found.items() if at not in as_one)
 
 
 def carries_graph(tensor: Tensor, backpropagated: set[int], depth: int = 0) -> bool:
