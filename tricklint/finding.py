@@ -64,7 +64,7 @@ class Keeps:
     can be followed. The default is the strict one; a rule whose fix changes one of these on purpose says so.
 
     optimised: the parameters that each optimizer is given ("same", "fewer", "more" or "any"). frozen: what is frozen and
-    thawed. modes: `train()` and `eval()` calls. cleared: `zero_grad()` calls. keys: the `state_dict` keys of the models
+    thawed, and the models that backward passes come to. modes: `train()` and `eval()` calls. cleared: `zero_grad()` calls. keys: the `state_dict` keys of the models
     that are trained ("same" or "more").
     Always held: every name that was bound still is, and no rule finds what it did not find before.
     """

@@ -266,7 +266,7 @@ class MissingInit(Rule):
         node = getattr(init, "node", None)
         if not isinstance(node, cst.FunctionDef) or not isinstance(node.body, cst.IndentedBlock):
             return None
-        if any(child.library.startswith("torch.nn.Lazy") for _, child in submodules(module)):
+        if any(child.library.startswith("torch.nn.Lazy") or scripted_in(module, child) for _, child in submodules(module)):
             return None
         if any(isinstance(n, (cst.Return, cst.Raise)) for n in _top_level(node)):
             return None
@@ -378,6 +378,12 @@ class MissingInit(Rule):
         if edits is None:
             return None
         return Fix(FixLevel.RECIPE, "initialise the layers after they are built", edits, "training starts from other weights")
+
+
+def scripted_in(module: Instance, child: Instance) -> bool:
+    """Whether TorchScript has compiled a part when the module's constructor ends: `isinstance(part, nn.Linear)` is false then."""
+    at = child.fact(ModuleFacts).scripted
+    return at is not None and child is not module and at < module.seq
 
 
 def saturates(program: Program, layer: Instance) -> bool:

@@ -328,6 +328,8 @@ class UnfrozenBackbone(Rule):
             return None  # the new head is in no optimizer: with a freeze nothing at all would train
         if isinstance(trained, OptimizerBuilt) and gently(program, trained.subject):
             return None  # a head alone hardly learns at that rate, and another one is the author's to say
+        if isinstance(trained, OptimizerBuilt) and chosen_for_all(backbone.model, trained.subject):
+            return None  # whether all of it is fine-tuned is for whoever gives the option to say
         if isinstance(trained, OptimizerBuilt) and not self.holds_backbone(
             sets_at_one_rate(trained, []), backbone.model
         ):
@@ -353,8 +355,6 @@ class UnfrozenBackbone(Rule):
             each is trained.subject for loaded in program.events(OptimizerLoaded) for each in members(loaded.subject)
         ):
             level, reason = FixLevel.UNSAFE, "an optimizer state is loaded, and saved states hold all parameters"
-        elif isinstance(trained, OptimizerBuilt) and chosen_for_all(backbone.model, trained.subject):
-            level, reason = FixLevel.UNSAFE, "the rate is an option, and a small one fine-tunes all of a transformer"
         elif batch_norms(backbone.model) and not seen_training(program, trained):
             level, reason = FixLevel.UNSAFE, "no training step was found, which may let the frozen norms drift"
         return Fix(

@@ -84,7 +84,7 @@ VGG = 'model = models.vgg11(weights="IMAGENET1K_V1")\nmodel.classifier[6] = nn.L
 
 @pytest.mark.parametrize(
     ("model", "rate", "level"),
-    [(BERT, "args.lr", "unsafe"), (BERT, "0.01", "recipe"), (VGG, "args.lr", "recipe")],
+    [(BERT, "args.lr", ""), (BERT, "0.01", "recipe"), (VGG, "args.lr", "recipe")],
 )
 def test_a_transformer_whose_rate_is_an_option_may_be_meant_to_train_whole(
     tmp_path: Path, model: str, rate: str, level: str
@@ -92,4 +92,4 @@ def test_a_transformer_whose_rate_is_an_option_may_be_meant_to_train_whole(
     (tmp_path / "train.py").write_text(OPTION.format(model=model, rate=rate))
     settings = load([tmp_path], isolated=True, options={"select": ["TRK101"]})
     (finding,) = run([tmp_path], settings, Options(cache=False)).findings
-    assert finding.fix is not None and finding.fix.level.value == level
+    assert (finding.fix.level.value if finding.fix is not None else "") == level

@@ -24,7 +24,7 @@ class Facts:
     """What is known of a program, in a form that does not depend on where its lines stand.
 
     optimised: of each optimizer in order, how often it is given each parameter it may be given. frozen, modes, cleared:
-    events counted, by the entry in which they happen. keys: parameters of each trained model by their path. unbound: names
+    events counted, by the entry in which they happen. gradients: models with weights, by how many backward passes come to them. keys: parameters of each trained model by their path. unbound: names
     that are read where nothing has bound them, by file. places: how many events of each kind stand in a file. incomplete:
     entries that were too long to be followed to their end: where they were left says nothing. starts: the file that each
     entry begins in. ran: the files that each file ran by importing them. haste: how each entry was followed;
@@ -33,6 +33,7 @@ class Facts:
 
     optimised: dict[str, list[tuple[str, Given]]] = field(default_factory=dict)
     frozen: Counter[tuple[str, object, object]] = field(default_factory=Counter)
+    gradients: Counter[tuple[str, object, object]] = field(default_factory=Counter)
     modes: Counter[tuple[str, object, object]] = field(default_factory=Counter)
     cleared: Counter[tuple[str, object, object]] = field(default_factory=Counter)
     keys: dict[Owner, frozenset[str]] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Facts:
         self.optimised.update(other.optimised)
         for mine, more in (
             (self.frozen, other.frozen),
+            (self.gradients, other.gradients),
             (self.modes, other.modes),
             (self.cleared, other.cleared),
         ):
@@ -106,7 +108,7 @@ class _Owners:
 
 def facts_of(program: Program) -> Facts:
     """What is known of a program that was followed."""
-    from tricklint.libraries.events import Froze, GradsCleared, ModeSet, OptimizerBuilt
+    from tricklint.libraries.events import Backward, Froze, GradsCleared, ModeSet, OptimizerBuilt
     from tricklint.libraries.facts import OptimizerFacts
 
     found, owners = Facts(), _Owners()
@@ -125,11 +127,34 @@ def facts_of(program: Program) -> Facts:
     owners = _Owners()
     for cleared in program.events(GradsCleared):
         found.cleared[cleared.entry, owners.named(cleared.subject, cleared.entry), None] += 1
+    owners = _Owners()
+    for back in program.events(Backward):
+        for model in _reached(back.subject):
+            found.gradients[back.entry, owners.of(model, back.entry), None] += 1
     found.unbound.update((str(path), name) for path, name in program.unbound)
     found.incomplete = frozenset(program.interpreter.incomplete)
     found.starts, found.ran = program.starts, program.ran
     found.haste, found.led = program.haste, program.led
     return found
+
+
+def _reached(loss: Value) -> list[Instance]:
+    """The models with weights whose outputs a backward pass from `loss` comes to, in the order in which it meets them."""
+    from tricklint.interpreter.values import Instance, members
+    from tricklint.libraries.tensors import Tensor
+    from tricklint.program.evaluation import holds_weights
+
+    found: dict[int, Instance] = {}
+    stack, seen = [loss], set()
+    while stack:
+        for at in members(stack.pop()):
+            if not isinstance(at, Tensor) or not at.grad or id(at) in seen:
+                continue
+            seen.add(id(at))
+            if isinstance(at.module, Instance) and holds_weights(at.module):
+                found.setdefault(id(at.module), at.module)
+            stack.extend(reversed(at.inputs))
+    return list(found.values())
 
 
 def _given(groups: Iterable[Value], owners: _Owners, found: Facts, entry: str) -> Given:

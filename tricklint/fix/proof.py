@@ -78,6 +78,10 @@ def _broken(before: Facts, after: Facts, entry: str, keeps: Keeps) -> str:
         why = _optimised(before.optimised.get(entry, ()), after.optimised.get(entry, ()), keeps.optimised)
         if why:
             return why
+    if keeps.frozen == "same":
+        for event, count in before.gradients.items():
+            if event[0] == entry and count and not after.gradients[event]:
+                return f"no gradient would come to {event[1][0]} any more"  # type: ignore[index]
     for kept, was, now_is, why in (
         (keeps.frozen, before.frozen, after.frozen, "other parameters would be frozen than before"),
         (keeps.modes, before.modes, after.modes, "train() and eval() would be called otherwise than before"),

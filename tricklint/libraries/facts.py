@@ -129,6 +129,7 @@ class ModuleFacts:
     fitted: bool = False  # a trainer ran it
     flat: bool = False  # its parameters are one long vector
     reparametrised: str = ""  # the wrapper that gives its weight a scale of its own
+    scripted: int | None = None  # when TorchScript compiled it: its layers are no instances of their classes from then on
     open: bool = False  # it may hold more children
     copied: bool = False  # another model was made from it
     peft: bool = False  # adapters train in it

@@ -46,6 +46,8 @@ def wrapped(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
             member.fact(ModuleFacts).reparametrised = name  # the weight has a scale of its own, or a bound
         elif isinstance(member, Instance) and name.endswith("FullyShardedDataParallel"):
             member.fact(ModuleFacts).flat = True  # its parameters are one long vector
+        elif isinstance(member, Instance) and name == "torch.jit.script" and member.kind == "module":
+            member.fact(ModuleFacts).scripted = m.seq
     return args.positional[0] if args.positional else args.kwargs.get("module", UNKNOWN)
 
 

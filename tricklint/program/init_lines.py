@@ -68,14 +68,15 @@ def init_lines(program: Program, module: Instance, self_name: str, nn: str, chil
     by_scheme: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for kind, call in majority.items():
         by_scheme[call, kind in biases.kept].append(kind)
-    only = mine[0][1] if len(mine) == 1 and not library_blocks(module) else None
+    blocks = library_blocks(module, children)
+    only = mine[0][1] if len(mine) == 1 and not blocks else None
     name = spelled(module, mine[0][0], self_name) if only is not None and not chosen else ""
     if only is not None and name:
         return one_layer(only, name, next(iter(majority.values())), nn, biases.leaves(only))
-    lines = [*blocks_apart(module, self_name, nn), *loop_over(module, self_name, children)]
+    lines = [*blocks_apart(blocks, self_name, nn), *loop_over(module, self_name, children)]
     inner = " " * (len(lines[-1]) - len(lines[-1].lstrip()) + 4)
-    skipped = computed_weights(module, nn, "module")
-    if library_blocks(module):
+    skipped = computed_weights(module, nn, "module", children)
+    if blocks:
         skipped.insert(0, "module in theirs")
     if skipped:
         lines += [f"{inner}if {' or '.join(skipped)}:", f"{inner}    continue"]
@@ -185,9 +186,9 @@ def one_layer(layer: Instance, name: str, call: str, nn: str, biased: bool) -> l
     return lines
 
 
-def blocks_apart(module: Instance, self_name: str, nn: str) -> list[str]:
+def blocks_apart(names: list[str], self_name: str, nn: str) -> list[str]:
     """Names the layers inside blocks of torch.nn that initialise themselves, where there are any."""
-    blocks = [f"{nn}.{name}" for name in library_blocks(module)]
+    blocks = [f"{nn}.{name}" for name in names]
     if not blocks:
         return []
     listed = blocks[0] if len(blocks) == 1 else f"({', '.join(blocks)})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from tricklint.interpreter.events import Building
 from tricklint.interpreter.values import Class, Func, Instance
@@ -20,10 +20,15 @@ _COMPUTED = {
 _PARAMETRISED = "{nn}.utils.parametrize.is_parametrized({module})"
 
 
-def computed_weights(module: Instance, nn: str, name: str) -> list[str]:
+def within(module: Instance, children: Collection[str]) -> Iterator[Instance]:
+    """The modules below `module`: all of them, or those in some of its children."""
+    return (part for path, part in submodules(module) if not children or path.partition(".")[0] in children)
+
+
+def computed_weights(module: Instance, nn: str, name: str, children: Collection[str] = ()) -> list[str]:
     """Tests that hold for the layers below `module` whose weight is computed (weight and spectral norm), as code about `name`."""
     found: list[str] = []
-    for _, layer in submodules(module):
+    for layer in within(module, children):
         wrapper = layer.fact(ModuleFacts).reparametrised
         if wrapper and layer_class(layer) in layers.WEIGHTED:
             found.append(_COMPUTED.get(wrapper, _PARAMETRISED).format(module=name, nn=nn))
@@ -34,11 +39,11 @@ def has_computed_weight(layer: Instance) -> bool:
     return bool(layer.fact(ModuleFacts).reparametrised)
 
 
-def library_blocks(module: Instance) -> list[str]:
+def library_blocks(module: Instance, children: Collection[str] = ()) -> list[str]:
     """Classes of torch.nn below `module` that hold layers of their own and initialise them: the outermost ones."""
     found: list[str] = []
     inside: set[int] = set()
-    for _, part in submodules(module):
+    for part in within(module, children):
         if layer_class(part) in layers.ATTENTION and id(part) not in inside:
             inside.update(id(below) for _, below in submodules(part))
             found.append(layer_class(part).rpartition(".")[2])
