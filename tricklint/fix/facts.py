@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 Owner = tuple[str, int, str]  # a model: its label, and the how-manieth of that label it is in an entry
 Given = dict[tuple[Owner, str], "int | None"]  # how often an optimizer is given each parameter; None: that is not known
 
+BY_ENTRY = ("frozen", "gradients", "modes", "cleared")  # what is counted by the entry in which it happens
+
 
 @dataclass
 class Facts:
     """What is known of a program, in a form that does not depend on where its lines stand.
 
     optimised: of each optimizer in order, how often it is given each parameter it may be given. frozen, modes, cleared:
-    events counted, by the entry in which they happen. gradients: models with weights, by how many backward passes come to them. keys: parameters of each trained model by their path. unbound: names
-    that are read where nothing has bound them, by file. places: how many events of each kind stand in a file. incomplete:
-    entries that were too long to be followed to their end: where they were left says nothing. starts: the file that each
-    entry begins in. ran: the files that each file ran by importing them. haste: how each entry was followed;
-    led: some otherwise than they would have been by themselves.
+    events counted, by the entry in which they happen. gradients: models with weights, by how many backward passes come to
+    them. keys: parameters of each trained model by their path. unbound: names that are read where nothing has bound them, by
+    file. places: how many events of each kind stand in a file. incomplete: entries that were too long to be followed to
+    their end: where they were left says nothing. starts: the file that each entry begins in. ran: the files that each file
+    ran by importing them. haste: how each entry was followed; led: some otherwise than they would have been by themselves.
     """
 
     optimised: dict[str, list[tuple[str, Given]]] = field(default_factory=dict)
@@ -48,13 +50,8 @@ class Facts:
     def add(self, other: Facts) -> None:
         """What is known of another part of the project: parts share no entry."""
         self.optimised.update(other.optimised)
-        for mine, more in (
-            (self.frozen, other.frozen),
-            (self.gradients, other.gradients),
-            (self.modes, other.modes),
-            (self.cleared, other.cleared),
-        ):
-            mine.update(more)
+        for name in BY_ENTRY:
+            getattr(self, name).update(getattr(other, name))
         self.keys.update(other.keys)
         self.unbound |= other.unbound  # a file of two parts reads the name once
         self.places |= other.places
@@ -64,6 +61,18 @@ class Facts:
         self.led |= other.led
         for path, imported in other.ran.items():
             self.ran[path] = self.ran.get(path, frozenset()) | imported
+
+    def by_entry(self) -> dict[str, Facts]:
+        """What is known of each entry by itself: all that is told by entries."""
+        found: dict[str, Facts] = defaultdict(Facts)
+        for entry, built in self.optimised.items():
+            found[entry].optimised[entry] = built
+        for owner, keys in self.keys.items():
+            found[owner[2]].keys[owner] = keys
+        for name in BY_ENTRY:
+            for event, count in getattr(self, name).items():
+                getattr(found[event[0]], name)[event] = count
+        return found
 
     def reached(self, entries: Iterable[str]) -> set[Path]:
         """The files that entries ran, those that they begin in among them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,39 +56,44 @@ def breaches(before: Facts, after: Facts, made: Made) -> Iterator[Breach]:
     if new and after.unbound.total() > before.unbound.total():
         for path, name in sorted(new):
             yield Breach(f"it would read {name!r} where nothing has bound it", paths=frozenset([Path(path)]))
+    edited = [(fix.keeps, touched(fix)) for _, fix in made]
+    promised: dict[tuple[Path, Path], list[Keeps]] = {}  # by where an entry begins: many begin in one file
+    was, now = before.by_entry(), after.by_entry()
     for entry in sorted(before.starts.keys() & after.starts.keys()):
-        files = before.reached([entry]) | after.reached([entry])
-        keeps = [fix.keeps for _, fix in made if not files.isdisjoint(touched(fix))]
-        if keeps and (why := _broken(before, after, entry, widest(keeps))):
+        begins = before.starts[entry], after.starts[entry]
+        if begins not in promised:
+            files = before.run_by(begins[:1]) | after.run_by(begins[1:])
+            promised[begins] = [keeps for keeps, paths in edited if not files.isdisjoint(paths)]
+        if not promised[begins] or entry in before.incomplete:  # where it was left says nothing
+            continue
+        if entry in after.incomplete:
+            yield Breach("the mended program could not be followed to its end", entry)
+        elif why := _broken(was[entry], now[entry], widest(promised[begins])):
             yield Breach(why, entry)
 
 
-def _broken(before: Facts, after: Facts, entry: str, keeps: Keeps) -> str:
-    """What an entry of the mended program does not keep; "" when it keeps all, or was too long to be followed to its end."""
-    if entry in before.incomplete:
-        return ""
-    if entry in after.incomplete:
-        return "the mended program could not be followed to its end"
+def _broken(before: Facts, after: Facts, keeps: Keeps) -> str:
+    """What an entry of the mended program does not keep; "" when it keeps all."""
     if keeps.keys != "any":
         for owner, keys in before.keys.items():
             now = after.keys.get(owner)
-            if owner[2] != entry or now is None or keys == now or (keeps.keys == "more" and keys <= now):
+            if now is None or keys == now or (keeps.keys == "more" and keys <= now):
                 continue
             return f"{owner[0]}'s state_dict would have other keys: {', '.join(sorted(keys ^ now)[:3])}"
     if keeps.optimised != "any":
-        why = _optimised(before.optimised.get(entry, ()), after.optimised.get(entry, ()), keeps.optimised)
-        if why:
+        was_built, now_built = (list(chain(*facts.optimised.values())) for facts in (before, after))
+        if why := _optimised(was_built, now_built, keeps.optimised):
             return why
     if keeps.frozen == "same":
         for event, count in before.gradients.items():
-            if event[0] == entry and count and not after.gradients[event]:
+            if count and not after.gradients[event]:
                 return f"no gradient would come to {event[1][0]} any more"  # type: ignore[index]
     for kept, was, now_is, why in (
         (keeps.frozen, before.frozen, after.frozen, "other parameters would be frozen than before"),
         (keeps.modes, before.modes, after.modes, "train() and eval() would be called otherwise than before"),
         (keeps.cleared, before.cleared, after.cleared, "gradients would be cleared otherwise than before"),
     ):
-        if kept == "same" and any(event[0] == entry and was[event] != now_is[event] for event in was | now_is):
+        if kept == "same" and any(was[event] != now_is[event] for event in was | now_is):
             return why
     return ""
 
