@@ -69,3 +69,25 @@ def test_gradients_are_kept(tmp_path: Path, method: str, keeps: Keeps, why: str)
     report = run([tmp_path], settings, Options(diff=True, cache=False, rules=(Cuts(method, keeps),)))
     assert [reason for _, reason in report.refused] == ([why] if why else [])
     assert len(report.fixed) == (not why)
+
+
+def test_what_was_followed_in_haste_tells_no_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function's earlier answer may stand for a new one there: where that came from is not known."""
+    from tricklint.fix import facts as known
+    from tricklint.interpreter import yields
+
+    for number in range(2):
+        (tmp_path / f"train_{number}.py").write_text(SCRIPT)
+    monkeypatch.setattr(yields, "LONG", 1)
+    entries: list[str] = []
+    facts_of = known.facts_of
+
+    def facts(program: Program) -> known.Facts:
+        found = facts_of(program)
+        entries.extend(Path(event[0]).name for event in found.gradients)
+        return found
+
+    monkeypatch.setattr(known, "facts_of", facts)
+    settings = load([tmp_path], isolated=True, options={"select": ["XYZ"]})
+    run([tmp_path], settings, Options(diff=True, cache=False, rules=(Cuts(".relu()", Keeps()),)))
+    assert set(entries) == {"train_0.py"}

@@ -117,6 +117,7 @@ class _Owners:
 
 def facts_of(program: Program) -> Facts:
     """What is known of a program that was followed."""
+    from tricklint.interpreter.yields import Haste
     from tricklint.libraries.events import Backward, Froze, GradsCleared, ModeSet, OptimizerBuilt
     from tricklint.libraries.facts import OptimizerFacts
 
@@ -138,6 +139,8 @@ def facts_of(program: Program) -> Facts:
         found.cleared[cleared.entry, owners.named(cleared.subject, cleared.entry), None] += 1
     owners = _Owners()
     for back in program.events(Backward):
+        if program.haste[back.entry] is not Haste.NONE:
+            continue  # what a function gave before may stand for what it gives here, and where that came from is lost
         for model in _reached(back.subject):
             found.gradients[back.entry, owners.of(model, back.entry), None] += 1
     found.unbound.update((str(path), name) for path, name in program.unbound)
