@@ -11,8 +11,7 @@ from tricklint import mend
 from tricklint.baseline import Baseline
 from tricklint.crew import Crew
 from tricklint.finding import Finding
-from tricklint.fix.looks import Looks
-from tricklint.inquiry import Found, ask
+from tricklint.inquiry import ask
 from tricklint.memory import Memory
 from tricklint.report import Report
 from tricklint.rule import Rule, RuleError, discover
@@ -102,17 +101,7 @@ def _run(paths: Sequence[Path], settings: Settings, options: Options) -> Report:
     memory = Memory(cache, repr(_without_showing(settings)))
     # A fix is proven by what every rule says of the mended program, whichever were selected.
     every = [rule for rule in known if not rule.needs_trace or real]
-    proofs = Memory()
-
-    def look(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> Found:
-        some = universe if within is None else universe.only(within)
-        return ask(some, known, every, now, prove=True, memory=proofs if within is None else None)
-
-    def forget() -> None:
-        universe.haste.clear()
-        proofs.forget_led()
-
-    looks = Looks(look, forget)
+    looks = mend.looks_at(universe, known, every)
     universe.crew = crew = Crew()
     try:
         if memory.empty:

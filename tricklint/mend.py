@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,34 @@ if TYPE_CHECKING:
     from tricklint.check import Options
     from tricklint.fix.engine import FixResult
     from tricklint.fix.looks import Looks
+    from tricklint.inquiry import Found
+    from tricklint.rule import Rule
 
 
 
 def paths_of(findings: Iterable[Finding]) -> set[Path]:
     """The files that findings and their evidence stand in."""
     return {path for finding in findings for path in (finding.path, *(evidence.path for evidence in finding.evidence))}
+
+
+def looks_at(universe: Universe, known: Sequence[Rule], rules: Sequence[Rule]) -> Looks:
+    """Looks at the texts of a universe, by `rules`; parts that were looked at before, as they stand, are not followed again."""
+    from tricklint.fix.looks import Looks
+    from tricklint.inquiry import ask
+    from tricklint.memory import Memory
+
+    memory = Memory()
+
+    def look(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> Found:
+        if within is not None:
+            return ask(universe.only(within), known, rules, now, prove=True)
+        return ask(universe, known, rules, now, prove=True, memory=memory)
+
+    def forget() -> None:
+        universe.haste.clear()
+        memory.forget_led()
+
+    return Looks(look, forget)
 
 
 def fix(

@@ -157,13 +157,13 @@ class _Proof:
     def with_what_follows(self, now: Sources, after: Sources, accepted: Wanted) -> _Proven | None:
         """Fixes that bring findings to light, together with the fixes of those: a freeze, and the norms that would drift in
         it. None where that does not keep its word either."""
-        known = {(finding.code, finding.path, finding.message) for finding in self.findings_of(now)}
+        known = set(map(words, self.findings_of(now)))
         following = [
             (finding, finding.fix)
             for finding in self.findings_of(after)
             if finding.fix is not None
             and finding.fix.level.rank <= self.max_level.rank
-            and (finding.code, finding.path, finding.message) not in known
+            and words(finding) not in known
         ]
         chosen, _ = _choose(after, following)
         made, _, texts = _make(after, chosen)
@@ -250,6 +250,11 @@ def _searched(
             apart = found
     order = {id(finding): at for at, (finding, _) in enumerate(accepted)}
     return sorted(kept, key=lambda pair: order[id(pair[0])]), refused, apart, less
+
+
+def words(finding: Finding) -> tuple[str, Path, str]:
+    """What a finding says, wherever in its file: rows move as fixes are made."""
+    return finding.code, finding.path, finding.message
 
 
 def _state(now: Sources, sources: Mapping[Path, Source]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tricklint.finding import Finding, Fix
-from tricklint.fix.engine import Broken
+from tricklint.fix.engine import Broken, words
 from tricklint.source.text import Source
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def _arisen(before: Found, after: Found, made: Sequence[tuple[Finding, Fix]]) ->
         return None
     had, still = _counted(before.findings), _counted(after.findings)
     left = [finding for finding, _ in made if (finding.code, finding.path) in more]
-    same = [finding for finding in left if _words(finding) in still]
+    same = [finding for finding in left if words(finding) in still]
     vain = {
         id(finding): f"{finding.code} would still be found"
         for finding in same
-        if still[_words(finding)] >= had[_words(finding)]  # of fewer than there were it may be one that is gone
+        if still[words(finding)] >= had[words(finding)]  # of fewer than there were it may be one that is gone
     }
     left = same or left
     places = {place for _, place in more if not any(finding.path == place for finding in left)}
@@ -106,12 +106,8 @@ def _arisen(before: Found, after: Found, made: Sequence[tuple[Finding, Fix]]) ->
     return Broken(f"{code} would be found in {path.name}", [*left, *there], within, arisen=True, vain=vain)
 
 
-def _words(finding: Finding) -> tuple[str, Path, str]:
-    return finding.code, finding.path, finding.message
-
-
 def _counted(findings: Sequence[Finding]) -> Counter[tuple[str, Path, str]]:
-    return Counter(map(_words, findings))
+    return Counter(map(words, findings))
 
 
 def _leading(before: Found, after: Found, paths: set[Path]) -> frozenset[Path] | None:

@@ -14,8 +14,7 @@ from tricklint import settings as configuration
 from tricklint.baseline import Baseline
 from tricklint.check import Options, known_rules
 from tricklint.finding import Finding
-from tricklint.fix.looks import Looks
-from tricklint.inquiry import Found, ask
+from tricklint.inquiry import ask
 from tricklint.report import Report
 from tricklint.rule import Rule
 from tricklint.selection import select
@@ -170,15 +169,11 @@ class Desk:
             every = [rule for rule in scope.known if not rule.needs_trace]
             wanted = {rule.code for rule in scope.rules}
 
-            def look(now: Mapping[Path, Source], within: frozenset[Path] | None = None) -> Found:
-                """A fix is proven by what every rule says of the mended program, whichever were selected."""
-                some = universe if within is None else universe.only(within)
-                return ask(some, scope.known, every, now, prove=True)
-
             def kept(findings: list[Finding], now: Mapping[Path, Source]) -> list[Finding]:
                 return scope.kept([finding for finding in findings if finding.code in wanted], now)
 
-            mend.fix(report, universe, Looks(look, universe.haste.clear), kept, options)
+            # a fix is proven by what every rule says of the mended program, whichever were selected
+            mend.fix(report, universe, mend.looks_at(universe, scope.known, every), kept, options)
         source: Source | None = report.sources.get(path)
         return source or self.shelf.read(path).source
 
