@@ -119,13 +119,18 @@ def _answers(
 ) -> list[Answer]:
     """The answer of each part, remembered or new."""
     keys = [part.key(sources, universe.asked, rules) for part in parts]
-    new = {key: part for key, part in zip(keys, parts, strict=True) if memory.recall(key) is None}
+
+    def known(key: str) -> bool:
+        one = memory.recall(key)
+        return one is not None and (one.facts is None or one.facts.fit(universe.haste))
+
+    new = {key: part for key, part in zip(keys, parts, strict=True) if not known(key)}
     if new:
         tidy = Tidy()
         for key, one in side_by_side(universe, new, rules, sources, prove):
             memory.keep(key, one)
         for key, part in new.items():
-            if memory.recall(key) is None:
+            if not known(key):
                 memory.keep(key, answer(universe, part, rules, sources, prove=prove))
                 tidy.after(part, sources)
         tidy.end()

@@ -43,12 +43,6 @@ class Memory:
         self._answers[key] = answer
         self._changed = True
 
-    def forget_led(self) -> None:
-        """What was followed as an earlier state of the project was."""
-        led = [key for key, answer in self._answers.items() if answer.facts is not None and answer.facts.led]
-        for key in led:
-            del self._answers[key]
-
     def only(self, keys: Iterable[str], *, every: bool = True) -> None:
         """These are the parts that were asked for. When they are `every` part that there is, what is known of others is of
         an earlier state of the project."""

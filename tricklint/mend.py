@@ -41,11 +41,10 @@ def looks_at(universe: Universe, known: Sequence[Rule], rules: Sequence[Rule]) -
             return ask(universe.only(within), known, rules, now, prove=True)
         return ask(universe, known, rules, now, prove=True, memory=memory)
 
-    def forget() -> None:
-        universe.haste.clear()
-        memory.forget_led()
+    def alone(now: Mapping[Path, Source]) -> Found:
+        return ask(replace(universe, haste={}), known, rules, now, prove=True, memory=memory)
 
-    return Looks(look, forget)
+    return Looks(look, alone, universe.haste)
 
 
 def fix(

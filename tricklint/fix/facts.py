@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,11 @@ class Facts:
         self.led |= other.led
         for path, imported in other.ran.items():
             self.ran[path] = self.ran.get(path, frozenset()) | imported
+
+    def fit(self, haste: Mapping[str, Haste]) -> bool:
+        """Whether the entries would be followed as they were, where `haste` says how some are."""
+        known = bool(haste) or not self.led
+        return known and all(haste.get(entry, how) == how for entry, how in self.haste.items())
 
     def by_entry(self) -> dict[str, Facts]:
         """What is known of each entry by itself: all that is told by entries."""

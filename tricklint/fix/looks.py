@@ -13,6 +13,7 @@ from tricklint.source.text import Source
 
 if TYPE_CHECKING:
     from tricklint.inquiry import Found
+    from tricklint.interpreter.yields import Haste
 
 KEPT = 24  # the texts before, and those of a search by halves: findings and facts, no program
 MOST = 0.6  # of what is followed: before and after, so much costs more than the whole once more
@@ -26,54 +27,97 @@ class Ask(Protocol):
 
 
 class Looks:
-    """`forget`: what is asked next is followed as if nothing had been asked before."""
+    """`ask`: each entry is followed as it was in the first look, which `haste` knows; `alone`: as if nothing had been asked
+    before."""
 
-    def __init__(self, ask: Ask, forget: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, ask: Ask, alone: Callable[[Texts], Found] | None = None, haste: Mapping[str, Haste] | None = None
+    ) -> None:
         self._ask = ask
-        self._forget = forget
-        self._seen: dict[tuple[frozenset[Path] | None, tuple[str, ...]], Found] = {}
+        self._alone = alone or ask
+        self._haste = {} if haste is None else haste
+        self._seen: dict[tuple[bool, frozenset[Path] | None, tuple[str, ...]], Found] = {}
 
     def at(self, sources: Texts, within: frozenset[Path] | None = None) -> Found:
-        key = (within, tuple(source.text for source in sources.values()))
-        found = self._seen.pop(key, None) or (self._ask(sources) if within is None else self._ask(sources, within))
-        if len(self._seen) >= KEPT:
-            del self._seen[next(iter(self._seen))]  # the one that was not asked for the longest
-        self._seen[key] = found
-        return found
+        texts = _texts(sources)
+        alone = self._seen.get((True, within, texts))
+        if alone is not None and not self._otherwise(alone):
+            return alone
+        return self._kept(
+            (False, within, texts), lambda: self._ask(sources) if within is None else self._ask(sources, within)
+        )
 
     def settled(self, sources: Texts) -> Found:
-        """As a run of its own would find it. (For a proof, entries are followed as they were before the fixes.)"""
-        found = self.at(sources)
-        if found.facts is not None and found.facts.led:
-            self._forget()
-            found = self._seen[None, tuple(source.text for source in sources.values())] = self._ask(sources)
-        return found
+        """As a run of its own finds it."""
+        texts = _texts(sources)
+        known = self._seen.get((False, None, texts))
+        if known is not None and not (known.facts and known.facts.led):
+            return known
+        return self._kept((True, None, texts), lambda: self._alone(sources))
 
     def prove(
         self, old: Texts, new: Texts, made: Sequence[tuple[Finding, Fix]], within: frozenset[Path] | None = None
     ) -> Broken | None:
         """What the fixes made between two texts break; None when they keep their word. `within`: as far as these files go."""
         from tricklint.fix.lost_names import lost_name
-        from tricklint.fix.proof import blamed, breaches, touched
+        from tricklint.fix.proof import touched
 
         for path, source in new.items():
             if source is not old[path] and (name := lost_name(old[path].text, source.text)):
                 there = [finding for finding, fix in made if path in touched(fix)]
                 return Broken(f"it would read {name!r} where nothing has bound it", there)
-        before, after = self.at(old, within), self.at(new, within)
-        if after.problems and not before.problems:
-            return Broken(f"the mended program could not be followed: {after.problems[0].message}")
-        if before.facts is not None and after.facts is not None:
-            found = list(breaches(before.facts, after.facts, made))
-            if found:
-                starts = {**after.facts.starts, **before.facts.starts}
-                begun = frozenset(starts[breach.entry] for breach in found if breach.entry)
-                if more := _arisen(before, after, made):
-                    begun |= more.within or frozenset()
-                causes = {*map(id, blamed(before.facts, after.facts, made, found)), *map(id, more.by if more else ())}
-                by = [finding for finding, _ in made if id(finding) in causes]
-                return Broken(found[0].why, by, begun or None, vain=more.vain if more else {})
-        return _arisen(before, after, made)
+        before = self.at(old, within)
+        if within is not None:
+            return _broken(before, self.at(new, within), made)
+        broken = _broken(before, self.settled(new), made)
+        return broken and self._as_before(old, new, made, broken)
+
+    def _as_before(
+        self, old: Texts, new: Texts, made: Sequence[tuple[Finding, Fix]], broken: Broken
+    ) -> Broken | None:
+        """What breaks in the whole program, with all of its entries followed as they were; most often few files tell that
+        nothing does."""
+        before, after = self.at(old), self.settled(new)
+        if not self._otherwise(after):
+            return broken
+        more = _arisen(before, after, made)
+        shows = broken.within if more is None or more.within else None
+        if shows and after.facts and len(shows) < MOST * len({*after.facts.starts.values()}):
+            if _broken(self.at(old, shows), self.at(new, shows), made) is None:
+                return None
+        return _broken(before, self.at(new), made)
+
+    def _otherwise(self, found: Found) -> bool:
+        return found.facts is not None and any(self._haste.get(entry, how) != how for entry, how in found.facts.haste.items())
+
+    def _kept(self, key: tuple[bool, frozenset[Path] | None, tuple[str, ...]], ask: Callable[[], Found]) -> Found:
+        found = self._seen.pop(key, None) or ask()
+        if len(self._seen) >= KEPT:
+            del self._seen[next(iter(self._seen))]  # the one that was not asked for the longest
+        self._seen[key] = found
+        return found
+
+
+def _texts(sources: Texts) -> tuple[str, ...]:
+    return tuple(source.text for source in sources.values())
+
+
+def _broken(before: Found, after: Found, made: Sequence[tuple[Finding, Fix]]) -> Broken | None:
+    from tricklint.fix.proof import blamed, breaches
+
+    if after.problems and not before.problems:
+        return Broken(f"the mended program could not be followed: {after.problems[0].message}")
+    if before.facts is not None and after.facts is not None:
+        found = list(breaches(before.facts, after.facts, made))
+        if found:
+            starts = {**after.facts.starts, **before.facts.starts}
+            begun = frozenset(starts[breach.entry] for breach in found if breach.entry)
+            if more := _arisen(before, after, made):
+                begun |= more.within or frozenset()
+            causes = {*map(id, blamed(before.facts, after.facts, made, found)), *map(id, more.by if more else ())}
+            by = [finding for finding, _ in made if id(finding) in causes]
+            return Broken(found[0].why, by, begun or None, vain=more.vain if more else {})
+    return _arisen(before, after, made)
 
 
 def _arisen(before: Found, after: Found, made: Sequence[tuple[Finding, Fix]]) -> Broken | None:
