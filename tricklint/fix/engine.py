@@ -134,6 +134,17 @@ class _Proven:
 
 
 @dataclass(frozen=True)
+class _Split:
+    """Of fixes that break something together: kept may keep their word without the refused; apart: what has to stand apart,
+    if anything; less: fewer than kept, should it be their sum alone that breaks it."""
+
+    kept: Wanted
+    refused: Refused
+    less: Wanted
+    apart: _Proven | None = None
+
+
+@dataclass(frozen=True)
 class _Proof:
     """`within`: the files that alone are followed; None: all of the program. `broken`: how often that did not keep its word."""
 
@@ -185,9 +196,10 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
         finding, fix = accepted[0]
         return _Proven([], [(finding, fix, broken.why)], now)
     if len(proof.broken) > SEARCHES:
-        kept, refused, apart, less = _cut_short(accepted, broken, soon=len(proof.broken) > 2 * SEARCHES)
+        split = _cut_short(accepted, broken, soon=len(proof.broken) > 2 * SEARCHES)
     else:
-        kept, refused, apart, less = _searched(now, accepted, broken, proof)
+        split = _searched(now, accepted, broken, proof)
+    kept, refused, apart = split.kept, split.refused, split.apart
     if not kept:  # what has to stand apart has a pass of its own
         if apart is None:
             return _Proven([], refused, now)
@@ -197,7 +209,7 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
         return _Proven([], [*refused, *((finding, fix, wrong.why) for finding, fix in apart.made)], now)
     together, problem = _texts(now, [fix for _, fix in kept])
     if problem is not None or len(kept) == len(accepted):  # each part keeps its word, their sum does not
-        kept = less  # the others are asked of the next pass
+        kept = split.less  # the others are asked of the next pass
         together, problem = _texts(now, [fix for _, fix in kept])
         if problem is not None:
             return _Proven([], refused, now)
@@ -205,9 +217,7 @@ def _proven(now: Sources, accepted: Wanted, texts: Sources, proof: _Proof) -> _P
     return replace(rest, refused=[*refused, *rest.refused])
 
 
-def _cut_short(
-    accepted: Wanted, broken: Broken, *, soon: bool
-) -> tuple[Wanted, Refused, _Proven | None, Wanted]:
+def _cut_short(accepted: Wanted, broken: Broken, *, soon: bool) -> _Split:
     """As `_searched`, without a search: the program was followed often enough. All that may be the cause is given up, with
     more that may not be where an end is to come `soon`."""
     by = {*map(id, broken.by), *broken.vain}
@@ -216,15 +226,12 @@ def _cut_short(
         kept = kept[: len(kept) // 2]
     kept = kept or accepted[: len(accepted) // 2]
     left = {id(finding) for finding, _ in kept}
-    return kept, [(finding, fix, broken.why) for finding, fix in accepted if id(finding) not in left], None, kept
+    refused = [(finding, fix, broken.why) for finding, fix in accepted if id(finding) not in left]
+    return _Split(kept, refused, less=kept)
 
 
-def _searched(
-    now: Sources, accepted: Wanted, broken: Broken, proof: _Proof
-) -> tuple[Wanted, Refused, _Proven | None, Wanted]:
-    """Fixes that break something together: those that may keep their word without the others, those that do not, what has
-    to stand apart, if anything, and fewer of them, should it be their sum alone that breaks it. What is broken is looked at
-    where it shows, as far as that is known."""
+def _searched(now: Sources, accepted: Wanted, broken: Broken, proof: _Proof) -> _Split:
+    """What is broken is looked at where it shows, as far as that is known."""
     vain, by = broken.vain, set(map(id, broken.by))
     refused: Refused = [(finding, fix, vain[id(finding)]) for finding, fix in accepted if id(finding) in vain]
     suspects = [pair for pair in accepted if id(pair[0]) in by and id(pair[0]) not in vain]
@@ -249,7 +256,7 @@ def _searched(
         elif apart is None:
             apart = found
     order = {id(finding): at for at, (finding, _) in enumerate(accepted)}
-    return sorted(kept, key=lambda pair: order[id(pair[0])]), refused, apart, less
+    return _Split(sorted(kept, key=lambda pair: order[id(pair[0])]), refused, less, apart)
 
 
 def words(finding: Finding) -> tuple[str, Path, str]:
