@@ -224,12 +224,17 @@ def guessed_backward(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -
 
 @guesses
 def guess_pickled(m: Machine, node: cst.Call, callee: Value) -> Value | None:
-    """What `torch.load` gave is called: a whole model was saved."""
-    if not isinstance(callee, Instance) or callee.kind != "checkpoint":
+    """What `torch.load` gave is called, or its `forward` is: a whole model was saved."""
+    loaded, at, name = callee, node.func, ""
+    if isinstance(callee, Bound) and callee.func is None and isinstance(at, cst.Attribute):
+        loaded, at, name = callee.self, at.value, callee.name
+    if not isinstance(loaded, Instance) or loaded.kind != "checkpoint" or name not in ("", "forward"):
         return None
     model = Instance(Ref("<unknown>.Model"), node, m.file)
     model.kind = "guessed"
-    return model if place_guess(m, node.func, model) else None
+    if not place_guess(m, at, model):
+        return None
+    return Bound(model, None, name) if name else model
 
 
 @method("guessed_optimizer", "step")

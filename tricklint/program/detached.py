@@ -19,25 +19,13 @@ _MEASURES = re.compile(
 # What a call may be named that learns from a value
 _LEARNS = re.compile(r"backward|step|train|optimi[sz]e|learn|minimi[sz]e")
 
-_NUMBERS = frozenset((
-    "data", "detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "eq", "ne", "gt", "ge", "lt", "le", "topk",
-))  # fmt: skip
+# Functions of tensors that autograd does not differentiate: what they give holds no graph
+_CHOICES = frozenset(("argmax", "argmin", "argsort", "multinomial", "bernoulli", "eq", "ne", "gt", "ge", "lt", "le"))
+_NUMBERS = _CHOICES | {"data", "detach", "detach_", "item", "tolist", "numpy", "topk"}
 _FORM = frozenset(("size", "shape", "dim", "device", "dtype", "ndim"))  # what it looks like, whatever its values are
 _PASSES_ON = (cst.Call, cst.Subscript, cst.BinaryOperation, cst.UnaryOperation, cst.Element, cst.Tuple, cst.List,
               cst.Index, cst.SubscriptElement)  # fmt: skip
-_NUMBER_CALLS = (
-    "np.",
-    "numpy.",
-    "print",
-    "float",
-    "int",
-    "len",
-    "torch.argmax",
-    "torch.argmin",
-    "str",
-    "torch.eq",
-    "torch.argsort",
-)
+_NUMBER_CALLS = frozenset(("print", "float", "int", "len", "str"))
 
 
 @dataclass
@@ -79,10 +67,12 @@ def only_detached(tree: Tree, node: cst.CSTNode, fate: Fate | None = None, depth
             call = tree.parent(parent)
             if not isinstance(call, cst.Call):
                 return False
-            if tree.code(call.func).startswith(_NUMBER_CALLS):
+            called = tree.code(call.func)
+            numbers = called in _NUMBER_CALLS or called.startswith(("np.", "numpy."))
+            if numbers or called.rpartition(".")[2] in _CHOICES:
                 _note(tree, call, fate)
                 return True
-            if _LEARNS.search(tree.code(call.func).rpartition(".")[2]):
+            if _LEARNS.search(called.rpartition(".")[2]):
                 return False
             parent = call
         elif isinstance(parent, (cst.AssignTarget, cst.Return, cst.AugAssign, cst.Yield, cst.Lambda)):
@@ -116,6 +106,8 @@ def _note(tree: Tree, node: cst.CSTNode, fate: Fate) -> None:
 def _target_detached(
     tree: Tree, statement: cst.Assign, target: cst.CSTNode, fate: Fate, depth: int
 ) -> bool:
+    if isinstance(target, (cst.Tuple, cst.List)):
+        return all(_target_detached(tree, statement, each.value, fate, depth) for each in target.elements)
     if isinstance(target, cst.Subscript):
         target = target.value
     if not isinstance(target, cst.Name):
@@ -128,15 +120,30 @@ def _uses(tree: Tree, statement: cst.Assign, name: str) -> Iterator[cst.Name]:
     scope = next((up for up in tree.ancestors(statement) if isinstance(up, (cst.FunctionDef, cst.Module))), tree.module)
     begin = tree.offsets(statement)[1]
     for each in below(tree, scope, cst.Name):
-        if each.value == name and tree.offsets(each)[0] >= begin:
-            parent = tree.parent(each)
-            if isinstance(parent, cst.AssignTarget):
-                return
-            if isinstance(parent, cst.Attribute) and parent.value is not each:
-                continue
-            if isinstance(parent, cst.Arg) and parent.keyword is each:
-                continue
+        if each.value != name or tree.offsets(each)[0] < begin:
+            continue
+        anew = _assigned_by(tree, each)
+        if anew is not None:
+            yield from (use for use in below(tree, anew.value, cst.Name) if use.value == name and _is_read(tree, use))
+            return
+        if _is_read(tree, each):
             yield each
+
+
+def _assigned_by(tree: Tree, name: cst.Name) -> cst.Assign | None:
+    """The assignment that binds it, alone or in a tuple."""
+    at = tree.parent(name)
+    while isinstance(at, (cst.Element, cst.StarredElement, cst.Tuple, cst.List)):
+        at = tree.parent(at)
+    statement = tree.parent(at) if isinstance(at, cst.AssignTarget) else None
+    return statement if isinstance(statement, cst.Assign) else None
+
+
+def _is_read(tree: Tree, name: cst.Name) -> bool:
+    parent = tree.parent(name)
+    if isinstance(parent, cst.Attribute):
+        return parent.value is name
+    return not (isinstance(parent, cst.Arg) and parent.keyword is name)
 
 
 def only_looked_at(tree: Tree, node: cst.CSTNode, depth: int = 0) -> bool:
