@@ -420,6 +420,7 @@ def set_module_attribute(m: Machine, member: Instance, name: str, value: Value, 
             isinstance(first(value), Const) and isinstance(old, Instance)
         ):
             m.emit(HeadReplaced(m.now(node), member, name, value, old))
+            member.fact(ModuleFacts).output = None  # its next pass runs the new part
     m.write(member.fields, name, value)
 
 
@@ -466,6 +467,7 @@ def set_module_item(m: Machine, member: Instance, index: Value, value: Value, no
     if any(isinstance(each, Instance) and each.kind == "module" for each in members(value)):
         if member.part_of is not None or member.library not in layers.CONTAINERS:
             m.emit(HeadReplaced(m.now(node), member, name, value, old))
+            member.fact(ModuleFacts).output = None  # its next pass runs the new part
     m.write(member.fields, name, value)
 
 

@@ -22,7 +22,7 @@ from tricklint.interpreter.values import (
 )
 from tricklint.knowledge import layers
 from tricklint.knowledge.pretrained import HEAD_NAMES
-from tricklint.libraries.events import LossComputed, SamplerBuilt
+from tricklint.libraries.events import HeadReplaced, LossComputed, SamplerBuilt
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.tensors import Tensor, part_of_output
 from tricklint.program.focal import focal_losses
@@ -70,7 +70,7 @@ def _rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
     for event in program.events(LossComputed):
         if event.grad is False or not event.inputs:
             continue
-        for head, softmax in head_layers(event):
+        for head, softmax in head_layers(program, event):
             if id(head) in found or not default_bias(init, head):
                 continue
             if not trained(program, init, head):
@@ -79,7 +79,7 @@ def _rare_heads(program: Program) -> dict[int, tuple[Instance, Imbalance]]:
             if why is not None and chosen(program, event, head):
                 found[id(head)] = (head, why)
     for focal in focal_losses(program):
-        for head, softmax in _producers(focal.scores):
+        for head, softmax in _producers(program, focal.scores):
             if id(head) in found or not default_bias(init, head) or not trained(program, init, head):
                 continue
             found[id(head)] = (
@@ -105,17 +105,17 @@ def default_bias(init: Initialisation, head: Instance) -> bool:
     return not any(True for _ in init.reaching(head, "bias"))
 
 
-def head_layers(event: LossComputed) -> list[tuple[Instance, bool]]:
+def head_layers(program: Program, event: LossComputed) -> list[tuple[Instance, bool]]:
     """Weight layers whose output reaches a loss through shape changes (and a final softmax or sigmoid) alone, and whether
     a softmax is on the way: one constant added to all classes changes nothing then."""
     for value in event.inputs[:2]:  # the second where the two were swapped: what is no model's output is the target
-        found = list(dict.fromkeys(_producers(value)))
+        found = list(dict.fromkeys(_producers(program, value, event)))
         if found or any(tensor.op == "call" for tensor in leaves(value)):
             return found
     return []
 
 
-def _producers(value: Value) -> Iterator[tuple[Instance, bool]]:
+def _producers(program: Program, value: Value, at_event: Event | None = None) -> Iterator[tuple[Instance, bool]]:
     stack: list[tuple[Value, bool]] = [(value, False)]
     seen: set[int] = set()
     while stack and len(seen) < 400:
@@ -136,17 +136,25 @@ def _producers(value: Value) -> Iterator[tuple[Instance, bool]]:
                 elif _hands_on(kind):
                     stack.extend((each, softmax or kind in layers.SOFTMAX) for each in member.inputs[:1])
                 else:
-                    yield from ((head, softmax) for head in _new_head(member.module))
+                    yield from ((head, softmax) for head in _new_head(program, member.module, at_event))
             elif member.op in _THROUGH:
                 stack.extend((each, softmax or member.op in _SOFTMAX) for each in member.inputs[:1])
 
 
-def _new_head(model: Instance) -> Iterator[Instance]:
-    """The layer that the program put in the place of a library model's classifier: `model.fc = nn.Linear(…)`."""
+def _new_head(program: Program, model: Instance, before: Event | None) -> Iterator[Instance]:
+    """The layer that the program put in the place of a library model's classifier (`model.fc = nn.Linear(…)`), where it put
+    another one there later the one of before an event."""
     if not model.fact(ModuleFacts).external:
         return
+    replaced: list[HeadReplaced] = program.events(HeadReplaced)
     for name, value in list(model.fields.items()):  # in the order in which they were put in
-        for head in instances(value, "module") if name in HEAD_NAMES else ():
+        if name not in HEAD_NAMES:
+            continue
+        later = [
+            at for at in replaced
+            if before and at.seq > before.seq and at.subject is model and at.attribute == name and at.entry == before.entry
+        ]  # fmt: skip
+        for head in instances(later[0].old if later else value, "module"):
             inside = [layer for value in head.fields.values() for layer in instances(value, "module")]
             for layer in (head, *reversed(inside)):
                 if layer.library in layers.WEIGHTED and layer.part_of is None:
@@ -307,7 +315,7 @@ def _of_classes(program: Program, head: Instance) -> bool:
             id(layer)
             for event in program.events(LossComputed)
             if event.type in ("cross_entropy", "nll") and event.inputs
-            for layer, _ in head_layers(event)
+            for layer, _ in head_layers(program, event)
         },
     )
     return id(head) in found

@@ -21,11 +21,12 @@ from tricklint.interpreter.values import (
     Sequence,
     Value,
     first,
+    instances,
     members,
 )
 from tricklint.knowledge import layers
 from tricklint.libraries.checkpoints import saved
-from tricklint.libraries.events import Backward, Initialised, TrainerGiven, WeightsLoaded
+from tricklint.libraries.events import Backward, HeadReplaced, Initialised, TrainerGiven, WeightsLoaded
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
@@ -148,6 +149,10 @@ class Initialisation:
                 self._built.add(id(made))
                 for _, child in submodules(made):
                     found[id(child)].append(made)
+        for replaced in self.program.events(HeadReplaced):
+            for old in instances(replaced.old, "module"):
+                for _, part in submodules(old):
+                    found[id(part)] += found.get(id(replaced.subject), [replaced.subject])
         return found
 
     @cached_property

@@ -27,11 +27,12 @@ from tricklint.interpreter.values import (
     Instance,
     Value,
     first,
+    instances,
     members,
 )
 from tricklint.interpreter.yields import Haste
 from tricklint.libraries import load as load_libraries
-from tricklint.libraries.events import GroupAdded, LossBuilt, OptimizerBuilt, TrainerGiven
+from tricklint.libraries.events import GroupAdded, HeadReplaced, LossBuilt, OptimizerBuilt, TrainerGiven
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.libraries.lightning import run_lightning
 from tricklint.libraries.modules import submodules
@@ -394,8 +395,21 @@ class Program:
 
     @cached_property
     def trained(self) -> dict[int, tuple[Instance, list[Event]]]:
-        """Every module that an optimizer or a trainer is given, by id, with the events that say so."""
+        """Every module that an optimizer or a trainer is given, by id, with the events that say so. What is replaced after
+        it was trained was given too."""
         found: dict[int, tuple[Instance, list[Event]]] = {}
+        replaced: dict[int, list[HeadReplaced]] = defaultdict(list)
+        for at in self.events(HeadReplaced):
+            replaced[id(at.subject)].append(at)
+
+        def parts(root: Instance, event: Event) -> Iterator[Instance]:
+            for _, module in submodules(root):
+                yield module
+                for at in replaced.get(id(module), ()):
+                    if at.seq > event.seq and at.entry == event.entry:
+                        for old in instances(at.old, "module"):
+                            yield from (part for _, part in submodules(old))
+
         for event in self.events(OptimizerBuilt, TrainerGiven, GroupAdded):
             values: list[Value] = []
             if isinstance(event, OptimizerBuilt):
@@ -406,7 +420,7 @@ class Program:
                 values = [event.subject]
             for value in values:
                 for root in roots_of(value):
-                    for _, module in submodules(root):
+                    for module in parts(root, event):
                         found.setdefault(id(module), (module, []))[1].append(event)
         for instance, trained_at in self.alternatives:
             for _, module in submodules(instance):
