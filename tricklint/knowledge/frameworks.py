@@ -43,10 +43,11 @@ WEIGHTLESS = frozenset((
     "einops.layers.torch.Rearrange", "einops.layers.torch.Reduce", "timm.layers.DropPath", "timm.models.layers.DropPath",
     "torchvision.ops.StochasticDepth", "torchvision.ops.Permute", "torchvision.ops.DropBlock2d", "torchvision.ops.DropBlock3d",
 ))  # fmt: skip
-# Parts of these packages whose modules compute a number or another picture, and learn nothing
+# Packages and parts of them whose objects compute a number or another picture, and learn nothing from a loss
 WEIGHTLESS_PACKAGES = (
     "segmentation_models_pytorch.losses.", "segmentation_models_pytorch.metrics.", "segmentation_models_pytorch.utils.",
     "kornia.losses.", "kornia.metrics.", "kornia.augmentation.", "kornia.filters.", "kornia.color.", "kornia.enhance.",
+    "torchmetrics.", "lightning.metrics.", "ignite.metrics.", "sklearn.", "evaluate.",
 )  # fmt: skip
 # Functions that look at a model and leave it as it is
 HARMLESS = frozenset((

@@ -164,6 +164,17 @@ def mapped(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     return Sequence("list", tuple(items), True, node, m.file)
 
 
+_TENSORS = frozenset(("torch.Tensor", "torch.autograd.Variable"))  # to `isinstance` the two are one since PyTorch 0.4
+
+
+def _surely_tensor(value: Tensor) -> bool:
+    """A loss, or what was computed with a graph: what a module gives may be a tuple of tensors."""
+    return value.op == "loss" or (value.grad and value.op not in ("call", "forward", "item", "unknown", "view", "state"))
+
+
+_NO_PARAMETERS = {"builtins.dict", "builtins.str", "builtins.int", "builtins.float", "collections.OrderedDict"}
+
+
 @function("builtins.isinstance")
 def is_instance(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     if len(args.positional) < 2:
@@ -173,6 +184,8 @@ def is_instance(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
     if isinstance(value, ParamSet):
         if value.kind == "param" and not value.names and set(kinds) <= {"torch.nn.Parameter", "torch.Tensor"}:
             return Test(Pred("not_none"))
+        if value.kind == "param" and not value.names and set(kinds) <= _NO_PARAMETERS:
+            return FALSE
         return Test(Pred("isinstance", kinds) if value.kind == "module" else Pred("unknown"))
     if isinstance(value, Instance) and None not in kinds:
         if isinstance(value.cls, Class):
@@ -195,6 +208,8 @@ def is_instance(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
         if isinstance(value.value, bool):
             names.add("builtins.int")
         return Const(bool(names & set(kinds)), value.default)
+    if isinstance(value, Tensor) and not _TENSORS.isdisjoint(kinds) and _surely_tensor(value):
+        return Const(True, given=True)
     if isinstance(value, (Sequence, Dict)) and all(isinstance(k, str) for k in kinds):
         kind = value.kind if isinstance(value, Sequence) else "dict"
         return Const(f"builtins.{kind}" in kinds)

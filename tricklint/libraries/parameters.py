@@ -237,7 +237,9 @@ class ParamSetBehaviour(Behaviour):
         return value.narrowed(Pred("unknown", ("slice",)))
 
     def set_item(self, m: Machine, value: ParamSet, index: Value, new: Value, node: cst.CSTNode) -> bool:
-        initialise(m, value, "assign_item", [new], node)
+        at = first(index)
+        if not (isinstance(at, Const) and isinstance(at.value, str)):  # by a name: it is a group of parameters, a dict
+            initialise(m, value, "assign_item", [new], node)
         return True
 
     def method(self, m: Machine, value: ParamSet, name: str, args: CallArgs, node: cst.CSTNode) -> Value | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from tricklint.interpreter.values import Class, Const, Func, Instance, Ref, Unknown, Value, first, instances, members
-from tricklint.knowledge import pretrained
+from tricklint.knowledge import frameworks, pretrained
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.source.tree import walk
 
@@ -18,7 +18,11 @@ def foreign_parts(module: Instance) -> list[str]:
     unknown = {
         str(name)
         for name, value in module.fields.items()
-        if any(isinstance(m, Unknown) or (isinstance(m, Instance) and m.kind == "") for m in members(value))
+        if any(
+            isinstance(m, Unknown)
+            or (isinstance(m, Instance) and m.kind == "" and not m.library.startswith(frameworks.WEIGHTLESS_PACKAGES))
+            for m in members(value)
+        )
     }
     used: set[str] = set()
     made: set[str] = set()  # by a call of something that is not known

@@ -154,6 +154,8 @@ def _place(event: Accumulated) -> tuple[FileModule, cst.CSTNode, str, cst.BaseEx
 def _own_helper(event: Accumulated) -> tuple[FileModule, cst.CSTNode] | None:
     """Where the loop's own code calls a method of `self` that adds to an attribute of `self`, in the same file."""
     target, inner = _grown(event.node), event.loops[-1]
+    while isinstance(target, cst.Subscript):  # one of several lists: `self.outputs[split].append(…)`
+        target = target.value
     own = isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name) and target.value.value == "self"
     if not own or inner.file is not event.file or contains(inner.node, event.node, event.file):
         return None

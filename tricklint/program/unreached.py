@@ -257,7 +257,13 @@ def _owner(begins: dict[int, int], above: tuple[Instance, ...], layer: Instance)
         within = begins.get(id(holder), holder.seq) < layer.seq < holder.seq
         if within or (layer.made_in is not None and any(layer.made_in is cls for cls in holder.cls.mro())):
             return at
-    plain = (at for at, holder in enumerate(above) if holder.library == "torch.nn.Sequential" and holder.part_of is None)
+    classes = {id(cls) for holder in above if isinstance(holder.cls, Class) for cls in holder.cls.mro()}
+    plain = (
+        at
+        for at, holder in enumerate(above)
+        # one that a module around it made holds what was there before
+        if holder.library == "torch.nn.Sequential" and holder.part_of is None and id(holder.made_in) not in classes
+    )
     return next(plain, None)
 
 
