@@ -261,9 +261,17 @@ def run_match(m: Machine, node: cst.Match) -> int:
 
 def leaves(body: cst.BaseSuite) -> bool:
     """The suite ends by leaving the function, the loop or the program."""
-    last = body.body[-1] if body.body else None
-    if isinstance(last, cst.SimpleStatementLine):
-        last = last.body[-1]
+    return raises(body) or isinstance(_last(body), (cst.Return, cst.Continue, cst.Break))
+
+
+def raises(body: cst.BaseSuite) -> bool:
+    """The suite ends by raising an error or leaving the program."""
+    last = _last(body)
     if isinstance(last, cst.Expr):
         return isinstance(last.value, cst.Call) and dotted(last.value.func) in _EXITS
-    return isinstance(last, (cst.Return, cst.Raise, cst.Continue, cst.Break))
+    return isinstance(last, cst.Raise)
+
+
+def _last(body: cst.BaseSuite) -> cst.CSTNode | None:
+    last = body.body[-1] if body.body else None
+    return last.body[-1] if isinstance(last, cst.SimpleStatementLine) else last

@@ -57,7 +57,9 @@ class Says(NamedTuple):
 
 @cache
 def _says(name: str) -> Says:
-    last = name.rpartition(".")[2]
+    above, _, last = name.rpartition(".")
+    if last.startswith("from_"):  # another constructor of the class, `EfficientNet.from_name("efficientnet-b3")`
+        last = above.rpartition(".")[2]
     loss = not {"loss", "losses"}.isdisjoint(name.split(".")[1:-1])
     return Says(
         lightning=name.startswith("lightning."),
@@ -67,7 +69,7 @@ def _says(name: str) -> Says:
         and last[:1].isupper(),
         loss=loss,
         harmless=name in frameworks.HARMLESS or name.startswith(frameworks.HARMLESS_PREFIXES),
-        function=last[:1].islower(),
+        function=name.rpartition(".")[2][:1].islower(),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import libcst as cst
 
 from tricklint.interpreter.events import Built, Event, Handled, Made, Picked, Step
+from tricklint.interpreter.statements import raises
 from tricklint.interpreter.values import (
     Class,
     Const,
@@ -38,7 +39,8 @@ _COPES = re.compile(
     r"accum_(?:iter|step|grad|freq)|accum\w*_steps|"
     r"iter_size|itersize|update_freq|virtual_batch|subdivision|chunk_size"
 )
-_BROAD = frozenset(("Exception", "BaseException", "RuntimeError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"))
+_OUT_OF_MEMORY = frozenset(("RuntimeError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"))
+_ANY = frozenset(("Exception", "BaseException"))
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,16 @@ def _in_script(
 
 
 def _broad(event: Handled) -> bool:
-    return any(name in _BROAD for names in event.names for name in names.split(","))
+    """Whether one of the handlers sees the error and may go on with a smaller batch: one for all exceptions that raises what
+    it caught again ends the run as no handler does."""
+    if not isinstance(event.node, (cst.Try, cst.TryStar)):
+        return False
+    handlers: Sequence[cst.ExceptHandler | cst.ExceptStarHandler] = event.node.handlers
+    return any(
+        name in _OUT_OF_MEMORY or (name in _ANY and not raises(handler.body))
+        for names, handler in zip(event.names, handlers, strict=True)
+        for name in names.split(",")
+    )
 
 
 def _steps(program: Program, back: Event) -> bool:
