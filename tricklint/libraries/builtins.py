@@ -45,7 +45,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers
 from tricklint.libraries.paramsets import Attr, ParamSet, type_names
 from tricklint.libraries.paths import path_text
-from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.tensors import Tensor, surely_tensor
 from tricklint.libraries.torch_nn import set_module_attribute
 
 
@@ -167,11 +167,6 @@ def mapped(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
 _TENSORS = frozenset(("torch.Tensor", "torch.autograd.Variable"))  # to `isinstance` the two are one since PyTorch 0.4
 
 
-def _surely_tensor(value: Tensor) -> bool:
-    """A loss, or what was computed with a graph: what a module gives may be a tuple of tensors."""
-    return value.op == "loss" or (value.grad and value.op not in ("call", "forward", "item", "unknown", "view", "state"))
-
-
 _NO_PARAMETERS = {"builtins.dict", "builtins.str", "builtins.int", "builtins.float", "collections.OrderedDict"}
 
 
@@ -208,12 +203,18 @@ def is_instance(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Val
         if isinstance(value.value, bool):
             names.add("builtins.int")
         return Const(bool(names & set(kinds)), value.default)
-    if isinstance(value, Tensor) and not _TENSORS.isdisjoint(kinds) and _surely_tensor(value):
-        return Const(True, given=True)
+    if isinstance(value, Tensor) and surely_tensor(args.positional[0]):
+        if not _TENSORS.isdisjoint(kinds):
+            return Const(True, given=True)
+        if all(isinstance(kind, str) and kind.startswith(("builtins.", "numpy.")) for kind in kinds):
+            return Const(False, given=True)
     if isinstance(value, (Sequence, Dict)) and all(isinstance(k, str) for k in kinds):
         kind = value.kind if isinstance(value, Sequence) else "dict"
         return Const(f"builtins.{kind}" in kinds)
     return UNKNOWN
+
+
+_OF_TENSORS = frozenset(("item", "detach", "data", "cpu", "numpy", "backward", "tolist", "requires_grad", "grad_fn", "shape"))
 
 
 @function("builtins.hasattr")
@@ -232,6 +233,8 @@ def has_attribute(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> V
             return Const(asked.value in ("weight", "bias"))
         if isinstance(value, Namespace):
             return Const(asked.value in value.fields, True)
+        if asked.value in _OF_TENSORS and surely_tensor(args.positional[0]):
+            return Const(True, given=True)
     return UNKNOWN
 
 
@@ -384,6 +387,8 @@ def type_of(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
         return Attr(value, "class")
     if isinstance(value, Const) and value.value is not None:
         return Ref(f"builtins.{type(value.value).__name__}")
+    if isinstance(value, Tensor) and surely_tensor(args.positional[0]):
+        return Ref("torch.Tensor")
     return value.cls if isinstance(value, Instance) else UNKNOWN
 
 

@@ -110,6 +110,17 @@ def part_of_output(tensor: Tensor) -> Value | None:
     return join(*(each.items[at] for each in whole)) if whole else None
 
 
+def surely_tensor(value: Value | None) -> bool:
+    """A loss, or what was computed with a graph: what a module gives may be a tuple of tensors, and a batch a dict."""
+    every = members(value)
+    return bool(every) and all(
+        isinstance(at, Tensor) and (at.op == "loss" or (at.grad and at.op not in _OF_SOME_KIND)) for at in every
+    )
+
+
+_OF_SOME_KIND = frozenset(("call", "forward", "item", "unknown", "view", "state"))
+
+
 def with_grad(value: Value | None) -> bool:
     """Whether an alternative of the value has an autograd graph."""
     return any(isinstance(member, Tensor) and member.grad for member in members(value))
@@ -120,6 +131,8 @@ class TensorBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Tensor, name: str, node: cst.CSTNode) -> Value | None:
         if name == "data":
             return Tensor("detach", (value,), value.module, node, m.file, False)
+        if name == "requires_grad" and value.grad and surely_tensor(value):
+            return Const(True, given=True)
         if name in ("shape", "ndim", "device", "dtype", "is_cuda", "requires_grad", "grad", "size"):
             return Bound(value, None, name) if name == "size" else UNKNOWN
         if name in _VIEWS or (name == "loss" and value.op in ("call", "forward")):

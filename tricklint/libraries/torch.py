@@ -14,6 +14,7 @@ from tricklint.interpreter.values import (
     FALSE,
     NONE,
     UNKNOWN,
+    Const,
     Instance,
     Ref,
     Sequence,
@@ -24,7 +25,7 @@ from tricklint.interpreter.values import (
 from tricklint.knowledge import layers
 from tricklint.libraries.events import Backward, LossComputed
 from tricklint.libraries.facts import ModuleFacts
-from tricklint.libraries.tensors import Tensor, Training
+from tricklint.libraries.tensors import Tensor, Training, surely_tensor
 
 # Below these, calls make objects, no tensors
 _OBJECTS = (
@@ -55,6 +56,11 @@ def wrapped(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
 def compiled(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
     """Training runs the code as it stands."""
     return FALSE
+
+
+@function("torch.is_tensor")
+def is_tensor(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    return Const(True, given=True) if surely_tensor(args.get(0, "obj")) else UNKNOWN
 
 
 @function("torch.autograd.Variable")
