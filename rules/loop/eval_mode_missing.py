@@ -82,12 +82,11 @@ from tricklint.program import Program
 from tricklint.program.detached import only_looked_at
 from tricklint.program.evaluation import Evaluation, evaluations, holds_weights, made_up
 from tricklint.program.loaders import loaders_of
-from tricklint.program.loops import Modes, Reach, happens_with, levels, names_in, surely_with
+from tricklint.program.loops import Modes, Reach, computed_from, happens_with, levels, names_in, surely_with
 from tricklint.program.modes import behaves_differently, copied_into_eval, unfollowed_mode_call
 from tricklint.program.transfer import holds
 from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
-from tricklint.source.tree import walk
 from tricklint.watching.record import Clean, Run
 
 _COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
@@ -171,7 +170,7 @@ class EvalModeMissing(Rule):
             if found.beside:
                 if not between_epochs(program, event) or made_up(event):
                     continue
-            elif found.why != "name" and not held_out(program, found):
+            elif found.why not in ("name", "generated") and not held_out(program, found):
                 continue
             layer = behaves_differently(module)
             mode = modes.last(module, event)
@@ -368,26 +367,13 @@ def held_out(program: Program, found: Evaluation) -> bool:
         or not isinstance(found.region, cst.For)
     ):
         return False
-    fed = names_from(found.region)
+    fed = computed_from(found.region.body, names_in(found.region.target))
     if not isinstance(found.node, cst.Call) or fed.isdisjoint(
         name for arg in found.node.args for name in names_in(arg.value)
     ):
         return False
     reach = Reach.of(program)
     return any(each.subject is found.event.subject and reach.reaches(each) for each in program.events(Forward))
-
-
-def names_from(loop: cst.For) -> set[str]:
-    """Names that hold the element of a round, or what the loop's body computes from it."""
-    found = set(names_in(loop.target))
-    assigned = [each for each in walk(loop.body) if isinstance(each, cst.Assign)]
-    while True:
-        before = len(found)
-        for each in assigned:
-            if not found.isdisjoint(names_in(each.value)):
-                found.update(name for target in each.targets for name in names_in(target.target))
-        if len(found) == before:
-            return found
 
 
 def evaluated_between(program: Program, module: Instance, stop: Event, forward: Event) -> bool:

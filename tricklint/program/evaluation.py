@@ -41,6 +41,7 @@ from tricklint.program.loops import (
     Level,
     Modes,
     Reach,
+    feeds_itself,
     flow,
     levels,
     loop_words,
@@ -66,7 +67,7 @@ class Evaluation:
     the model. region: the loop there, or the function without one, that may go below no_grad as a whole (`whole`). why:
     how the code tells: "mode" (the model is in eval mode, `mode` is the event), "name" (the loop's, function's or data's
     own name), "data" (a name in the function says where its data comes from), "measured" (only numbers are taken from it),
-    "unrecorded" (over batches, with autograd off), "loaded" (the script runs what was trained before, and trains nothing). called: the call or loop that evaluates, where node also
+    "unrecorded" (over batches, with autograd off), "generated" (with autograd off, from what it gave before), "loaded" (the script runs what was trained before, and trains nothing). called: the call or loop that evaluates, where node also
     trains. beside: it stands in a training step.
     """
 
@@ -276,6 +277,10 @@ def _judge(program: Program, event: Forward, module: Instance, modes: Modes, rea
         return Evaluation(event, level.file, level.node, region, "mode", mode, whole, called)
     if (named or data) and (looped or _fate_known(level) or only_detached(level.file.tree, level.node)):
         return Evaluation(event, level.file, level.node, region, "name" if named else "data", None, whole, called)
+    if event.grad is False and any(
+        each.loops and feeds_itself(each.loops[-1].node, each.node) for each in found[outer - 1 : top]
+    ):
+        return Evaluation(event, level.file, level.node, region, "generated", None, whole, called)
     fate = Fate()
     if only_detached(level.file.tree, level.node, fate) and fate.measured:
         return Evaluation(event, level.file, level.node, region, "measured", None, whole, called)

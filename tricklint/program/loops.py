@@ -271,6 +271,44 @@ def names_in(expression: cst.CSTNode) -> set[str]:
     return found
 
 
+def computed_from(body: cst.CSTNode, names: set[str]) -> set[str]:
+    """The names, and those that hold what the body computes from them."""
+    found = set(names)
+    flows = [
+        ({name for target in each.targets for name in names_in(target.target)}, names_in(each.value))
+        for each in walk(body)
+        if isinstance(each, cst.Assign)
+    ]
+    flows += [
+        (names_in(each.func.value), {name for arg in each.args for name in names_in(arg.value)})
+        for each in walk(body)
+        if isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute) and each.func.attr.value in ("append", "extend")
+    ]
+    while True:
+        before = len(found)
+        for held, behind in flows:
+            if not found.isdisjoint(behind):
+                found |= held
+        if len(found) == before:
+            return found
+
+
+def feeds_itself(loop: cst.CSTNode, call: cst.CSTNode) -> bool:
+    """A round of the loop hands the call what came out of it in the round before: a picture or a text grows step by step."""
+    body = loop.body if isinstance(loop, (cst.For, cst.While)) else None
+    if body is None or not isinstance(call, cst.Call):
+        return False
+    out = {
+        name
+        for each in walk(body)
+        if isinstance(each, cst.Assign) and any(node is call for node in walk(each.value))
+        for target in each.targets
+        for name in names_in(target.target)
+    }
+    given = {name for arg in call.args for name in names_in(arg.value)}
+    return bool(out) and not computed_from(body, out).isdisjoint(given)
+
+
 def function_name(event: Event) -> str:
     return event.stack[-1].name if event.stack else ""
 
