@@ -49,6 +49,14 @@ WEIGHTLESS_PACKAGES = (
     "kornia.losses.", "kornia.metrics.", "kornia.augmentation.", "kornia.filters.", "kornia.color.", "kornia.enhance.",
     "torchmetrics.", "lightning.metrics.", "ignite.metrics.", "sklearn.", "evaluate.",
 )  # fmt: skip
+# Packages whose objects hold no net that somebody trained: what they are told by a text is no architecture
+NETLESS_PACKAGES = (
+    *WEIGHTLESS_PACKAGES, "torchvision.transforms", "torchaudio.transforms.", "albumentations.", "cv2.", "PIL.", "numpy.",
+    "scipy.", "pandas.", "matplotlib.", "logging.", "wandb.", "mlflow.", "neptune.", "comet_ml.", "tensorboardX.",
+    "torch.utils.tensorboard.", "lightning.loggers", "tqdm", "pathlib.", "os.", "json.", "yaml.", "time.", "datetime.",
+    "random.", "math.", "collections.", "monai.losses.", "monai.metrics.", "monai.transforms.", "pytorch_metric_learning.",
+    "piq.", "lpips.", "spacy.", "nltk.", "sentencepiece.", "tokenizers.",
+)  # fmt: skip
 # Functions that look at a model and leave it as it is
 HARMLESS = frozenset((
     "torchsummary.summary", "torchinfo.summary", "thop.profile", "ptflops.get_model_complexity_info", "builtins.print",

@@ -98,9 +98,13 @@ def _by_prefix(name: str) -> PretrainedRow | None:
     return None
 
 
+# Classes of transformers and diffusers that hold no net
+BESIDE_MODELS = ("Tokenizer", "Config", "Processor", "FeatureExtractor", "Scheduler")
+
+
 def transformer_model(owner: str) -> bool:
     """`BertModel`, `AutoModelForX` build models; `BertTokenizer`, `AutoConfig` do not."""
-    if any(word in owner for word in ("Tokenizer", "Config", "Processor", "FeatureExtractor", "Pipeline", "Scheduler")):
+    if any(word in owner for word in (*BESIDE_MODELS, "Pipeline")):
         return False
     if owner.startswith(("TF", "Flax")):  # TensorFlow's and JAX's
         return False

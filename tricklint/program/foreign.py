@@ -18,11 +18,7 @@ def foreign_parts(module: Instance) -> list[str]:
     unknown = {
         str(name)
         for name, value in module.fields.items()
-        if any(
-            isinstance(m, Unknown)
-            or (isinstance(m, Instance) and m.kind == "" and not m.library.startswith(frameworks.WEIGHTLESS_PACKAGES))
-            for m in members(value)
-        )
+        if any(isinstance(m, Unknown) or (isinstance(m, Instance) and may_hold_a_net(m)) for m in members(value))
     }
     used: set[str] = set()
     made: set[str] = set()  # by a call of something that is not known
@@ -42,6 +38,15 @@ def foreign_parts(module: Instance) -> list[str]:
                     for each in walk(node.iter):
                         used.update(own_attribute(each))
     return sorted(unknown & (used | made & handed))
+
+
+def may_hold_a_net(part: Instance) -> bool:
+    """Whether an object that a library made, of which nothing is known, may be a net: a tokenizer, a logger, a metric is none."""
+    if part.kind != "" or part.library.startswith(frameworks.NETLESS_PACKAGES):
+        return False
+    owner = part.library.removesuffix(".from_pretrained").rpartition(".")[2]
+    of_models = part.library.startswith(("transformers.", "diffusers."))
+    return not (of_models and any(word in owner for word in pretrained.BESIDE_MODELS))
 
 
 def own_attribute(node: cst.CSTNode) -> tuple[str, ...]:
@@ -111,4 +116,4 @@ def _tells_which(init: cst.FunctionDef, value: cst.BaseExpression) -> bool:
     return isinstance(value, (cst.SimpleString, cst.FormattedString))
 
 
-__all__ = ["foreign_parts", "may_be_trained_already", "own_attribute"]
+__all__ = ["foreign_parts", "may_be_trained_already", "may_hold_a_net", "own_attribute"]

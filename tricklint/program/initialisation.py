@@ -30,6 +30,7 @@ from tricklint.libraries.events import Backward, HeadReplaced, Initialised, Trai
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.modules import layer_class, submodules
 from tricklint.libraries.paramsets import ParamSet, roots_of
+from tricklint.program.foreign import may_hold_a_net
 from tricklint.program.loops import apart, happens_with, surely_with
 from tricklint.program.program import Program
 
@@ -368,7 +369,7 @@ def _values(field: object) -> tuple[Value, ...]:
 
 def _asks_for_weights(value: Value) -> bool:
     """A call of a library that nothing is known of, which asks for weights: `geffnet.create_model(…, pretrained=…)`."""
-    if not isinstance(value, Instance) or value.kind or not value.library:
+    if not isinstance(value, Instance) or not value.library or not may_hold_a_net(value):
         return False
     if value.library.endswith((".from_pretrained", ".load_model")):
         return True
