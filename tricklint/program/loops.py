@@ -298,6 +298,8 @@ def feeds_itself(loop: cst.CSTNode, call: cst.CSTNode) -> bool:
     body = loop.body if isinstance(loop, (cst.For, cst.While)) else None
     if body is None or not isinstance(call, cst.Call):
         return False
+    if isinstance(loop, cst.For) and not names_in(loop.target).isdisjoint(names_in(call.func)):
+        return False  # each round runs another layer
     out = {
         name
         for each in walk(body)
