@@ -81,30 +81,51 @@ def followed(sources: Mapping[Path, Source], roots: Iterable[Path]) -> list[Path
 
 
 def drivers(sources: Mapping[Path, Source], training: set[Path], chosen: set[Path]) -> list[Path]:
-    """Scripts that import a training file and run something: they say with which arguments it trains. Or they leave it to
-    a configuration to name what is built."""
-    stems = {path.stem for path in training if path.suffix == ".py" and path.stem != "__init__"}
-    stems |= {path.parent.name for path in training if path.stem == "__init__"}
+    """Scripts that import a training file, or a package that hands one on, and run something: they say with which arguments it
+    trains. Or they leave it to a configuration to name what is built."""
+    modules = {_module(path) for path in training if path.suffix == ".py"}
+    if not modules:
+        return []
     found: list[Path] = []
-    if not stems:
-        return found
-    for path, source in sources.items():
-        text = source.text
-        if (
-            path in chosen
-            or path.suffix not in (".py", ".ipynb")
-            or path.stem in ("__init__", "setup", "conftest")
-            or "test" in path.stem
-        ):
-            continue
-        by_name = any(word in text for word in _CONFIGURED)
-        if not (by_name or any(stem in text for stem in stems)) or not source.ask(_runs):
-            continue
-        if by_name or stems.intersection(source.ask(_imported)):
-            found.append(path)
-            if len(found) == DRIVERS:
-                break
+    for stems in ({name for _, name in modules}, {name for _, name in _handed_on(sources, modules)}):
+        for path, source in sources.items():
+            text = source.text
+            if (
+                path in chosen
+                or path in found
+                or path.suffix not in (".py", ".ipynb")
+                or path.stem in ("__init__", "setup", "conftest")
+                or "test" in path.stem
+            ):
+                continue
+            by_name = any(word in text for word in _CONFIGURED)
+            if not (by_name or any(stem in text for stem in stems)) or not source.ask(_runs):
+                continue
+            if by_name or stems.intersection(source.ask(_imported)):
+                found.append(path)
+                if len(found) == DRIVERS:
+                    return found
     return found
+
+
+def _module(path: Path) -> tuple[Path, str]:
+    """The folder from which a file is imported, and its name there."""
+    return (path.parent.parent, path.parent.name) if path.stem == "__init__" else (path.parent, path.stem)
+
+
+def _handed_on(sources: Mapping[Path, Source], modules: set[tuple[Path, str]]) -> set[tuple[Path, str]]:
+    """Packages whose `__init__` imports one of the modules beside it, or such a package."""
+    packages = [path for path in sources if path.name == "__init__.py"]
+    found: set[tuple[Path, str]] = set()
+    while True:
+        more = {
+            _module(path)
+            for path in packages
+            if any((path.parent, name) in modules or (path.parent, name) in found for name in sources[path].ask(_imported))
+        }
+        if more <= found:
+            return found
+        found |= more
 
 
 def _runs(text: str) -> bool:
