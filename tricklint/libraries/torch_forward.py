@@ -70,7 +70,7 @@ def _forward(m: Machine, module: Instance, args: CallArgs, node: cst.CSTNode, ou
             return outputs(m, module, memo, inputs, node, grad, is_loss)
     elif isinstance(module.cls, Class) and "torch.nn.Sequential" in module.cls.libraries():
         return run_children(m, module, inputs, node, grad)
-    if module.library == "torch.nn.Sequential" and "*" not in module.fields:
+    if module.library == "torch.nn.Sequential" and (not module.fields or list(module.fields)[-1] != "*"):
         return run_children(m, module, inputs, node, grad)
     made = Tensor("loss" if is_loss else "call", inputs, module, node, m.file, grad)
     if module.library in layers.RECURRENT and not module.library.endswith("Cell"):
@@ -139,7 +139,10 @@ def run_children(m: Machine, module: Instance, inputs: tuple[Value, ...], node: 
         m.forward_depth += 1
         try:
             at = Tensor("input", (at,), None, node, m.file)
-            for child in list(module.fields.values()):
+            for name, child in list(module.fields.items()):
+                if name == "*":  # layers that are not known one by one, before those that were added later
+                    at = Tensor("call", (at,), module, node, m.file, grad)
+                    continue
                 target = first(child) if not isinstance(child, Union) else child.values[0]
                 if isinstance(target, Instance):
                     at = m.call(target, CallArgs([at]), node)
