@@ -2,8 +2,9 @@
 
 ## What it does
 Finds two mistakes with models that hold dropout or batch norm layers: a loop over validation or test data that runs
-the model in train mode (also a second model of which only the first was put in eval mode), and an evaluation that
-puts the model in eval mode inside the training loop without a `train()` that puts it back.
+the model in train mode (also a second model of which only the first was put in eval mode; also a loop without autograd
+that hands the model what it gave in the round before, as texts and pictures are generated), and an evaluation that puts
+the model in eval mode inside the training loop without a `train()` that puts it back.
 
 ## Why it costs
 In train mode dropout goes on zeroing activations, and batch norm normalises with the batch at hand *and* lets the

@@ -2,11 +2,11 @@
 
 ## What it does
 Advises once a project, at the first training script's loader (or at the call that builds it), and names those of the
-other scripts: batches of a size fixed in the code or by a default go to CUDA, and nothing copes with a full device: no
-handler for `torch.cuda.OutOfMemoryError`, no `find_executable_batch_size`, no `auto_find_batch_size`, no gradient
-accumulation, no koila. A loader is whatever is given the size of its batches and feeds the loop: a DataLoader or a
-subclass, another library's loader, an iterator or generator of the program, also one that another script has pickled; the
-loop may be a framework's.
+other scripts: batches of a size fixed in the code or by a default go to CUDA, and nothing copes with a full device:
+no handler for `torch.cuda.OutOfMemoryError` (one for every exception that raises it again is none), no
+`find_executable_batch_size`, no `auto_find_batch_size`, no gradient accumulation, no koila. A loader is whatever is
+given the size of its batches and feeds the loop: a DataLoader or a subclass, another library's loader, an iterator or
+generator of the program, also one that another script has pickled; the loop may be a framework's.
 
 ## Why it costs
 A batch size that fits one device ends the run on a smaller one, or hours later at the longest sequence. Ways to cope:
