@@ -171,6 +171,8 @@ class MissingZeroGrad(Rule):
             for node in walk(file.tree.module):
                 if isinstance(node, cst.Attribute) and node.attr.value == "zero_grad":
                     call = file.tree.parent(node)
+                    if isinstance(call, cst.Expr):
+                        continue  # a call that was forgotten: `optimizer.zero_grad` as a statement does nothing
                     if not isinstance(call, cst.Call) or call not in known:
                         return True
                 elif isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == "zero_grad":
@@ -196,6 +198,15 @@ class MissingZeroGrad(Rule):
             return None
         tree = step.file.tree
         line = f"{tree.code(what)}.zero_grad()"
+        bare = [
+            node
+            for node in walk(step.loops[-1].node if step.loops[-1].file is step.file else tree.module)
+            if isinstance(node, cst.Expr) and isinstance(node.value, cst.Attribute) and f"{tree.code(node)}()" == line
+        ]
+        if bare:
+            end = tree.offsets(bare[0])[1]
+            called = (build.edit_at(tree, end, end, "()"),)
+            return Fix(FixLevel.RECIPE, f"call {line}", called, "each step now follows its own gradient", keeps=Keeps(cleared="any"))
         block = block_of(back)
         # A step that is sometimes left out must not take the clearing with it: gradients of that round would stay.
         same = back.file is step.file and block is not None and block_of(step) is block

@@ -20,9 +20,11 @@ from tricklint.interpreter.values import (
     Sequence,
     Union,
     Value,
+    first,
 )
 from tricklint.libraries.events import Backward, Forward, ModeSet
 from tricklint.libraries.modules import modules_below
+from tricklint.libraries.paramsets import ParamSet
 from tricklint.libraries.tensors import Tensor
 from tricklint.source.tree import walk
 
@@ -225,10 +227,12 @@ class Modes:
         return found
 
     def covers(self, event: Event, module: Instance) -> bool:
-        """Whether a mode event is about the whole of `module` (it, or a model that holds it)."""
-        subject = event.subject
+        """Whether a mode event is about the whole of `module` (it, or a model that holds it; or all modules below, one by one)."""
+        subject: Value | None = event.subject
         if subject is module:
             return True
+        if isinstance(subject, ParamSet) and subject.kind == "module" and all(pred.op == "child" for pred in subject.preds):
+            subject = first(subject.root)
         if not isinstance(subject, Instance) or subject.kind not in ("module", "loss"):
             return False
         below = self._below.get(id(subject))
