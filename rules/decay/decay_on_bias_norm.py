@@ -130,7 +130,7 @@ class DecayOnBiasNorm(Rule):
             at = id(place(event)[1])
             if at in seen or (optimizer.fact(OptimizerFacts).factory and not optimizer.fact(OptimizerFacts).groups):
                 continue
-            if idle(program, event):
+            if idle(program, event) or decay_set_later(program, event):
                 continue
             groups = decayed_groups(optimizer)
             groups = [
@@ -322,6 +322,14 @@ def binds(branch: cst.If, root: str, source: str) -> bool:
         if isinstance(node, (cst.FunctionDef, cst.ClassDef)) and node.name.value == root:
             return True
     return False
+
+
+def decay_set_later(program: Program, built: Event) -> bool:
+    """Whether `group["weight_decay"] = …` says of some group, or of each, what it really decays by."""
+    return any(
+        event.subject is built.subject and event.option == "weight_decay" and event.seq > built.seq
+        for event in program.events(GroupOptionSet)
+    )
 
 
 def place(event: Event) -> tuple[FileModule, cst.CSTNode]:

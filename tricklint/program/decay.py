@@ -76,6 +76,8 @@ def param_sets(value: Value | None) -> Iterator[ParamSet | None]:
         for option in options:
             if not isinstance(option, Sequence):
                 yield option if isinstance(option, ParamSet) else None
+            elif option.open and not option.items:
+                yield None  # a list of whatever it may be
             elif id(option) not in seen:
                 seen.add(id(option))
                 stack.extend(reversed(option.items))
