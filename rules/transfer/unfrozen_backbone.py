@@ -334,6 +334,8 @@ class UnfrozenBackbone(Rule):
             sets_at_one_rate(trained, []), backbone.model
         ):
             return None  # it shares the backbone with other optimizers: what is left for each is the author's to say
+        if any(isinstance(each, TrainerGiven) and each.framework == "smp" for each in program.trained_by(backbone.model)):
+            return None  # its runner puts all of the net in train mode anew: frozen norms would drift
         still = drifts(program, backbone)
         frozen = self.freeze_edits(backbone, still)
         if frozen is None:

@@ -52,7 +52,8 @@ def get_attribute(m: Machine, value: Value, name: str, node: cst.CSTNode) -> Val
     if isinstance(value, Super):
         return super_attribute(m, value, name)
     if isinstance(value, (Sequence, Dict, Const)):
-        return Bound(value, None, name)
+        # A number or a text has no `.value`: it is a member of an Enum, which stands for it
+        return value if name == "value" else Bound(value, None, name)
     if isinstance(value, ModuleValue):
         return module_attribute(m, value, name)
     return behaviour.of(value).attribute(m, value, name, node) or UNKNOWN

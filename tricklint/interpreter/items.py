@@ -95,13 +95,19 @@ def _sequence_item(m: Machine, value: Sequence, index: Value, sliced: cst.Slice 
 
 def _dict_item(value: Dict, at: Value | None) -> Value:
     if isinstance(at, Const) and hashable(at.value) and (at.value in value.fields or not at.default):
-        found = cast(Value, value.fields.get(at.value, UNKNOWN))
+        found = cast(Value, value.fields.get(at.value) or _by_other_names(value))
         return join(found, *_others(value, found), sure=True) if at.default else found
     found = join(*value.fields.values()) if value.fields else UNKNOWN
     preds = at.preds_of_name() if at is not None else None
     if preds is not None:  # `by_name[name]`, as far as the names were narrowed
         return narrow(found, preds)
     return narrow(found, [Pred("unknown", ("key",))]) if isinstance(at, Unknown) else found
+
+
+def _by_other_names(value: Dict) -> Value:
+    """What was put in under names that are not known: any of it may be under the one that is asked for."""
+    held = [each for key, each in value.fields.items() if isinstance(key, str) and key.startswith("<dynamic ")]
+    return narrow(join(*held), [Pred("unknown", ("key",))]) if held else UNKNOWN
 
 
 def _others(value: Dict, found: Value) -> list[Value]:

@@ -112,5 +112,5 @@ TENSOR_OPS = frozenset((
 # Attributes under which a network's first layer goes: replaced, the weights no longer see three normalised channels
 FIRST_LAYERS = frozenset(("conv1", "conv_stem", "conv_proj", "_conv_stem", "conv0", "stem", "patch_embed", "0"))
 FIRST_STAGES = FIRST_LAYERS | frozenset(
-    ("features", "encoder", "layer0", "Conv2d_1a_3x3", "forward_features", "body", "trunk")
+    ("features", "encoder", "layer0", "Conv2d_1a_3x3", "forward_features", "body", "trunk", "backbone")
 )

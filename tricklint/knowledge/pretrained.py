@@ -20,14 +20,17 @@ class PretrainedRow:
     head: tuple[str, ...] = ()
     family: str = ""
     vision: bool = True
+    backbone: tuple[str, ...] = ()  # what asks for weights of the backbone alone, which it has where nobody says otherwise
 
 
 FLAGS = ("pretrained", "weights", "encoder_weights")  # what asks for weights, whatever the library
 TORCHVISION_TASKS = ("torchvision.models.segmentation.", "torchvision.models.detection.")
 # A row of None: what stands below that name is no model
 _TABLE: tuple[tuple[str, PretrainedRow | None], ...] = (
-    ("torchvision.models.segmentation.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=())),
+    ("torchvision.models.segmentation.", PretrainedRow(
+        ("pretrained", "weights"), 0, family="torchvision", head=(), backbone=("weights_backbone", "pretrained_backbone"))),
     ("torchvision.models.detection.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision", head=(), vision=False)),
+    ("torchvision.models.get_model", PretrainedRow(("weights",), None, family="torchvision")),  # of a name that is not known
     ("torchvision.models.video.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision")),
     ("torchvision.models.", PretrainedRow(("pretrained", "weights"), 0, family="torchvision")),
     ("timm.create_model", PretrainedRow(("pretrained",), 1, family="timm", head=("num_classes",))),
@@ -63,6 +66,20 @@ _NOT_MODELS = (
     ".decoder.",
 )
 TASK_AUTO = "transformers."
+
+
+_OF_TASKS = {
+    "segmentation": ("deeplabv3", "fcn_", "lraspp"),
+    "detection": ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "ssd", "fcos"),
+    "video": ("r3d_", "mc3_", "r2plus1d_", "mvit_", "s3d", "swin3d_"),
+}
+
+
+def torchvision_builder(name: str) -> str:
+    """The function that `torchvision.models.get_model(name)` calls."""
+    name = name.lower()
+    task = next((task for task, begins in _OF_TASKS.items() if name.startswith(begins)), "")
+    return f"torchvision.models.{task}.{name}" if task else f"torchvision.models.{name}"
 
 
 def row_of(name: str) -> PretrainedRow | None:

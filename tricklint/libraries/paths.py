@@ -167,6 +167,8 @@ def opened(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
 @behaves("path")
 class PathBehaviour(Behaviour):
     def attribute(self, m: Machine, value: Instance, name: str, node: cst.CSTNode) -> Value | None:
+        if name == "value":
+            return value  # a member of an Enum, which stands for it
         text = value.fact(PathFacts).text
         if name == "parent":
             return path_value(m, posixpath.dirname(text), node)

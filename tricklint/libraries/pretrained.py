@@ -48,11 +48,15 @@ def pretrained_model(row: pretrained.PretrainedRow, m: Machine, name: str, args:
         break
     if args.open_kwargs and not any(flag in args.kwargs for flag in row.flags):
         verdict = None if not row.always else True
+    of_backbone = bool(row.backbone) and verdict is False
+    if of_backbone:
+        asked = next((args.kwargs[flag] for flag in row.backbone if flag in args.kwargs), None)
+        verdict = True if asked is None else asks_for_weights(asked)
     if row.family == "timm" and verdict is not True:
         path = first(args.kwargs.get("checkpoint_path"))
         verdict = True if isinstance(path, Const) and path.value else verdict  # a file with weights
     made.fact(ModuleFacts).pretrained = verdict
-    new_head = any(key in args.kwargs for key in row.head if key != "encoder_name")
+    new_head = of_backbone or any(key in args.kwargs for key in row.head if key != "encoder_name")
     if row.family == "timm" and "num_classes" in args.kwargs:
         classes = first(args.kwargs["num_classes"])
         new_head = not (isinstance(classes, Const) and classes.value in (0, 1000))
@@ -65,6 +69,19 @@ def pretrained_model(row: pretrained.PretrainedRow, m: Machine, name: str, args:
         made.fact(ModuleFacts).new_head = True
     m.emit(Built(m.now(node), made))
     return made
+
+
+@function("torchvision.models.get_model")
+def by_name(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """`torchvision.models.get_model("resnet18", weights=…)`."""
+    at = first(args.get(0, "name"))
+    if not isinstance(at, Const) or not isinstance(at.value, str):
+        row = pretrained.row_of(name)
+        assert row is not None
+        return pretrained_model(row, m, name, args, node)
+    rest = CallArgs(args.positional[1:], {key: value for key, value in args.kwargs.items() if key != "name"})
+    rest.open, rest.open_kwargs = args.open, args.open_kwargs
+    return m.call(Ref(pretrained.torchvision_builder(at.value)), rest, node)
 
 
 def asks_for_weights(passed: Value) -> bool | None:

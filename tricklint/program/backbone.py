@@ -362,17 +362,17 @@ def _without_grad(program: Program) -> set[int]:
 
 
 def learning_rate(optimizer: Instance) -> float | None:
-    value = first(optimizer.fact(OptimizerFacts).options.get("lr"))
+    """The one that its only group was given, else the optimizer's own; None where it is not known."""
+    known = optimizer.fact(OptimizerFacts)
+    groups = [group for group in known.groups if group.default]
+    given = groups[0].options.get("lr") if len(groups) == 1 else None
+    if given is None and len(groups) == 1 and groups[0].open:
+        return None
+    given = given if given is not None else known.options.get("lr")
+    value = first(given)
     if isinstance(value, Const) and isinstance(value.value, (int, float)):
         return float(value.value)
-    row = optimizer.fact(OptimizerFacts).row
-    if (
-        optimizer.fact(OptimizerFacts).options.get("lr") is None
-        and row is not None
-        and not optimizer.fact(OptimizerFacts).open
-    ):
-        return row.default_lr
-    return None
+    return known.row.default_lr if given is None and known.row is not None and not known.open else None
 
 
 def has_own_group(optimizer: Instance) -> bool:
