@@ -79,6 +79,7 @@ from tricklint.interpreter.events import Escaped, Event
 from tricklint.interpreter.modules import FileModule
 from tricklint.interpreter.values import Instance, Value, members
 from tricklint.libraries.events import Backward, Forward, TrainerGiven, WeightsLoaded
+from tricklint.libraries.facts import ModuleFacts
 from tricklint.program import Program
 from tricklint.program.detached import only_looked_at
 from tricklint.program.evaluation import Evaluation, evaluations, holds_weights, made_up
@@ -88,9 +89,10 @@ from tricklint.program.modes import behaves_differently, copied_into_eval, unfol
 from tricklint.program.transfer import holds
 from tricklint.program.unreached import harmless
 from tricklint.rule import Rule
+from tricklint.source.tree import walk
 from tricklint.watching.record import Clean, Run
 
-_COPIES = re.compile(r"\bdeepcopy\b|\bema|EMA|\bswa_|AveragedModel")
+_AVERAGES = re.compile(r"\bema|EMA|\bswa_|AveragedModel")
 
 
 class EvalModeMissing(Rule):
@@ -275,7 +277,7 @@ class EvalModeMissing(Rule):
                     continue  # it trains in eval mode on purpose
                 if id(stop.node) in seen or unfollowed_mode_call(program, forward, "train"):
                     continue
-                if copies_models(forward, stop) or not reach.trains(loop.serial, forward):
+                if evaluates_a_copy(program, module, forward, stop) or not reach.trains(loop.serial, forward):
                     continue
                 seen.add(id(stop.node))
                 message = (
@@ -385,6 +387,37 @@ def evaluated_between(program: Program, module: Instance, stop: Event, forward: 
     )
 
 
-def copies_models(*events: Event) -> bool:
-    """A copy of the model (an average of its weights, say) is evaluated in its place."""
-    return any(_COPIES.search(event.file.tree.text) for event in events)
+def evaluates_a_copy(program: Program, module: Instance, forward: Event, stop: Event) -> bool:
+    """Whether it may be a copy of the model (an average of its weights, say) that is put in eval mode: copy and model are one
+    here, and only their names tell them apart."""
+    if any(_AVERAGES.search(event.file.tree.text) for event in (forward, stop)):
+        return True
+    if not module.fact(ModuleFacts).copied:
+        return False
+    names: frozenset[str] = program.remember("names of copies", lambda: names_of_copies(program))
+    return any(not names.isdisjoint(names_in(node)) for node in (stop.node, *(node for _, node in stop.calls)))
+
+
+def names_of_copies(program: Program) -> frozenset[str]:
+    """What makes copies, and what they are called: `deepcopy`, the names that get what it gives, functions that return that."""
+    found = {"deepcopy"}
+    trees = [tree for tree in program.trees if "deepcopy" in tree.text]
+    for tree in [*trees, *trees]:  # a name may get what a function further down returns
+        for each in walk(tree.module):
+            if not isinstance(each, (cst.Assign, cst.Return)) or name_of(each.value) not in found:
+                continue
+            if isinstance(each, cst.Return):
+                found |= {up.name.value for up in tree.ancestors(each) if isinstance(up, cst.FunctionDef)}
+            else:
+                found |= {name_of(target.target) for target in each.targets} - {""}
+    return frozenset(found)
+
+
+def name_of(value: cst.CSTNode | None) -> str:
+    """What a value, or what makes it, is called: `deepcopy` of `copy.deepcopy(net).eval()`."""
+    while isinstance(value, cst.Call):
+        above = value.func.value if isinstance(value.func, cst.Attribute) else None
+        value = above if isinstance(above, cst.Call) else value.func
+    if isinstance(value, cst.Attribute):
+        return value.attr.value
+    return value.value if isinstance(value, cst.Name) else ""

@@ -14,12 +14,14 @@ from tricklint.interpreter.values import (
     CallFacts,
     Dict,
     Instance,
+    Ref,
     Sequence,
     Value,
     members,
 )
 from tricklint.libraries.facts import CheckpointFacts
 from tricklint.libraries.tensors import Tensor
+from tricklint.libraries.torch_forward import forward
 from tricklint.libraries.unknown_freezes import unknown_freeze
 
 
@@ -77,6 +79,18 @@ class Saved(Behaviour):
 
     def item(self, m: Machine, value: Instance, index: Value, node: cst.CSTNode) -> Value | None:
         return value
+
+    def call(self, m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value | None:
+        return forward(m, whole_model(value), args, node) if value.kind == "checkpoint" else None
+
+
+def whole_model(saved: Instance) -> Instance:
+    """The one model that a file holds, where what it gives is used as one."""
+    known = saved.fact(CheckpointFacts)
+    if known.model is None:
+        known.model = Instance(Ref("<unknown>.Model"), saved.node, saved.file)
+        known.model.kind = "guessed"
+    return known.model
 
 
 @method("checkpoint", "items")

@@ -87,7 +87,10 @@ class TrainerFacts:
 
 @dataclass(slots=True, eq=False)
 class CheckpointFacts:
+    """source: what read it. model: it as a whole model, once it was used as one."""
+
     source: str = ""
+    model: Instance | None = None
 
 
 @dataclass(slots=True, eq=False)

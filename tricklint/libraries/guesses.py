@@ -11,7 +11,7 @@ from tricklint.interpreter.callargs import CallArgs
 from tricklint.interpreter.calls import call_unknown
 from tricklint.interpreter.classes import kind_of_class
 from tricklint.interpreter.machine import Machine
-from tricklint.interpreter.objects import is_statement
+from tricklint.interpreter.objects import is_statement, plain
 from tricklint.interpreter.truth import truth
 from tricklint.interpreter.values import (
     NONE,
@@ -27,6 +27,7 @@ from tricklint.interpreter.values import (
     first,
     members,
 )
+from tricklint.libraries.checkpoints import whole_model
 from tricklint.libraries.events import Backward, GradsCleared, ModeSet
 from tricklint.libraries.facts import ModuleFacts
 from tricklint.libraries.paramsets import ParamSet
@@ -235,6 +236,25 @@ def guess_pickled(m: Machine, node: cst.Call, callee: Value) -> Value | None:
     if not place_guess(m, at, model):
         return None
     return Bound(model, None, name) if name else model
+
+
+@function("torch.jit.load")
+def scripted(m: Machine, name: str, args: CallArgs, node: cst.CSTNode) -> Value:
+    """A model that was compiled and saved."""
+    made = plain(m, name, args, node)
+    made.kind = "guessed"
+    return made
+
+
+@method("checkpoint", "to", "cuda", "cpu", "half", "float", "double")
+def moved(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    return value
+
+
+@method("checkpoint", "eval")
+def evaluated(m: Machine, value: Instance, args: CallArgs, node: cst.CSTNode) -> Value:
+    """`torch.load(path).eval()`: only models have a mode."""
+    return guessed_method(m, whole_model(value), "eval", args, node)
 
 
 @method("guessed_optimizer", "step")
