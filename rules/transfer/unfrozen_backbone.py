@@ -1,11 +1,13 @@
 """A pretrained backbone that trains at the new head's learning rate from the first step.
 
 ## What it does
-Finds a model that gets pretrained weights (torchvision, timm, torch.hub, transformers, segmentation_models_pytorch, or a
-checkpoint that is loaded before the head is swapped, or before a part of the model goes under new layers), has its head replaced or a new head put on it, and starts training
-with every backbone parameter trainable at the head's learning rate. Freezing is looked for wherever it may be: a helper,
-another file, a loop over names, `no_grad` round the backbone, PEFT, a fine-tuning callback, param groups with a learning
-rate of their own.
+Finds a model that gets pretrained weights (torchvision, timm, torch.hub, transformers, segmentation_models_pytorch,
+or a checkpoint that is loaded before the head is swapped, or before a part of the model goes under new layers), has
+its head replaced or a new head put on it, and starts training with every backbone parameter trainable at the head's
+learning rate. torchvision's segmentation nets without weights of their own still get ImageNet's for their backbone,
+unless `weights_backbone=None` says otherwise. Freezing is looked for wherever it may be: a helper, another file, a
+loop over names, `no_grad` round the backbone, PEFT, a fine-tuning callback, param groups with a learning rate of
+their own.
 
 ## Why it costs
 A new head starts from random weights and sends large, meaningless gradients into layers that already know edges, shapes
