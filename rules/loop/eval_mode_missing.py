@@ -173,7 +173,7 @@ class EvalModeMissing(Rule):
             if found.beside:
                 if not between_epochs(program, event) or made_up(event):
                     continue
-            elif found.why not in ("name", "generated") and not held_out(program, found):
+            elif (found.why == "generated" and not trains_too(program, found)) or (found.why not in ("name", "generated") and not held_out(program, found)):
                 continue
             layer = behaves_differently(module)
             mode = modes.last(module, event)
@@ -375,6 +375,11 @@ def held_out(program: Program, found: Evaluation) -> bool:
         name for arg in found.node.args for name in names_in(arg.value)
     ):
         return False
+    return trains_too(program, found)
+
+
+def trains_too(program: Program, found: Evaluation) -> bool:
+    """The model that is evaluated is seen to be trained as well."""
     reach = Reach.of(program)
     return any(each.subject is found.event.subject and reach.reaches(each) for each in program.events(Forward))
 

@@ -192,7 +192,7 @@ class MissingZeroGrad(Rule):
             for each in made
         )
 
-    def mend(self, step: Event, back: Event) -> Fix | None:
+    def mend(self, step: Stepped, back: Event) -> Fix | None:
         what = receiver(step)
         if what is None or not is_plain(what):
             return None
@@ -284,19 +284,13 @@ def held_by(optimizer: Instance) -> set[int]:
     return {each for root in roots for each in held(root)}
 
 
-def receiver(step: Event) -> cst.BaseExpression | None:
+def receiver(step: Stepped) -> cst.BaseExpression | None:
     """`optimizer` of `optimizer.step()` and of `scaler.step(optimizer)`."""
     node = step.node
     if not isinstance(node, cst.Call):
         return None
-    if (
-        node.args
-        and isinstance(step.subject, Instance)
-        and not node.args[0].star
-        and isinstance(node.func, cst.Attribute)
-    ):
-        if isinstance(node.func.value, cst.Name) and "scaler" in node.func.value.value.lower():
-            return node.args[0].value
+    if step.through:
+        return node.args[0].value if node.args and not node.args[0].star else None
     return node.func.value if isinstance(node.func, cst.Attribute) else None
 
 

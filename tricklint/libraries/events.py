@@ -62,7 +62,9 @@ class GroupParamsTaken(Event):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Stepped(Event):
-    """`optimizer.step()`, also through a scaler or a framework."""
+    """`optimizer.step()`, also by a framework; `through`: by a scaler, which is given the optimizer."""
+
+    through: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -128,7 +128,7 @@ def scaler_method(m: Machine, value: Instance, name: str, args: CallArgs, node: 
         return args.positional[0]
     if name == "step" and args.positional:
         for member in members(args.positional[0]):
-            m.emit(Stepped(m.now(node), member))
+            m.emit(Stepped(m.now(node), member, through=True))
     return UNKNOWN
 
 
