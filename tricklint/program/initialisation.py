@@ -10,7 +10,7 @@ import libcst as cst
 
 from tricklint.interpreter.events import Building, Built, Escaped, Event, Step
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.statements import leaves
+from tricklint.interpreter.statements import raises
 from tricklint.interpreter.values import (
     Class,
     Const,
@@ -349,7 +349,7 @@ def _goes_on_without(file: FileModule, node: cst.CSTNode) -> bool:
     for up in file.tree.ancestors(node):
         if isinstance(up, (cst.FunctionDef, cst.ClassDef)):
             return False
-        if isinstance(up, cst.Try) and below is up.body and any(not leaves(handler.body) for handler in up.handlers):
+        if isinstance(up, cst.Try) and below is up.body and any(not raises(handler.body) for handler in up.handlers):
             return True
         below = up
     return False
