@@ -303,3 +303,33 @@ def test_what_is_remembered_serves_where_entries_are_followed_alike() -> None:
     assert by_itself.fit({}) and not led.fit({})
     for facts in (by_itself, led):
         assert facts.fit({"run a": Haste.NONE}) and not facts.fit({"run b": Haste.NONE})
+
+
+@pytest.mark.parametrize("more", ["", "x, y = 1, 2\nz = x + y\n" * 20])
+def test_where_haste_begins_does_not_hang_on_a_few_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """It is decided for groups of files: by the steps before each, a mended file would move it to another entry."""
+    from tricklint.fix import facts as known
+    from tricklint.interpreter import yields
+    from tricklint.program.program import TOGETHER
+
+    (tmp_path / "train_00.py").write_text(SCRIPT + more)
+    for number in range(1, 3 * TOGETHER):
+        (tmp_path / f"train_{number:02}.py").write_text(SCRIPT)
+    hasty: list[str] = []
+    spent: list[int] = []
+    facts_of = known.facts_of
+
+    def facts(program: Any) -> Facts:
+        spent.append(program.interpreter.spent)
+        hasty.extend(sorted(entry for entry, haste in program.haste.items() if haste is not yields.Haste.NONE))
+        return facts_of(program)
+
+    monkeypatch.setattr(known, "facts_of", facts)
+    settings = load([tmp_path], isolated=True, options={"select": ["TRK701"]})
+    run([tmp_path], settings, Options(diff=True, cache=False))
+    monkeypatch.setattr(yields, "LONG", spent[0] // 2)  # half of them: within the second group
+    hasty.clear()
+    run([tmp_path], settings, Options(diff=True, cache=False))
+    assert hasty[0] == f"run {tmp_path}/train_{2 * TOGETHER:02}.py"
