@@ -76,7 +76,7 @@ from tricklint.finding import Evidence, Finding, Fix, FixLevel, Severity
 from tricklint.fix import build
 from tricklint.interpreter.events import Event
 from tricklint.interpreter.modules import FileModule
-from tricklint.interpreter.values import Instance, Union, members
+from tricklint.interpreter.values import Instance, Union, members, number
 from tricklint.libraries.events import Froze, GroupOptionSet, GroupParamsTaken, OptimizerBuilt, OptimizerLoaded
 from tricklint.libraries.facts import ModuleFacts, OptimizerFacts
 from tricklint.program import Program
@@ -325,9 +325,12 @@ def binds(branch: cst.If, root: str, source: str) -> bool:
 
 
 def decay_set_later(program: Program, built: Event) -> bool:
-    """Whether `group["weight_decay"] = …` says of some group, or of each, what it really decays by."""
+    """Whether the groups are told to decay nothing: `group["weight_decay"] = 0`."""
     return any(
-        event.subject is built.subject and event.option == "weight_decay" and event.seq > built.seq
+        event.subject is built.subject
+        and event.option == "weight_decay"
+        and event.seq > built.seq
+        and number(event.value) == 0
         for event in program.events(GroupOptionSet)
     )
 
